@@ -1,0 +1,51 @@
+# One word a job. `make demo` and `make test` set everything up on a machine that has Python 3.11 or newer.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DATA   ?= ../shared/data
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format proto bench bench-main clean
+
+help:  ## List the jobs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(READY)  ## Create the environment in .venv and install the project with its tools
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+
+demo: install  ## The main job end to end: learn, serve, stream, compare with the known faults
+	$(BIN)/deeplog-grpc demo
+
+test: install  ## All tests and doctests
+	$(BIN)/python -m pytest
+
+lint: install  ## Style, types, layers, contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	@if git rev-parse --verify --quiet HEAD:proto >/dev/null; then $(BIN)/buf breaking --against '.git#ref=HEAD'; fi
+
+format: install  ## Put sources into the project's form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/buf format --write
+
+proto: install  ## Generate the code in deeplog_grpc/v1 from proto/
+	cd proto && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=.. --pyi_out=.. --grpc_python_out=.. deeplog_grpc/v1/*.proto
+
+bench: install  ## Speed: parse, LSTM, detector, gRPC beside a bare echo server
+	$(BIN)/python -m benchmarks.speed
+
+bench-main: install  ## Accuracy and speed of the main job on real logs (DATA=folder)
+	$(BIN)/python -m benchmarks.main --data $(DATA)
+
+clean:  ## Remove the environment and what tools left
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -1,0 +1,100 @@
+"""Anomalies as rows: the same whether a server or this process judged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.padding import Padding
+from rich.text import Text
+
+from deeplog_grpc.cli.console import OUTPUT
+from deeplog_grpc.detection import Kind, Verdict
+from deeplog_grpc.v1 import verdict_pb2
+
+_KIND_STYLE = {Kind.UNSEEN_KEY: "red", Kind.EXECUTION_PATH: "magenta", Kind.INCOMPLETE_SESSION: "yellow"}
+_INDENT = (0, 0, 0, 11)
+_KIND_CHARS = 18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where the entries of a batch stand in their file."""
+
+    path: str
+    lines: Sequence[int]
+    """1-based line number of each entry."""
+    times_ns: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnomalyRow:
+    """One anomaly."""
+
+    file: str
+    line: int
+    """1-based. Of an end of a session: the line at which it was seen."""
+    time: str
+    """ISO 8601, UTC; empty when not known."""
+    application: str
+    session: str
+    kind: str
+    key: int
+    template: str
+    score: float
+    reason: str
+
+    def show(self) -> None:
+        """Print it: where and what on a line of a table, the template and the reason below."""
+        kind = Kind[self.kind.upper()]
+        head = Text.assemble(
+            (f"{self.line:>9}  ", "bold"),
+            f"{self.time[:23]:<23}  ",
+            (f"{self.kind:<{_KIND_CHARS}}  ", _KIND_STYLE.get(kind, "")),
+            f"{self.score:.2f}  ",
+            (self.session, "cyan"),
+        )
+        OUTPUT.print(head, no_wrap=True, overflow="ellipsis")
+        OUTPUT.print(Padding(Text(self.template), _INDENT))
+        OUTPUT.print(Padding(Text(self.reason, style="dim"), _INDENT))
+
+
+def print_head() -> None:
+    """Print the names of the columns of :meth:`AnomalyRow.show`."""
+    head = f"{'line':>9}  {'time (UTC)':<23}  {'kind':<{_KIND_CHARS}}  score session"
+    OUTPUT.print(Text(head, style="bold underline"), no_wrap=True)
+
+
+def row_of(verdict: Verdict, application: str, places: Places) -> AnomalyRow:
+    """A row of a verdict of this process."""
+    return _row(verdict, Kind(verdict.kind), application, places)
+
+
+def row_of_message(verdict: verdict_pb2.Verdict, places: Places) -> AnomalyRow:
+    """A row of a verdict of a server."""
+    return _row(verdict, Kind(verdict.kind), verdict.application, places)
+
+
+def _row(verdict: Any, kind: Kind, application: str, places: Places) -> AnomalyRow:
+    """Both shapes of a verdict have the same names of fields."""
+    index = min(verdict.index, len(places.lines) - 1)
+    return AnomalyRow(
+        file=places.path,
+        line=places.lines[index],
+        time=_iso(int(places.times_ns[index])),
+        application=application,
+        session=verdict.session,
+        kind=kind.name.lower(),
+        key=verdict.key,
+        template=verdict.template,
+        score=round(verdict.score, 4),
+        reason=verdict.reason,
+    )
+
+
+def _iso(time_ns: int) -> str:
+    if not time_ns:
+        return ""
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

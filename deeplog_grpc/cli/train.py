@@ -1,0 +1,108 @@
+"""``deeplog-grpc train``: learn an application's normal behaviour from log files."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from deeplog_grpc.cli.console import (
+    OUTPUT,
+    ConfigOption,
+    JsonOption,
+    SetOption,
+    print_json,
+    reading_progress,
+    settings_of,
+    training_progress,
+)
+from deeplog_grpc.errors import BundleError
+from deeplog_grpc.ingest.files import STDIN, expand, read_chunks, size_bytes
+from deeplog_grpc.ingest.lines import LineReader
+from deeplog_grpc.models import set_threads
+from deeplog_grpc.storage import read_info, save_bundle
+from deeplog_grpc.training import Trainer, TrainingReport
+
+
+def train(
+    files: Annotated[list[str], typer.Argument(help="Log files, quoted globs, .gz, or - for standard input.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the model bundle; replaced as a whole.")],
+    application: Annotated[str, typer.Option(help="Name of the application.")] = "default",
+    session_pattern: Annotated[
+        list[str] | None,
+        typer.Option(help="Regular expression (RE2) that finds the session's identifier; repeat for several."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same log: same model.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for training.")] = 1,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    r"""Learn normal behaviour from raw log lines or JSON lines.
+
+    The log should hold normal operation. Sessions are found by a field, your patterns, or built-in ones (block ids,
+    UUIDs, request ids, trace ids); without any, each file is one session.
+
+    **Example:** `deeplog-grpc train 'logs/*.log.gz' --out model --session-pattern 'order=(\w+)'`
+    """
+    settings = settings_of(config, assignments, sessions__patterns=session_pattern or None)
+    paths = expand(files)
+    version = _next_version(out)
+    set_threads(threads)
+    trainer = Trainer(parser=settings.parser, sessions=settings.sessions)
+    _read(trainer, paths)
+    progress, on_epoch = training_progress()
+    with progress:
+        model, report = trainer.fit(
+            application=application, version=version, config=settings.key_model, seed=seed, on_epoch=on_epoch
+        )
+    save_bundle(model, out, report=report.to_json())
+    if json:
+        print_json({"out": str(out), "application": application, "version": version, **report.to_json()})
+    else:
+        OUTPUT.print(_table(report, out, version))
+
+
+def _read(trainer: Trainer, paths: list[str]) -> None:
+    """Feed the trainer with all lines of the files."""
+    done = 0
+    with reading_progress() as progress:
+        task = progress.add_task("reading", total=size_bytes(paths), note="")
+        for path in paths:
+            reader = LineReader(source=path, reference_ns=reference_ns(path))
+            for chunk in read_chunks(path):
+                trainer.add(reader.read(chunk.lines).batch)
+                note = f"{trainer.entries:,} entries, {trainer.templates:,} templates"
+                progress.update(task, completed=done + chunk.read_bytes, note=note)
+            done += 0 if path == STDIN else os.path.getsize(path)
+
+
+def reference_ns(path: str) -> int:
+    """A time near that of a log: when the file was last written; 0 for standard input."""
+    return 0 if path == STDIN else os.stat(path).st_mtime_ns
+
+
+def _next_version(out: Path) -> int:
+    """One more than the version of the bundle that is replaced."""
+    try:
+        return read_info(out).version + 1
+    except BundleError:
+        return 1
+
+
+def _table(report: TrainingReport, out: Path, version: int) -> Table:
+    table = Table(title=f"model version {version} in {out}", show_header=False, title_justify="left")
+    timeout = f"{report.timeout_s:,.0f} s" if report.timeout_s else "none"
+    for name, value in (
+        ("entries", f"{report.entries:,}"),
+        ("sessions", f"{report.sessions:,} ({report.open_at_end:,} still open where the log stops)"),
+        ("templates", f"{report.templates:,}"),
+        ("windows", f"{report.windows:,} ({report.distinct_windows:,} distinct)"),
+        ("passes", f"{report.epochs}"),
+        ("accuracy@g, held back", f"{report.accuracy:.2%}"),
+        ("loss, held back", f"{report.validation_loss:.4f}"),
+        ("session time-out", timeout),
+    ):
+        table.add_row(name, value)
+    return table

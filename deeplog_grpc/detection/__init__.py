@@ -1,0 +1,24 @@
+"""Detection: entries, sessions and the :class:`Detector` that turns them into verdicts.
+
+The core of the project: pure and synchronous, without files, network, clock or event loop; time comes with the
+entries. ``Detector.score`` is its one hot path.
+"""
+
+from deeplog_grpc.detection.detector import ApplicationModel, Detector, DetectorConfig
+from deeplog_grpc.detection.entries import EntryBatch
+from deeplog_grpc.detection.sessions import SessionConfig
+from deeplog_grpc.detection.verdict_batch import VerdictBatch
+from deeplog_grpc.detection.verdicts import Candidate, EndReason, Kind, Verdict
+
+__all__ = [
+    "ApplicationModel",
+    "Candidate",
+    "Detector",
+    "DetectorConfig",
+    "EndReason",
+    "EntryBatch",
+    "Kind",
+    "SessionConfig",
+    "Verdict",
+    "VerdictBatch",
+]

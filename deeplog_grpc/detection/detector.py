@@ -1,0 +1,235 @@
+"""The Detector: log entries in, verdicts out. Pure and synchronous; one caller at a time.
+
+Invariant: verdicts depend on the order of the entries alone. A batch is only a way to do the same work faster:
+
+1. parse all bodies to log keys, find all sessions' identifiers;
+2. walk the entries once: sessions end and begin, each entry is a step from state to state;
+3. ask the model once about the distinct states that it was never asked about;
+4. read the columns of the answer off the steps.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp
+from typing import Annotated
+
+import numpy as np
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as validated
+
+from deeplog_grpc.detection.entries import EntryBatch
+from deeplog_grpc.detection.identifiers import compile_patterns, identify, session_patterns
+from deeplog_grpc.detection.sessions import NS_PER_S, Session, SessionConfig, SessionTable, Watermark
+from deeplog_grpc.detection.states import StateGraph, Transition, WindowState
+from deeplog_grpc.detection.verdict_batch import SessionEnd, VerdictBatch
+from deeplog_grpc.detection.verdicts import EndReason
+from deeplog_grpc.models import END, UNSEEN, LogKeyModel
+from deeplog_grpc.parsing import ParsedBatch, Parser
+
+STARTER_PROBABILITY = 1e-3
+"""Right after a cold start, a session whose first log key is less probable than this as a beginning was running
+before: it is taken to be met in its middle."""
+
+
+@validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class DetectorConfig:
+    """Limits of the scoring side."""
+
+    cache_mb: Annotated[int, Field(ge=0, le=65_536)] = 128
+    """Mebibytes for the cache of windows; 0 = none. It changes the speed, never a verdict."""
+    cold_start_s: Annotated[float, Field(ge=0, le=30 * 86_400)] | None = None
+    """Event time in seconds after a start without saved sessions, during which sessions may have begun before it;
+    null = the session time-out."""
+    max_open_sessions: Annotated[int, Field(ge=1, le=50_000_000)] = 100_000
+    """Open sessions at most; past it the least recently used one is dropped unjudged, and counted."""
+    clock_step_s: Annotated[float, Field(gt=0, le=30 * 86_400)] = 3600.0
+    """A jump of event time ahead by more seconds than this is believed only when the next entry confirms it, so that
+    one wrong time stamp does not end every session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationModel:
+    """All that training makes of an application: what a bundle holds and a :class:`Detector` works with."""
+
+    application: str
+    """The application's name."""
+    version: int
+    """Model version, >= 1."""
+    parser: Parser
+    """Trained and sealed; it goes on learning new log keys."""
+    key_model: LogKeyModel
+    """Knows the log keys of training."""
+    sessions: SessionConfig
+    timeout_s: float
+    """Session time-out in force, in seconds of event time; 0 = sessions never time out."""
+
+
+class Detector:
+    """Scores the log entries of one application.
+
+    Parameters
+    ----------
+    application : ApplicationModel
+        Its parser is the detector's from now on: it learns on.
+    config : DetectorConfig, optional
+        Limits.
+
+    Raises
+    ------
+    ConfigError
+        If a pattern of the session configuration is not a regular expression.
+    """
+
+    def __init__(self, application: ApplicationModel, config: DetectorConfig | None = None) -> None:
+        config = config or DetectorConfig()
+        sessions, timeout_s = application.sessions, application.timeout_s
+        self.application = application.application
+        self.model_version = application.version
+        self._parser = application.parser
+        self._model = application.key_model
+        self._graph = StateGraph(self._model, cache_bytes=config.cache_mb << 20)
+        self._unit_of = self._model.vocabulary.unit_table()
+        self._patterns = session_patterns(sessions.patterns, built_in=sessions.built_in)
+        self._end_patterns = compile_patterns(sessions.end_patterns, field="sessions.end_patterns")
+        self._table = SessionTable(max_open=config.max_open_sessions, timeout_ns=int(timeout_s * NS_PER_S))
+        self._watermark = Watermark(step_ns=int(config.clock_step_s * NS_PER_S))
+        self._cold_ns = int((timeout_s if config.cold_start_s is None else config.cold_start_s) * NS_PER_S)
+        self._cold_until_ns: int | None = None
+        self._starters = self._probable_starters()
+
+    @property
+    def open_sessions(self) -> int:
+        """Sessions that have begun and not ended."""
+        return len(self._table)
+
+    @property
+    def evicted_sessions(self) -> int:
+        """Sessions dropped unjudged since there were too many open ones."""
+        return self._table.evicted
+
+    @property
+    def templates(self) -> int:
+        """Log keys that the parser has given so far."""
+        return len(self._parser)
+
+    def template(self, key: int) -> str:
+        """The template of a log key, with ``<*>`` at its parameters."""
+        return self._parser.template(key).text
+
+    def parse(self, bodies: Sequence[str]) -> ParsedBatch:
+        """Parse bodies as :meth:`score` would; a message type never seen gets a new log key."""
+        return self._parser.parse(bodies)
+
+    def score(self, batch: EntryBatch) -> VerdictBatch:
+        """Judge the entries, in order.
+
+        Returns
+        -------
+        VerdictBatch
+            A row an entry, and the sessions that ended on the way.
+        """
+        parsed = self._parser.parse(batch.bodies)
+        identifiers = identify(batch.bodies, batch.sessions, batch.sources, self._patterns)
+        ends: list[SessionEnd] = []
+        steps = self._walk(batch, parsed, identifiers, ends)
+        return self._judged(batch, parsed, identifiers, steps, ends)
+
+    def advance(self, now_ns: int) -> VerdictBatch:
+        """Event time has come to ``now_ns`` without entries: sessions past their time-out end."""
+        ends = [self._end(session, 0, EndReason.TIMEOUT) for session in self._expired(now_ns)]
+        return self._only_ends(ends)
+
+    def flush(self, sessions: Sequence[str] | None = None) -> VerdictBatch:
+        """The named sessions, or all, end now. Names that are not open are passed over."""
+        ends = [self._end(session, 0, EndReason.FLUSH) for session in self._table.close(sessions)]
+        return self._only_ends(ends)
+
+    def _walk(
+        self, batch: EntryBatch, parsed: ParsedBatch, identifiers: Sequence[str], ends: list[SessionEnd]
+    ) -> list[Transition]:
+        """Take every entry's step; collect the sessions that end."""
+        table, watermark, unit_of = self._table, self._watermark, self._unit_of
+        deadline_ns = table.next_deadline_ns()
+        steps: list[Transition] = []
+        finished = self._finished(batch.bodies)
+        for index, (key, time_ns, identifier) in enumerate(
+            zip(parsed.keys.tolist(), batch.times_ns.tolist(), identifiers, strict=True)
+        ):
+            now_ns = watermark.observe(time_ns)
+            if now_ns > deadline_ns:
+                ends += [self._end(session, index, EndReason.TIMEOUT) for session in table.expire(now_ns)]
+                deadline_ns = table.next_deadline_ns()
+            unit = unit_of.get(key, UNSEEN)
+            session = table.get(identifier)
+            if session is None:
+                session = Session(identifier, self._first_state(unit, now_ns))
+                table.add(session)
+                deadline_ns = min(deadline_ns, now_ns + table.timeout_ns) if table.timeout_ns else deadline_ns
+            table.touch(session, now_ns)
+            state = session.state
+            step = state.next.get(unit) or self._graph.step(state, unit)
+            session.state = step.next
+            steps.append(step)
+            if index in finished:
+                ends += [self._end(closed, index, EndReason.MARKER) for closed in table.close([identifier])]
+        return steps
+
+    def _finished(self, bodies: Sequence[str]) -> frozenset[int]:
+        """Which entries are the last of their sessions."""
+        return frozenset(
+            index
+            for index, body in enumerate(bodies if self._end_patterns else ())
+            if any(pattern.search(body) for pattern in self._end_patterns)
+        )
+
+    def _first_state(self, unit: int, now_ns: int) -> WindowState:
+        """Where a new session stands before its first entry."""
+        if not self._model.config.begin_end:
+            return self._graph.middle()
+        if self._cold_until_ns is None and now_ns:  # without times, nothing tells what ran before
+            self._cold_until_ns = now_ns + self._cold_ns
+        cold = self._cold_until_ns is not None and now_ns <= self._cold_until_ns
+        if cold and unit != UNSEEN and unit not in self._starters:
+            return self._graph.middle()
+        return self._graph.beginning()
+
+    def _probable_starters(self) -> frozenset[int]:
+        """Units that are plausible first keys of a session."""
+        beginning = np.array([self._graph.beginning().window], np.int64)
+        probabilities = self._model.predict(beginning)[0].log_probabilities
+        return frozenset(unit for unit, value in enumerate(probabilities.tolist()) if exp(value) >= STARTER_PROBABILITY)
+
+    def _end(self, session: Session, index: int, reason: EndReason) -> SessionEnd:
+        """Take the step to the session's end. Nothing is said of an end that the model does not know."""
+        state = session.state
+        judged = state.judged and self._model.config.begin_end
+        step = (state.next.get(END) or self._graph.step(state, END)) if judged else None
+        return SessionEnd(index=index, session=session.identifier, reason=reason, state=state, step=step)
+
+    def _expired(self, now_ns: int) -> list[Session]:
+        self._watermark.now_ns = max(self._watermark.now_ns, now_ns)
+        return list(self._table.expire(self._watermark.now_ns))
+
+    def _only_ends(self, ends: list[SessionEnd]) -> VerdictBatch:
+        return self._judged(EntryBatch.of([]), self._parser.parse([]), [], [], ends)
+
+    def _judged(
+        self,
+        batch: EntryBatch,
+        parsed: ParsedBatch,
+        identifiers: list[str],
+        steps: list[Transition],
+        ends: list[SessionEnd],
+    ) -> VerdictBatch:
+        self._graph.resolve(steps)
+        self._graph.resolve(end.step for end in ends if end.step is not None)
+        self._graph.trim()
+        return VerdictBatch.of(
+            parsed=parsed,
+            sessions=identifiers,
+            steps=steps,
+            ends=ends,
+            model=self._model,
+            model_version=self.model_version,
+            template=self.template,
+        )

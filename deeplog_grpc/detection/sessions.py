@@ -1,0 +1,144 @@
+"""Open sessions: where each one stands, and when it has ended. Event time only; no clock.
+
+Invariants: the table never holds more than ``max_open`` sessions; sessions lie in the order of their last entries,
+so that the least recent one is always in front; time, as sessions see it, never runs backwards.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as validated
+
+from deeplog_grpc.detection.states import WindowState
+
+NS_PER_S = 1_000_000_000
+
+
+@validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class SessionConfig:
+    """How entries are put together to sessions, and when a session has ended: in training and in scoring alike."""
+
+    patterns: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+    """Regular expressions (RE2) that find the session's identifier in a body; the first group, or else the whole
+    match, is the identifier. Tried in order, before the built-in ones."""
+    built_in: bool = True
+    """Also look for block ids, UUIDs, request ids and trace ids."""
+    end_patterns: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+    """Regular expressions (RE2): an entry whose body matches one is the last of its session."""
+    timeout_s: Annotated[float, Field(ge=0, le=30 * 86_400)] | None = None
+    """Event time in seconds after which a silent session has ended; 0 = never; null = learned in training: twice the
+    longest silence inside nearly all (99 %) training sessions."""
+
+
+class Watermark:
+    """The latest believed event time.
+
+    Rules: 1. Time 0 (unknown) and the past change nothing. 2. A step ahead within ``step_ns`` is believed.
+    3. A longer one is held back; if the next timed entry is later than the watermark by more than ``step_ns`` too,
+    the smaller of the two is believed.
+
+    Examples
+    --------
+    >>> watermark = Watermark(step_ns=10)
+    >>> [watermark.observe(time) for time in (100, 105, 900, 107, 950, 940, 0)]
+    [100, 105, 105, 107, 107, 940, 940]
+    """
+
+    __slots__ = ("_held_ns", "_step_ns", "now_ns")
+
+    def __init__(self, *, step_ns: int) -> None:
+        self.now_ns = 0
+        self._held_ns = 0
+        self._step_ns = step_ns
+
+    def observe(self, time_ns: int) -> int:
+        """Take an entry's time; return the watermark."""
+        if not time_ns:
+            return self.now_ns
+        if self.now_ns and time_ns - self.now_ns > self._step_ns:
+            if not self._held_ns:
+                self._held_ns = time_ns
+                return self.now_ns
+            time_ns = min(time_ns, self._held_ns)
+        self._held_ns = 0
+        if time_ns > self.now_ns:
+            self.now_ns = time_ns
+        return self.now_ns
+
+
+class Session:
+    """An open session."""
+
+    __slots__ = ("identifier", "last_ns", "state")
+
+    def __init__(self, identifier: str, state: WindowState) -> None:
+        self.identifier = identifier
+        self.state = state
+        self.last_ns = 0
+
+
+class SessionTable:
+    """The open sessions, least recently used first.
+
+    Parameters
+    ----------
+    max_open : int
+        Sessions at most.
+    timeout_ns : int
+        Silence after which a session has ended; 0 = never.
+    """
+
+    def __init__(self, *, max_open: int, timeout_ns: int) -> None:
+        self._open: OrderedDict[str, Session] = OrderedDict()
+        self._max_open = max_open
+        self.timeout_ns = timeout_ns
+        self.evicted = 0
+        """Sessions dropped unjudged since the table was full."""
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def get(self, identifier: str) -> Session | None:
+        """The open session of that name, or None."""
+        return self._open.get(identifier)
+
+    def add(self, session: Session) -> None:
+        """Open a session, which must not be open; may drop the least recently used one."""
+        if len(self._open) >= self._max_open:
+            self._open.popitem(last=False)
+            self.evicted += 1
+        self._open[session.identifier] = session
+
+    def touch(self, session: Session, now_ns: int) -> None:
+        """Note that the session has just had an entry."""
+        session.last_ns = now_ns
+        self._open.move_to_end(session.identifier)
+
+    def close(self, identifiers: Sequence[str] | None = None) -> Iterator[Session]:
+        """Take sessions out: the named ones that are open, or all, least recently used first."""
+        names = list(self._open) if identifiers is None else identifiers
+        for name in names:
+            session = self._open.pop(name, None)
+            if session is not None:
+                yield session
+
+    def next_deadline_ns(self) -> int:
+        """The earliest time at which a session times out; a time far ahead when there is none."""
+        if not self.timeout_ns or not self._open:
+            return _NEVER_NS
+        return next(iter(self._open.values())).last_ns + self.timeout_ns
+
+    def expire(self, now_ns: int) -> Iterator[Session]:
+        """Take out the sessions that were silent for longer than the time-out, longest silence first."""
+        while self.next_deadline_ns() < now_ns:
+            _, session = self._open.popitem(last=False)
+            yield session
+
+    def sessions(self) -> Iterator[Session]:
+        """All open sessions, least recently used first."""
+        return iter(self._open.values())
+
+
+_NEVER_NS = (1 << 63) - 1

@@ -1,0 +1,151 @@
+"""Windows as states of a graph: the exact cache in front of the log key model.
+
+A session stands in a :class:`WindowState`; its next log key leads along a :class:`Transition` to the next state. What
+the model says of a window is computed once for its state, and what that means for a key once for the transition, so
+an entry whose transition is known costs one dictionary look-up. States belong to one model; nothing in them can be
+wrong later, so with or without the cache the verdicts are the same.
+"""
+
+from collections.abc import Iterable
+from math import log
+
+import numpy as np
+
+from deeplog_grpc.detection.verdicts import Kind
+from deeplog_grpc.models import BEGIN, END, UNSEEN, LogKeyModel, Prediction, Thresholds
+
+SCORE_SCALE = log(1e10)
+"""Surprise of a key with probability 1e-10, in nats: score 1."""
+
+
+STATE_BYTES = 1500
+"""About what a state and its transitions take without the prediction (measured on HDFS sessions: 1.1-1.4 kB)."""
+
+BYTES_A_UNIT = 8
+"""A prediction is a float32 and an int32 a unit."""
+
+
+class WindowState:
+    """A window of units, and how many of them are known.
+
+    ``known`` < h means that the session was met in its middle: nothing is judged until the window is full.
+    """
+
+    __slots__ = ("known", "next", "prediction", "window")
+
+    def __init__(self, window: tuple[int, ...], known: int) -> None:
+        self.window = window
+        self.known = known
+        self.next: dict[int, Transition] = {}
+        self.prediction: Prediction | None = None
+
+    @property
+    def judged(self) -> bool:
+        """Whether the window says enough to judge what follows it."""
+        return self.known >= len(self.window)
+
+
+class Transition:
+    """A state, the unit that came, and what that means. ``kind`` is None until the model was asked."""
+
+    __slots__ = ("kind", "next", "probability", "rank", "score", "state", "unit")
+
+    def __init__(self, state: WindowState, unit: int, following: WindowState) -> None:
+        self.state = state
+        self.unit = unit
+        self.next = following
+        self.kind: Kind | None = None
+        self.rank = 0
+        self.probability = 1.0
+        self.score = 0.0
+
+    def judge(self, candidates: int, thresholds: Thresholds) -> None:
+        """Fill in the verdict; the state's prediction must be there if the state is judged."""
+        if self.unit == UNSEEN:
+            self.kind, self.probability, self.score = Kind.UNSEEN_KEY, 0.0, 1.0
+            return
+        prediction = self.state.prediction
+        self.kind = Kind.NORMAL
+        if prediction is None:
+            return
+        log_probability = float(prediction.log_probabilities[self.unit])
+        self.rank = int(prediction.ranks[self.unit])
+        self.probability = float(np.exp(log_probability))
+        self.score = surprise(log_probability)
+        if self.unit == END:
+            if log_probability < thresholds.end:
+                self.kind = Kind.INCOMPLETE_SESSION
+        elif self.rank > candidates or log_probability < thresholds.key:
+            self.kind = Kind.EXECUTION_PATH
+
+
+def surprise(log_probability: float) -> float:
+    """Score in [0, 1] of something that had this natural log of a probability.
+
+    Examples
+    --------
+    >>> round(surprise(log(1.0)), 3), round(surprise(log(1e-5)), 3), surprise(log(1e-30))
+    (0.0, 0.5, 1.0)
+    """
+    return min(1.0, max(0.0, -log_probability / SCORE_SCALE))
+
+
+class StateGraph:
+    """The states met so far under one model, in bounded memory (plus the states that open sessions stand in).
+
+    Parameters
+    ----------
+    cache_bytes : int
+        About how much the cache may hold; 0 forgets everything between two batches.
+    """
+
+    def __init__(self, model: LogKeyModel, *, cache_bytes: int) -> None:
+        self.model = model
+        self._history = model.config.history
+        self._max_states = cache_bytes // (STATE_BYTES + BYTES_A_UNIT * model.vocabulary.size)
+        self._states: dict[tuple[tuple[int, ...], int], WindowState] = {}
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def trim(self) -> None:
+        """Forget all states when there are too many. Open sessions keep the ones they stand in."""
+        if len(self._states) > self._max_states:
+            for state in self._states.values():
+                state.next.clear()  # else an open session would keep all that can be reached from where it stands
+            self._states.clear()
+
+    def beginning(self) -> WindowState:
+        """Where a session stands before its first entry."""
+        return self._state((BEGIN,) * self._history, self._history)
+
+    def middle(self) -> WindowState:
+        """Where a session stands of which nothing is known."""
+        return self._state((UNSEEN,) * self._history, 0)
+
+    def step(self, state: WindowState, unit: int) -> Transition:
+        """The transition from a state by a unit; the caller looks into ``state.next`` first."""
+        following = (
+            state if unit == END else self._state((*state.window[1:], unit), min(state.known + 1, self._history))
+        )
+        transition = state.next[unit] = Transition(state, unit, following)
+        return transition
+
+    def resolve(self, transitions: Iterable[Transition]) -> None:
+        """Judge transitions, asking the model once about all their distinct states that it was not asked about."""
+        pending = [transition for transition in transitions if transition.kind is None]
+        states = dict.fromkeys(
+            t.state for t in pending if t.unit != UNSEEN and t.state.judged and t.state.prediction is None
+        )
+        if states:
+            windows = np.array([state.window for state in states], np.int64)
+            for state, prediction in zip(states, self.model.predict(windows), strict=True):
+                state.prediction = prediction
+        for transition in pending:
+            transition.judge(self.model.config.candidates, self.model.thresholds)
+
+    def _state(self, window: tuple[int, ...], known: int) -> WindowState:
+        state = self._states.get((window, known))
+        if state is None:
+            state = self._states[window, known] = WindowState(window, known)
+        return state

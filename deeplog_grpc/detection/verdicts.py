@@ -1,0 +1,70 @@
+"""Verdicts: what comes out of a :class:`~deeplog_grpc.detection.Detector`."""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class Kind(IntEnum):
+    """What a verdict says. The numbers are those of ``deeplog_grpc.v1.Kind``."""
+
+    NORMAL = 1
+    """Nothing abnormal; also an entry whose history is not known well enough to judge (rank 0)."""
+    UNSEEN_KEY = 2
+    """The log key was not seen in training, or too seldom to be normal."""
+    EXECUTION_PATH = 3
+    """The log key is not among the g most probable ones (CCS'17, section 3.1)."""
+    INCOMPLETE_SESSION = 4
+    """The session ended where the model expects it to go on."""
+
+
+class EndReason(StrEnum):
+    """Why a session was taken to have ended."""
+
+    MARKER = "marker"
+    TIMEOUT = "timeout"
+    FLUSH = "flush"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One of the g most probable next log keys."""
+
+    key: int
+    """Log key, or -1 for the end of the session."""
+    template: str
+    """The key's template, or ``<end of session>``."""
+    probability: float
+    """In [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The answer for one entry, or for one end of a session, with its evidence."""
+
+    index: int
+    """Position in the batch of the judged entry, or of the entry at whose time the session was seen to end."""
+    kind: Kind
+    key: int
+    """Log key; -1 for the end of a session."""
+    template: str
+    parameters: tuple[str, ...]
+    score: float
+    """Surprise in [0, 1]: -log10(probability) / 10, capped at 1; 1 for an unseen key."""
+    rank: int
+    """Place of the key among the predictions, 1 = most probable; 0 = not judged, or an unseen key."""
+    probability: float
+    """Probability of the key given the window, in [0, 1]; 0 for an unseen key, 1 where not judged."""
+    candidates: tuple[Candidate, ...]
+    window: tuple[int, ...]
+    """The h log keys before, oldest first; -1 = before the session began, -2 = not known."""
+    session: str
+    session_end: EndReason | None
+    """None for an entry; else why the session was taken to have ended."""
+    reason: str
+    """One sentence for a person; empty when normal."""
+    model_version: int
+
+    @property
+    def is_anomaly(self) -> bool:
+        """Whether an operator should see it."""
+        return self.kind is not Kind.NORMAL

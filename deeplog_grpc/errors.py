@@ -1,0 +1,92 @@
+"""Every error that deeplog-grpc raises on purpose.
+
+The tree::
+
+    DeepLogError
+      InputError            the caller's input is wrong: say it again, corrected   (INVALID_ARGUMENT, exit 2)
+        ConfigError         a key of the configuration is wrong
+        BundleError         a model bundle is damaged, or of a format not known here
+      RefusedError          the input is fine, the moment is not: try again        (UNAVAILABLE + RetryInfo)
+        QueueFullError      the bounded queue has no room
+        DrainingError       the server is about to stop
+
+Each class carries its ``reason`` (upper snake case, never changes its meaning) and whether a retry of the same
+call can succeed. ``serving/status.py`` is the only place that turns them into a gRPC status; the CLI prints the
+message in one line and exits with 2.
+"""
+
+from typing import ClassVar
+
+
+class DeepLogError(Exception):
+    """Base of all errors raised on purpose; catch this one to catch them all."""
+
+    reason: ClassVar[str] = "INTERNAL"
+    retryable: ClassVar[bool] = False
+
+
+class InputError(DeepLogError):
+    """The input is wrong.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, with the value, and the remedy.
+    field : str
+        The path of the field or option, for example ``entries[3].body``; empty when there is none.
+
+    Examples
+    --------
+    >>> str(InputError("must not be empty: give the text of the log entry", field="entries[3].body"))
+    'entries[3].body: must not be empty: give the text of the log entry'
+    """
+
+    reason: ClassVar[str] = "INVALID_INPUT"
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.message = message
+        self.field = field
+
+
+class ConfigError(InputError):
+    """A key of the configuration is wrong; ``field`` is its path, for example ``key_model.history``."""
+
+    reason: ClassVar[str] = "INVALID_CONFIGURATION"
+
+
+class BundleError(InputError):
+    """A model bundle is damaged, incomplete, or of a format that this version does not read."""
+
+    reason: ClassVar[str] = "INVALID_BUNDLE"
+
+
+class RefusedError(DeepLogError):
+    """The server cannot take the call now; nothing of it was applied.
+
+    Parameters
+    ----------
+    message : str
+        Why.
+    retry_after_s : float
+        Seconds after which a retry makes sense, > 0.
+    """
+
+    reason: ClassVar[str] = "REFUSED"
+    retryable: ClassVar[bool] = True
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QueueFullError(RefusedError):
+    """The bounded queue in front of the scoring worker has no room."""
+
+    reason: ClassVar[str] = "QUEUE_FULL"
+
+
+class DrainingError(RefusedError):
+    """The server has been told to stop: it finishes what it accepted and takes nothing new."""
+
+    reason: ClassVar[str] = "DRAINING"

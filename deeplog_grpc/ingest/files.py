@@ -1,0 +1,102 @@
+"""Lines of log files: plain, gzip or standard input, in chunks of bounded memory."""
+
+import glob
+import gzip
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from deeplog_grpc.errors import InputError
+
+BLOCK_BYTES = 1 << 20
+"""Bytes read at once; about 10,000 lines, so that a batch is worth its overhead."""
+
+MAX_LINE_BYTES = 1 << 20
+"""A longer line is cut: a file without line ends must not fill the memory."""
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineChunk:
+    """Consecutive lines of one file."""
+
+    path: str
+    first_line: int
+    """Number of the first line, 1-based."""
+    lines: list[str]
+    """Without line ends; bytes that are not UTF-8 are replaced."""
+    read_bytes: int
+    """How much of the file (as it lies on the disk) has been read so far."""
+
+
+def expand(patterns: Sequence[str]) -> list[str]:
+    """Files that paths and globs name, in order; ``-`` is standard input.
+
+    Raises
+    ------
+    InputError
+        If one names nothing, or something that cannot be read.
+    """
+    paths = []
+    for pattern in patterns:
+        found = [pattern] if pattern == STDIN or os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+        if not found:
+            raise InputError("no such file: give a path, a quoted glob, or - for standard input", field=pattern)
+        paths += found
+    for path in paths:
+        if path != STDIN:
+            _open(path).close()
+    return paths
+
+
+def size_bytes(paths: Sequence[str]) -> int | None:
+    """Bytes of all files on the disk; None when standard input is among them."""
+    return None if STDIN in paths else sum(os.path.getsize(path) for path in paths)
+
+
+def read_chunks(path: str) -> Iterator[LineChunk]:
+    """The lines of a file, chunk by chunk.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is not the gzip file that its name says.
+    """
+    raw: BinaryIO = sys.stdin.buffer if path == STDIN else _open(path)
+    try:
+        yield from _chunks(path, raw, gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw)
+    except (OSError, EOFError) as error:
+        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}", field=path) from error
+    finally:
+        if path != STDIN:
+            raw.close()
+
+
+def _chunks(path: str, raw: BinaryIO, content: BinaryIO | gzip.GzipFile) -> Iterator[LineChunk]:
+    rest, line_number = b"", 1
+    reader = getattr(content, "read1", content.read)  # read1: what standard input has now, without waiting for more
+    while block := reader(BLOCK_BYTES):
+        *lines, rest = (rest + block).split(b"\n")
+        if len(rest) > MAX_LINE_BYTES:
+            rest = rest[:MAX_LINE_BYTES]
+        if lines:
+            yield _chunk(path, line_number, lines, raw)
+            line_number += len(lines)
+    if rest:
+        yield _chunk(path, line_number, [rest], raw)
+
+
+def _chunk(path: str, first_line: int, lines: list[bytes], raw: BinaryIO) -> LineChunk:
+    decoded = [line[:MAX_LINE_BYTES].rstrip(b"\r").decode(errors="replace") for line in lines]
+    position = raw.tell() if raw.seekable() else 0
+    return LineChunk(path=path, first_line=first_line, lines=decoded, read_bytes=position)
+
+
+def _open(path: str) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", field=path) from error

@@ -1,0 +1,115 @@
+"""Log lines, raw or JSON objects, as entries."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from deeplog_grpc.detection import EntryBatch
+from deeplog_grpc.parsing import HeadTimestamps
+
+BODY_FIELDS = ("body", "message", "msg", "log", "MESSAGE")
+"""Names under which loggers put the text, in the order in which they are tried."""
+TIME_FIELDS = ("time_unix_nano", "time", "timestamp", "@timestamp", "ts", "date")
+SESSION_FIELDS = ("session", "trace_id", "request_id")
+SOURCE_FIELDS = ("source", "host", "hostname", "pod")
+
+_NS_DIGITS = 19
+"""Digits of a present time in nanoseconds; a number of fewer digits is in a longer unit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineEntries:
+    """The entries of some lines."""
+
+    numbers: tuple[int, ...]
+    """Place of each entry's line among the lines given, from 0; empty lines give no entry. Length n."""
+    applications: tuple[str, ...]
+    """"" where the line names none. Length n."""
+    batch: EntryBatch
+    """The n entries."""
+
+
+class LineReader:
+    """Reads lines as entries.
+
+    A line that is a JSON object with a text under one of ``BODY_FIELDS`` gives its fields; any other line is raw: a
+    time stamp at its head gives the time, the rest is the body.
+
+    Parameters
+    ----------
+    source : str
+        Source of entries that name none.
+    reference_ns : int
+        A time near that of the log, in ns since 1970 UTC, for time stamps without a year; 0 = none is known.
+
+    Examples
+    --------
+    >>> entries = LineReader(source="app.log").read(
+    ...     ["2024-05-01 10:00:00 started", '{"msg": "done", "session": "s1"}', ""]
+    ... )
+    >>> list(entries.batch.bodies), list(entries.batch.sessions), entries.batch.times_ns.tolist()
+    (['started', 'done'], ['', 's1'], [1714557600000000000, 0])
+    """
+
+    def __init__(self, *, source: str, reference_ns: int = 0) -> None:
+        self._source = source
+        self._reference_ns = reference_ns
+        self._timestamps = HeadTimestamps()
+
+    def read(self, lines: Sequence[str]) -> LineEntries:
+        """Read lines; see the class."""
+        numbers = [number for number, line in enumerate(lines) if line and not line.isspace()]
+        objects = {place: found for place, number in enumerate(numbers) if (found := _object(lines[number]))}
+        heads = [_body(objects[place]) if place in objects else lines[number] for place, number in enumerate(numbers)]
+        times_ns, bodies = self._timestamps.split(heads, self._reference_ns)
+        # A line that is nothing but a time stamp is an entry all the same: its text is the time stamp.
+        bodies = [body or head for body, head in zip(bodies, heads, strict=True)]
+        sessions, sources = [""] * len(numbers), [self._source] * len(numbers)
+        applications = [""] * len(numbers)
+        for place, fields in objects.items():
+            times_ns[place] = self._time_ns(_first(fields, TIME_FIELDS)) or times_ns[place]
+            sessions[place] = _text(_first(fields, SESSION_FIELDS))
+            sources[place] = _text(_first(fields, SOURCE_FIELDS)) or self._source
+            applications[place] = _text(fields.get("application"))
+        return LineEntries(
+            numbers=tuple(numbers),
+            applications=tuple(applications),
+            batch=EntryBatch(bodies=bodies, times_ns=times_ns, sessions=sessions, sources=sources),
+        )
+
+    def _time_ns(self, value: Any) -> int:
+        """Nanoseconds since 1970 of a number (of seconds, ms, us or ns, by its size) or a text; 0 = not a time."""
+        if isinstance(value, str):
+            times_ns, _ = self._timestamps.split([value], self._reference_ns)
+            return int(times_ns[0])
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 2**63:
+            return 0
+        digits = len(str(int(value)))
+        scale = 10 ** max(0, (_NS_DIGITS - digits) // 3 * 3) if digits >= 9 else 0
+        return int(np.int64(int(value * scale) if isinstance(value, float) else value * scale))
+
+
+def _object(line: str) -> dict[str, Any] | None:
+    """The JSON object that a line is, if it has a body."""
+    if not line.startswith("{"):
+        return None
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return fields if isinstance(fields, dict) and isinstance(_first(fields, BODY_FIELDS), str) else None
+
+
+def _body(fields: Mapping[str, Any]) -> str:
+    return str(_first(fields, BODY_FIELDS)).rstrip("\r\n")
+
+
+def _first(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
+    return next((fields[name] for name in names if fields.get(name) not in (None, "")), None)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or isinstance(value, dict | list) else str(value)

@@ -1,0 +1,270 @@
+"""Entries of the project's own contract -> columns for the detectors.
+
+Invariant: every entry ends up in exactly one place, a part's columns or the list of faults; the entries of an
+application keep their order. Each field is read once, and nothing is made for a good entry but its cells: this runs for
+every line that is served.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from deeplog_grpc.detection.entries import EntryBatch
+from deeplog_grpc.errors import InputError
+from deeplog_grpc.ingest.config import IngestConfig
+
+_MAX_TIME_NS = 2**63 - 1
+_SHOWN_ID_CHARACTERS = 64
+_SHOWN_APPLICATIONS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryFault:
+    """Why one entry cannot be judged."""
+
+    index: int
+    """Position in the request."""
+    entry_id: str
+    """As the sender gave it, cut to 64 characters."""
+    field: str
+    """Path of the field, for example ``entries[3].body``."""
+    reason: str
+    """Upper snake case; never changes its meaning."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The good entries of one application in a request."""
+
+    application: str
+    positions: Sequence[int]
+    """Where each entry stands in the request, ascending. Length n."""
+    entry_ids: Sequence[str]
+    """Length n."""
+    batch: EntryBatch
+    """The n entries; those without a time have the time of arrival."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingested:
+    """A request's entries as columns."""
+
+    parts: tuple[Part, ...]
+    """One for each application with a good entry, in the order of the applications of the server."""
+    faults: tuple[EntryFault, ...]
+    """In the order of the entries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What an entry that leaves a field empty gets."""
+
+    application: str = ""
+    """Empty = the only application, if there is exactly one."""
+    source: str = ""
+
+
+@dataclass(slots=True)
+class _Columns:
+    """The entries of one application, while they are collected."""
+
+    positions: list[int] = field(default_factory=list)
+    entry_ids: list[str] = field(default_factory=list)
+    bodies: list[str] = field(default_factory=list)
+    times_ns: list[int] = field(default_factory=list)
+    sessions: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+
+    def part(self, application: str) -> Part:
+        times_ns = np.array(self.times_ns, np.int64)
+        batch = EntryBatch(bodies=self.bodies, times_ns=times_ns, sessions=self.sessions, sources=self.sources)
+        return Part(application=application, positions=self.positions, entry_ids=self.entry_ids, batch=batch)
+
+
+class NativeIngest:
+    """Turns the entries of ``deeplog_grpc.v1`` requests, read leniently, into columns.
+
+    Parameters
+    ----------
+    applications : iterable of str
+        The applications that are served.
+    config : IngestConfig
+        Limits, and the attributes that name sessions.
+    """
+
+    def __init__(self, applications: Iterable[str], config: IngestConfig) -> None:
+        self._applications = tuple(applications)
+        self._config = config
+        self._session_attributes = tuple(name.encode() for name in config.session_attributes)
+
+    def application(self, name: str, *, field: str) -> str:
+        """The application that a request means by a name; empty = the only one there is.
+
+        Raises
+        ------
+        InputError
+            If there is none of that name, or it is empty where there are several.
+        """
+        if name in self._applications:
+            return name
+        if not name and len(self._applications) == 1:
+            return self._applications[0]
+        raise InputError(self._unknown_application(name), field=field)
+
+    def defaults(self, options: Any, *, field: str) -> Defaults:
+        """Read a ``ScoreOptions`` message.
+
+        Raises
+        ------
+        InputError
+            If it names an application that is not served, or a source that is too long.
+        """
+        application = text(options.application)
+        if application:
+            self.application(application, field=f"{field}.application")
+        if len(options.source) > self._config.max_id_bytes:
+            raise InputError(self._too_long(len(options.source), "max_id_bytes"), field=f"{field}.source")
+        return Defaults(application=application, source=text(options.source))
+
+    def check_count(self, count: int, *, field: str) -> None:
+        """Refuse a list with more items than one request may have.
+
+        Raises
+        ------
+        InputError
+            If there are more than ``max_entries_per_request``.
+        """
+        limit = self._config.max_entries_per_request
+        if count > limit:
+            message = f"{count} items are more than the {limit} of one request (ingest.max_entries_per_request)"
+            raise InputError(f"{message}: send them in several", field=field)
+
+    def check_body(self, body: bytes, *, field: str) -> None:
+        """Refuse a body that is empty or too long.
+
+        Raises
+        ------
+        InputError
+            If it is.
+        """
+        if problem := self._body_problem(body):
+            raise InputError(problem[1], field=field)
+
+    def ingest(self, entries: Sequence[Any], defaults: Defaults, *, arrival_ns: int) -> Ingested:
+        """Divide entries into the columns of their applications, and faults.
+
+        Parameters
+        ----------
+        entries : sequence of lenient ``LogEntry`` [n]
+            At most ``max_entries_per_request``; see :meth:`check_count`.
+        defaults : Defaults
+            What empty fields stand for.
+        arrival_ns : int
+            Time of entries without one, in nanoseconds since 1970-01-01 UTC, > 0.
+        """
+        max_body, max_id = self._config.max_body_bytes, self._config.max_id_bytes
+        max_attributes = self._config.max_attributes
+        columns = {name.encode(): _Columns() for name in self._applications}
+        by_name = dict(columns)
+        if default := columns.get(self._default_application(defaults).encode()):
+            by_name[b""] = default
+        faults: list[EntryFault] = []
+        for position, entry in enumerate(entries):
+            body, session, source, entry_id = entry.body, entry.session, entry.source, entry.entry_id
+            time_ns, attributes, column = entry.time_unix_nano, entry.attributes, by_name.get(entry.application)
+            if (
+                column is None
+                or not 0 < len(body) <= max_body
+                or max(len(session), len(source), len(entry_id)) > max_id
+                or time_ns > _MAX_TIME_NS
+                or len(attributes) > max_attributes
+            ):
+                faults.append(self._fault(position, entry))
+                continue
+            if not session and attributes:
+                session = self._session_attribute(attributes)
+                if len(session) > max_id:
+                    faults.append(self._session_attribute_fault(position, entry, len(session)))
+                    continue
+            column.positions.append(position)
+            column.entry_ids.append(entry_id.decode(errors="replace"))
+            column.bodies.append(body.decode(errors="replace"))
+            column.times_ns.append(time_ns or arrival_ns)
+            column.sessions.append(session.decode(errors="replace"))
+            column.sources.append(source.decode(errors="replace") if source else defaults.source)
+        parts = tuple(column.part(name.decode()) for name, column in columns.items() if column.positions)
+        return Ingested(parts=parts, faults=tuple(faults))
+
+    def _default_application(self, defaults: Defaults) -> str:
+        if not defaults.application and len(self._applications) == 1:
+            return self._applications[0]
+        return defaults.application
+
+    def _session_attribute(self, attributes: Sequence[Any]) -> bytes:
+        values: dict[bytes, bytes] = {pair.key: pair.value for pair in attributes}
+        return next((values[name] for name in self._session_attributes if values.get(name)), b"")
+
+    def _session_attribute_fault(self, position: int, entry: Any, size: int) -> EntryFault:
+        problem = ("ID_TOO_LONG", self._too_long(size, "max_id_bytes"))
+        return _fault(position, entry, "attributes", problem)
+
+    def _fault(self, position: int, entry: Any) -> EntryFault:
+        """The first thing wrong with an entry that something is wrong with."""
+        for name in ("entry_id", "session", "source"):
+            if len(size := getattr(entry, name)) > self._config.max_id_bytes:
+                return _fault(position, entry, name, ("ID_TOO_LONG", self._too_long(len(size), "max_id_bytes")))
+        if problem := self._body_problem(entry.body):
+            return _fault(position, entry, "body", problem)
+        if entry.time_unix_nano > _MAX_TIME_NS:
+            problem = ("TIME_OUT_OF_RANGE", f"{entry.time_unix_nano} ns is past 2^63 - 1: send ns since 1970, or 0")
+            return _fault(position, entry, "time_unix_nano", problem)
+        if len(entry.attributes) > self._config.max_attributes:
+            limit = self._config.max_attributes
+            message = f"{len(entry.attributes)} attributes are more than {limit} (ingest.max_attributes): send fewer"
+            return _fault(position, entry, "attributes", ("TOO_MANY_ATTRIBUTES", message))
+        reason = "UNKNOWN_APPLICATION" if entry.application else "NO_APPLICATION"
+        problem = (reason, self._unknown_application(text(entry.application)))
+        return _fault(position, entry, "application", problem)
+
+    def _body_problem(self, body: bytes) -> tuple[str, str] | None:
+        """Reason and message, or None for a good body."""
+        if not body:
+            return "EMPTY_BODY", "must not be empty: send the text of the log message"
+        if len(body) > self._config.max_body_bytes:
+            return "BODY_TOO_LONG", self._too_long(len(body), "max_body_bytes")
+        return None
+
+    def _too_long(self, size: int, limit: str) -> str:
+        return f"{size} bytes are more than {getattr(self._config, limit)} (ingest.{limit}): shorten it"
+
+    def _unknown_application(self, name: str) -> str:
+        shown = ", ".join(self._applications[:_SHOWN_APPLICATIONS])
+        more = len(self._applications) - _SHOWN_APPLICATIONS
+        known = f"{shown} and {more} more" if more > 0 else shown
+        if not name:
+            return f"must name one of the applications served: {known}"
+        return f"'{name[:_SHOWN_ID_CHARACTERS]}' is not served here: use one of {known}"
+
+
+def text(raw: bytes) -> str:
+    """What a ``string`` field read leniently says; bytes that are not UTF-8 become U+FFFD.
+
+    Examples
+    --------
+    >>> text(b"disk full")
+    'disk full'
+    """
+    return raw.decode(errors="replace")
+
+
+def _fault(position: int, entry: Any, name: str, problem: tuple[str, str]) -> EntryFault:
+    return EntryFault(
+        index=position,
+        entry_id=text(entry.entry_id)[:_SHOWN_ID_CHARACTERS],
+        field=f"entries[{position}].{name}",
+        reason=problem[0],
+        message=problem[1],
+    )

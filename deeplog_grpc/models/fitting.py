@@ -1,0 +1,258 @@
+"""Training of the log key model. Pure: no files, no clock; progress goes to a callback."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from deeplog_grpc.models.key_model import KeyModelConfig, KeyNetwork, LogKeyModel, Thresholds, predictable
+from deeplog_grpc.models.vocabulary import END, FIRST_KEY_UNIT, UNSEEN, Vocabulary
+from deeplog_grpc.models.windows import TrainingSession, WindowCounts, count_windows
+
+GRADIENT_NORM = 1.0
+"""Gradients are clipped to this norm: a window that occurs 10,000 times must not throw the weights about."""
+
+MIN_EPOCH_STEPS = 14
+"""Gradient steps of an epoch at least: a small application with 100 distinct windows needs as many steps to learn
+them as a large one needs; its windows are passed over several times an epoch."""
+
+VALIDATION_ROWS = 4096
+"""Windows of one validation pass: bounds its memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """How training stands after one pass."""
+
+    number: int
+    """1-based."""
+    epochs: int
+    """Most passes that there can be."""
+    loss: float
+    """Mean cross-entropy of the training windows, in nats."""
+    validation_loss: float
+    """The same of the windows kept back."""
+    accuracy: float
+    """Share of the kept-back windows' next keys that are among the g candidates."""
+    best: bool
+    """Whether this pass has the lowest validation loss so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """A trained model and how it came about."""
+
+    model: LogKeyModel
+    epochs: tuple[Epoch, ...]
+    windows: int
+    """Training windows, repeats counted."""
+    distinct_windows: int
+    validation_sessions: int
+
+
+def fit_key_model(
+    sessions: Sequence[TrainingSession],
+    config: KeyModelConfig,
+    *,
+    seed: int = 0,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> Fit:
+    """Train a log key model on normal sessions.
+
+    Sessions are split into a training and a validation part; windows are de-duplicated and weighted by their counts;
+    the weights of the pass with the lowest validation loss are kept.
+
+    Parameters
+    ----------
+    sessions : sequence of TrainingSession
+        Normal sessions; the order does not matter to what is learned, but with the seed it fixes the split.
+    seed : int
+        The same seed and sessions give the same weights on one machine.
+    on_epoch : callable
+        Called after each pass.
+
+    Raises
+    ------
+    ValueError
+        If the sessions hold no window to learn from.
+    """
+    torch.manual_seed(seed)
+    vocabulary = Vocabulary.of(normal_keys(sessions, config.min_sessions), reserve=config.reserve)
+    kept_back = _kept_back(len(sessions), config.validation_share, seed)
+    training = _windows([s for s, kept in zip(sessions, kept_back, strict=True) if not kept], vocabulary, config)
+    validation_sessions = [s for s, kept in zip(sessions, kept_back, strict=True) if kept]
+    validation = _windows(validation_sessions, vocabulary, config)
+    if len(training) == 0:
+        raise ValueError(
+            f"no window to learn from: {len(sessions)} sessions, none of them longer than "
+            f"{0 if config.begin_end else config.history} entries"
+        )
+    network, epochs = _train(training, validation if len(validation) else training, vocabulary, config, on_epoch)
+    unjudging = LogKeyModel(config, vocabulary, network, Thresholds())
+    thresholds = _thresholds(unjudging, validation, training)
+    return Fit(
+        model=LogKeyModel(config, vocabulary, network, thresholds),
+        epochs=epochs,
+        windows=training.total,
+        distinct_windows=len(training),
+        validation_sessions=len(validation_sessions),
+    )
+
+
+def normal_keys(sessions: Sequence[TrainingSession], min_sessions: int) -> list[int]:
+    """Log keys that occur in enough sessions to be learned as normal.
+
+    Parameters
+    ----------
+    min_sessions : int
+        Sessions, >= 1; where one in a thousand sessions is fewer, that many are enough.
+
+    Examples
+    --------
+    >>> common, rare = TrainingSession(keys=[1, 2]), TrainingSession(keys=[1, 2, 3])
+    >>> normal_keys([common] * 2000 + [rare], min_sessions=5), normal_keys([common, rare], min_sessions=5)
+    ([1, 2], [1, 2, 3])
+    """
+    needed = min(min_sessions, -(-len(sessions) // 1000))
+    support = Counter(key for session in sessions for key in np.unique(np.asarray(session.keys)).tolist())
+    return [key for key, count in support.items() if count >= needed]
+
+
+def _kept_back(count: int, share: float, seed: int) -> NDArray[np.bool_]:
+    """Which sessions are for validation. With one session there is none to spare. Shape [count]."""
+    kept = np.zeros(count, np.bool_)
+    wanted = min(max(1, round(count * share)), count - 1)
+    kept[np.random.default_rng(seed).permutation(count)[:wanted]] = True
+    return kept
+
+
+def _windows(sessions: Sequence[TrainingSession], vocabulary: Vocabulary, config: KeyModelConfig) -> WindowCounts:
+    return count_windows(
+        [vocabulary.units(session.keys) for session in sessions],
+        begins=[session.begins and config.begin_end for session in sessions],
+        ends=[session.ends and config.begin_end for session in sessions],
+        history=config.history,
+    )
+
+
+def _train(
+    training: WindowCounts,
+    validation: WindowCounts,
+    vocabulary: Vocabulary,
+    config: KeyModelConfig,
+    on_epoch: Callable[[Epoch], None],
+) -> tuple[KeyNetwork, tuple[Epoch, ...]]:
+    network = KeyNetwork(vocabulary.size, config)
+    mask = predictable(vocabulary, begin_end=config.begin_end)
+    windows, targets = torch.from_numpy(training.windows), torch.from_numpy(training.targets)
+    weights = torch.from_numpy(training.counts / training.counts.mean()).float()
+    passes = -(-MIN_EPOCH_STEPS // _steps(training, config))
+    steps = config.epochs * passes * _steps(training, config)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
+    best_state = network.state_dict()
+    epochs: list[Epoch] = []
+    while len(epochs) < config.epochs and not _stalled(epochs, config.patience):
+        network.train()
+        total = 0.0
+        for rows in _batches(len(training), passes, config.batch_rows):
+            logits = network(_hide(windows[rows], config)) + mask
+            losses = nn.functional.cross_entropy(logits, targets[rows], reduction="none") * weights[rows]
+            optimizer.zero_grad()
+            torch.autograd.backward(losses.mean())
+            nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
+            optimizer.step()
+            schedule.step()
+            total += float(losses.detach().sum())
+        validation_loss, accuracy = _validate(network, mask, validation, config.candidates)
+        best = all(validation_loss < epoch.validation_loss for epoch in epochs)
+        if best:
+            best_state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        epochs.append(
+            Epoch(
+                number=len(epochs) + 1,
+                epochs=config.epochs,
+                loss=total / (passes * len(training)),
+                validation_loss=validation_loss,
+                accuracy=accuracy,
+                best=best,
+            )
+        )
+        on_epoch(epochs[-1])
+    network.load_state_dict(best_state)
+    return network, tuple(epochs)
+
+
+def _steps(training: WindowCounts, config: KeyModelConfig) -> int:
+    """Gradient steps of one pass."""
+    return -(-len(training) // config.batch_rows)
+
+
+def _batches(count: int, passes: int, rows: int) -> list[Tensor]:
+    """Shuffled row numbers of ``passes`` passes, in batches."""
+    return [batch for _ in range(passes) for batch in torch.split(torch.randperm(count), rows)]
+
+
+def _stalled(epochs: Sequence[Epoch], patience: int) -> bool:
+    return len(epochs) > patience and not any(epoch.best for epoch in epochs[-patience:])
+
+
+def _hide(windows: Tensor, config: KeyModelConfig) -> Tensor:
+    """Training windows with their oldest keys hidden in some rows, and single keys hidden here and there."""
+    rows, history = windows.shape
+    hidden_prefix = torch.randint(1, history + 1, (rows, 1)) * (torch.rand(rows, 1) < config.shorten_share)
+    hidden = torch.arange(history)[None, :] < hidden_prefix
+    hidden |= (torch.rand(windows.shape) < config.hide_share) & (windows >= FIRST_KEY_UNIT)
+    return torch.where(hidden, UNSEEN, windows)
+
+
+def _validate(network: KeyNetwork, mask: Tensor, pairs: WindowCounts, candidates: int) -> tuple[float, float]:
+    """Mean cross-entropy, and share of next units among the candidates, both weighted by counts."""
+    network.eval()
+    counts = torch.from_numpy(pairs.counts).double()
+    loss = hits = 0.0
+    with torch.inference_mode():
+        for rows in torch.split(torch.arange(len(pairs)), VALIDATION_ROWS):
+            targets = torch.from_numpy(pairs.targets)[rows]
+            logits = network(torch.from_numpy(pairs.windows)[rows]) + mask
+            loss += float((nn.functional.cross_entropy(logits, targets, reduction="none") * counts[rows]).sum())
+            own = logits.gather(1, targets[:, None])
+            hits += float((((logits > own).sum(dim=1) < candidates) * counts[rows]).sum())
+    return loss / pairs.total, hits / pairs.total
+
+
+def _thresholds(model: LogKeyModel, validation: WindowCounts, training: WindowCounts) -> Thresholds:
+    """Low quantiles of what the model gives to normal keys and true ends, less the margins.
+
+    Windows kept back from training are used; where they hold no key or no end, the training ones.
+    """
+    config = model.config
+    ends = _own_log_probabilities(model, validation, training, ends=True)
+    keys = _own_log_probabilities(model, validation, training, ends=False)
+    return Thresholds(
+        end=_below(ends, config.end_quantile, config.end_margin),
+        key=_below(keys, config.key_quantile, config.key_margin),
+    )
+
+
+def _own_log_probabilities(
+    model: LogKeyModel, validation: WindowCounts, training: WindowCounts, *, ends: bool
+) -> NDArray[np.float64]:
+    """Log-probabilities of the units that really followed, repeats counted: of ends, or of log keys."""
+    pairs = validation if ((validation.targets == END) == ends).any() else training
+    chosen = (pairs.targets == END) == ends
+    predictions = model.predict(pairs.windows[chosen])
+    own = [p.log_probabilities[unit] for p, unit in zip(predictions, pairs.targets[chosen], strict=True)]
+    return np.repeat(np.array(own, np.float64), pairs.counts[chosen])
+
+
+def _below(log_probabilities: NDArray[np.float64], quantile: float, margin: float) -> float:
+    """The quantile less the margin; minus infinity where there is nothing to tell from."""
+    if not len(log_probabilities):
+        return -float("inf")
+    return float(np.quantile(log_probabilities, quantile, method="lower")) - log(margin)

@@ -1,0 +1,247 @@
+"""The log key model: which log key comes next (CCS'17, section 3.1).
+
+A stack of LSTM layers reads the last h log keys of a session; a softmax over the keys follows the last step. One-hot
+input times the first layer's matrix is a table look-up, so the input is an embedding.
+
+Invariant: the answer for a window does not depend on the windows beside it. The network always runs on exactly
+``CHUNK_ROWS`` rows (the last chunk is filled up), since a matrix product of another shape may round differently in
+the last bit and turn a rank.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Annotated
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as validated
+from torch import Tensor, nn
+
+from deeplog_grpc.models.vocabulary import BEGIN, END, FIRST_KEY_UNIT, Vocabulary
+
+CHUNK_ROWS = 64
+"""Rows of one pass through the network: at 64 a core is within 5 % of its best rate, and one pass takes about 1 ms."""
+
+NO_LOG_PROBABILITY = -100.0
+"""Log-probability of a unit that cannot be predicted: far below any other, yet finite, so that sums stay finite."""
+
+
+@validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class KeyModelConfig:
+    """Shape and training of the log key model. The defaults are the paper's where it gives any."""
+
+    history: Annotated[int, Field(ge=1, le=1000)] = 10
+    """h: log keys in a window."""
+    candidates: Annotated[int, Field(ge=1, le=1000)] = 9
+    """g: a log key among the g most probable ones is normal. The end of the session takes none of these places."""
+    layers: Annotated[int, Field(ge=1, le=8)] = 2
+    """L: LSTM layers."""
+    hidden: Annotated[int, Field(ge=1, le=4096)] = 64
+    """alpha: memory units of a layer."""
+    embedding: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Numbers that stand for a log key at the input."""
+    reserve: Annotated[int, Field(ge=0, le=100_000)] = 32
+    """Output units kept free for log keys that become normal after training."""
+    min_sessions: Annotated[int, Field(ge=1, le=1_000_000)] = 5
+    """Training sessions that a log key must occur in to become normal, or one in a thousand if that is fewer: a log
+    that nobody labelled may hold a few anomalies, and what they log must not be learned."""
+    begin_end: bool = True
+    """Model the begin and the end of sessions. Off is the paper's text: windows inside a session only."""
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 30
+    """Most passes over the distinct windows."""
+    patience: Annotated[int, Field(ge=1, le=10_000)] = 6
+    """Passes without a better validation loss after which training stops."""
+    batch_rows: Annotated[int, Field(ge=1, le=65_536)] = 256
+    """Distinct windows in a gradient step."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
+    """Peak of the one-cycle schedule."""
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the sessions kept back to stop training and to fit thresholds; never trained on."""
+    shorten_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of training windows whose oldest keys are hidden. It teaches short histories: windows never seen are then
+    judged by their recent keys, and sessions met in their middle can be judged at all."""
+    hide_share: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """Share of keys hidden in training windows, so that an unseen key does not upset the entries after it."""
+    key_quantile: Annotated[float, Field(ge=0, lt=1)] = 0.0001
+    """Share of normal log keys, kept back from training, that may lie below the threshold before the margin."""
+    key_margin: Annotated[float, Field(ge=1)] = 100.0
+    """A log key is abnormal, though among the g candidates, when it is this many times less probable than that
+    quantile: where an application has few log keys, g of them are nearly all. Infinite (``.inf``) = the paper's rule,
+    rank alone."""
+    end_quantile: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    """Share of normal sessions' ends, kept back from training, that may lie below the threshold before the margin."""
+    end_margin: Annotated[float, Field(ge=1)] = 3.0
+    """An end is abnormal when it is this many times less probable than that quantile: few sessions are kept back, so
+    their lowest is a poor estimate of a far quantile."""
+
+
+class KeyNetwork(nn.Module):
+    """Embedding, LSTM stack, linear layer over the units.
+
+    Parameters
+    ----------
+    size : int
+        Units, the reserve included.
+    """
+
+    def __init__(self, size: int, config: KeyModelConfig) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(size, config.embedding)
+        self.lstm = nn.LSTM(config.embedding, config.hidden, config.layers, batch_first=True)
+        self.output = nn.Linear(config.hidden, size)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """LongTensor [B, h] of units -> logits FloatTensor [B, size]."""
+        states, _ = self.lstm(self.embedding(windows))
+        logits: Tensor = self.output(states[:, -1])
+        return logits
+
+
+def predictable(vocabulary: Vocabulary, *, begin_end: bool) -> Tensor:
+    """What to add to the logits so that only assigned units can be predicted. FloatTensor [size]."""
+    mask = torch.full((vocabulary.size,), NO_LOG_PROBABILITY)
+    mask[FIRST_KEY_UNIT : vocabulary.assigned] = 0.0
+    if begin_end:
+        mask[END] = 0.0
+    return mask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What may follow one window; rows of arrays shared by a batch of predictions."""
+
+    log_probabilities: NDArray[np.float32]
+    """Natural log of the probability of each unit. Shape [size]."""
+    ranks: NDArray[np.int32]
+    """Rank of each unit among the log keys, 1 = most probable; ties go to the lower unit. Shape [size]."""
+
+    def best(self, count: int) -> list[int]:
+        """The ``count`` most probable units of log keys, best first."""
+        order = np.argsort(self.ranks[FIRST_KEY_UNIT:], kind="stable")[:count] + FIRST_KEY_UNIT
+        return [int(unit) for unit in order if self.log_probabilities[unit] > NO_LOG_PROBABILITY / 2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """Natural logs of probabilities below which something is abnormal; minus infinity = never."""
+
+    key: float = -float("inf")
+    """Of a log key, in addition to its rank."""
+    end: float = -float("inf")
+    """Of the end of a session."""
+
+    def to_json(self) -> dict[str, float | None]:
+        """Plain data for a bundle; JSON has no infinity."""
+        return {name: value if isfinite(value) else None for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, float | None]) -> "Thresholds":
+        """Read what :meth:`to_json` wrote."""
+        return cls(**{name: -float("inf") if value is None else float(value) for name, value in data.items()})
+
+
+class LogKeyModel:
+    """A trained log key model: an immutable snapshot of weights, vocabulary and thresholds."""
+
+    def __init__(
+        self, config: KeyModelConfig, vocabulary: Vocabulary, network: KeyNetwork, thresholds: Thresholds
+    ) -> None:
+        self.config = config
+        self.vocabulary = vocabulary
+        self.thresholds = thresholds
+        self._network = network.eval()
+        self._mask = predictable(vocabulary, begin_end=config.begin_end)
+
+    def predict(self, windows: NDArray[np.int64]) -> list[Prediction]:
+        """What may follow each window.
+
+        Parameters
+        ----------
+        windows : int64 array [B, h]
+            Units, oldest first.
+
+        Returns
+        -------
+        list of Prediction, one a window
+        """
+        predictions: list[Prediction] = []
+        for log_probabilities in self._chunks(windows):
+            ranks = rank_units(log_probabilities)
+            predictions += [
+                Prediction(log_probabilities=row, ranks=rank)
+                for row, rank in zip(log_probabilities, ranks, strict=True)
+            ]
+        return predictions
+
+    def _chunks(self, windows: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
+        """Log-probabilities [<= CHUNK_ROWS, size] of the windows, chunk by chunk, always computed in one shape."""
+        chunk = torch.full((CHUNK_ROWS, self.config.history), BEGIN, dtype=torch.long)
+        for start in range(0, len(windows), CHUNK_ROWS):
+            rows = min(CHUNK_ROWS, len(windows) - start)
+            chunk[:rows] = torch.from_numpy(windows[start : start + rows])
+            with torch.inference_mode():
+                log_probabilities = torch.log_softmax(self._network(chunk) + self._mask, dim=1)
+            yield log_probabilities[:rows].numpy()
+
+    def weights(self) -> dict[str, Tensor]:
+        """The network's tensors by name."""
+        return dict(self._network.state_dict())
+
+    @classmethod
+    def from_weights(
+        cls,
+        config: KeyModelConfig,
+        vocabulary: Vocabulary,
+        weights: Mapping[str, Tensor],
+        thresholds: Thresholds,
+    ) -> "LogKeyModel":
+        """Put a model together from :meth:`weights`.
+
+        Raises
+        ------
+        ValueError
+            If a tensor is missing, is too much, has another shape, or holds a number that is not finite.
+        """
+        network = KeyNetwork(vocabulary.size, config)
+        try:
+            network.load_state_dict(dict(weights))
+        except RuntimeError as error:
+            raise ValueError(
+                f"weights do not fit the configured network: {str(error).splitlines()[-1].strip()}"
+            ) from error
+        broken = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
+        if broken:
+            raise ValueError(f"weights are not finite: {', '.join(broken)}")
+        return cls(config, vocabulary, network, thresholds)
+
+
+def rank_units(log_probabilities: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Rank of every unit among the log keys of its row: 1 = most probable, ties to the lower unit.
+
+    The special units take no place; END gets the place it would have among the keys.
+
+    Parameters
+    ----------
+    log_probabilities : float32 array [B, size]
+
+    Examples
+    --------
+    >>> rank_units(np.log(np.array([[0.1, 0.3, 0.1, 0.2, 0.2, 0.1]], np.float32))).tolist()
+    [[3, 1, 3, 1, 2, 3]]
+    """
+    keys = log_probabilities[:, FIRST_KEY_UNIT:]
+    ranks = np.empty(log_probabilities.shape, np.int32)
+    order = np.argsort(-keys, axis=1, kind="stable")
+    places = np.arange(1, keys.shape[1] + 1, dtype=np.int32)
+    np.put_along_axis(ranks[:, FIRST_KEY_UNIT:], order, places[None, :], axis=1)
+    for unit in range(FIRST_KEY_UNIT):
+        ranks[:, unit] = 1 + (keys > log_probabilities[:, unit : unit + 1]).sum(axis=1)
+    return ranks
+
+
+def set_threads(count: int) -> None:
+    """Threads of one matrix product. One is best in a server: two spin against each other on a busy machine."""
+    torch.set_num_threads(count)

@@ -1,0 +1,77 @@
+"""Sessions cut into windows: the training pairs of the log key model (CCS'17, section 3.1)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeplog_grpc.models.vocabulary import BEGIN, END, UNSEEN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSession:
+    """The log keys of one session in the order of their entries."""
+
+    keys: Sequence[int] | NDArray[np.integer[Any]]
+    begins: bool = True
+    """False when the session was seen from its middle: nothing is learned about its beginning."""
+    ends: bool = True
+    """False when the session was still open where the log stops: nothing is learned about its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowCounts:
+    """Distinct (window, next unit) pairs and how often each occurs."""
+
+    windows: NDArray[np.int64]
+    """Units before, oldest first. Shape [n, h]."""
+    targets: NDArray[np.int64]
+    """The unit that follows. Shape [n]."""
+    counts: NDArray[np.int64]
+    """Occurrences, >= 1. Shape [n]."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def total(self) -> int:
+        """Occurrences in all."""
+        return int(self.counts.sum())
+
+
+def count_windows(
+    sessions: Sequence[NDArray[np.int64]], *, begins: Sequence[bool], ends: Sequence[bool], history: int
+) -> WindowCounts:
+    """Distinct windows of the sessions with their next units, counted.
+
+    :data:`UNSEEN` is never a target: nothing can be learned about what is not known.
+    A session that begins is preceded by ``history`` :data:`BEGIN` units, so that every entry of a session of any
+    length is a target. A session that ends is followed by :data:`END`.
+
+    Parameters
+    ----------
+    sessions : sequence of int64 arrays [length]
+        Units.
+    begins, ends : sequence of bool
+        One a session: whether its beginning and its end were really seen.
+    history : int
+        h >= 1.
+
+    Examples
+    --------
+    >>> pairs = count_windows([np.array([3, 4]), np.array([3, 4])], begins=[True] * 2, ends=[True, False], history=2)
+    >>> pairs.windows.tolist(), pairs.targets.tolist(), pairs.counts.tolist()
+    ([[0, 0], [0, 3], [3, 4]], [3, 4, 1], [2, 2, 1])
+    """
+    padding, end = np.full(history, BEGIN, np.int64), np.array([END], np.int64)
+    nothing = np.zeros(0, np.int64)
+    rows = [np.zeros((0, history + 1), np.int64)]
+    for units, does_begin, does_end in zip(sessions, begins, ends, strict=True):
+        path = np.concatenate([padding if does_begin else nothing, units, end if does_end else nothing])
+        if len(path) > history:
+            rows.append(np.lib.stride_tricks.sliding_window_view(path, history + 1))
+    pairs = np.concatenate(rows)
+    distinct, counts = np.unique(pairs[pairs[:, -1] != UNSEEN], axis=0, return_counts=True)
+    return WindowCounts(windows=distinct[:, :-1].copy(), targets=distinct[:, -1].copy(), counts=counts.astype(np.int64))

@@ -1,0 +1,53 @@
+"""Settings of the parser. One default fits all systems; nothing here is meant to be tuned for one log."""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParserConfig:
+    """Limits and thresholds of the parser.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a value is outside its range; it is a `ValueError` and names the field.
+
+    Examples
+    --------
+    >>> ParserConfig().tau
+    0.5
+    >>> ParserConfig(tau=1.5)
+    Traceback (most recent call last):
+    ...
+    pydantic_core._pydantic_core.ValidationError: ...
+    """
+
+    tau: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of a line's constant words that must stand in a template, in order, for the two to become one template.
+    Half, as in Spell: the constants are normally the larger part of a print statement."""
+
+    sealed_tau: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """The same share for templates that were there when the parser was sealed. Higher, for an abnormal line must not
+    be taken in by a trained template: it has to show itself as a new key."""
+
+    max_templates: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
+    """Templates at most. All further kinds of lines share one more key, the catch-all ``<*>``. Systems have hundreds;
+    a log that needs more does not fall into kinds at all."""
+
+    max_line_chars: Annotated[int, Field(ge=16, le=1_000_000)] = 8_192
+    """Characters of a line's first row that are looked at; the rest is one last parameter. No constant of interest
+    stands further behind."""
+
+    max_tokens: Annotated[int, Field(ge=4, le=10_000)] = 400
+    """Words, blanks and separators of a line that are looked at; the rest is part of the last variable. Bounds the
+    work for a line never seen before to some milliseconds."""
+
+    max_forms: Annotated[int, Field(ge=16, le=10_000_000)] = 50_000
+    """Forms of lines (variables masked) whose key is remembered, about 200 bytes each. When they are that many all are
+    forgotten at once and looked up again; templates and keys are not touched."""
+
+    cache_entries: Annotated[int, Field(ge=0, le=10_000_000)] = 50_000
+    """Skeletons in the cache in front of all, about 250 bytes each; 0 switches it off. It never changes a result."""

@@ -1,0 +1,176 @@
+"""Spell: streaming templates by longest common subsequence, with a judgement of what may be a parameter.
+
+A line that no template covers goes through three look-ups, each only if the one before found nothing:
+
+1. the prefix tree: a template that covers the line as it is;
+2. templates whose constants all stand in the line, in order;
+3. templates that share at least ``tau`` of the line's constants (longest common subsequence, by back-tracking).
+
+Look-ups 2 and 3 may generalise the template they find, if every difference is plausible as a parameter
+(`plausibility.py`); its key stays. Ties: most constants in common, then the shorter template, then the smaller key.
+A line that finds nothing founds a key, and may be the evidence that a place where many templates differ is a parameter.
+
+References
+----------
+M. Du and F. Li, "Spell: Streaming Parsing of System Event Logs", ICDM 2016.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from deeplog_grpc.parsing.alignment import Stretch, align, generalise
+from deeplog_grpc.parsing.config import ParserConfig
+from deeplog_grpc.parsing.plausibility import Difference, judge
+from deeplog_grpc.parsing.table import TemplateTable
+from deeplog_grpc.parsing.words import VARIABLE, constants, is_unit, is_word, may_vary
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The key of a line, and what learning it changed."""
+
+    key: int
+    is_new: bool = False
+    """The line founded its key."""
+    is_merge: bool = False
+    """Other keys became aliases."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Match:
+    """A template that a line may join."""
+
+    key: int
+    common: int
+    tokens: tuple[str, ...]
+    """The template's tokens after it took in the line."""
+    stretches: list[Stretch]
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        return (-self.common, len(self.tokens), self.key)
+
+
+class Spell:
+    """Gives keys to tokenized lines, one after the other.
+
+    Examples
+    --------
+    >>> from deeplog_grpc.parsing.words import tokenize
+    >>> spell = Spell(ParserConfig())
+    >>> lines = ("session opened for user ann", "session closed for user ann", "session opened for user bob")
+    >>> [spell.assign(tokenize(line, 99)).key for line in lines]
+    [0, 1, 0]
+    >>> [len(spell.table.tokens[key]) for key in (0, 1)], spell.table.tokens[0][-1] == VARIABLE
+    ([9, 9], True)
+    """
+
+    def __init__(self, config: ParserConfig) -> None:
+        self._config = config
+        self.table = TemplateTable()
+        self.catch_all: int | None = None
+        """The key of all lines that found no room for a template of their own."""
+
+    def assign(self, line: tuple[str, ...]) -> Assignment:
+        """Find or found the key of a line.
+
+        Parameters
+        ----------
+        line : tuple of str
+            Tokens of a skeleton (`words.tokenize`).
+        """
+        found = self.table.find(line)
+        if found is not None:
+            return Assignment(found)
+        words = constants(line)
+        match = self._best_match(line, words) if words else None
+        if match is not None:
+            return self._join(match)
+        return self._evidence(line) or self._found(line)
+
+    def _found(self, line: tuple[str, ...]) -> Assignment:
+        if len(self.table.tokens) < self._config.max_templates:
+            return Assignment(self.table.add(line), is_new=True)
+        if self.catch_all is None:
+            # It stands in no index: only a line that found nothing else and has no room comes here.
+            self.catch_all = len(self.table)
+            self.table.counts.append(0)
+            return Assignment(self.catch_all, is_new=True)
+        return Assignment(self.catch_all)
+
+    def _best_match(self, line: tuple[str, ...], words: Sequence[str]) -> _Match | None:
+        candidates = self.table.candidates(words)
+        covered = [key for key in candidates if _is_subsequence(self.table.tokens[key], words)]
+        rest = [key for key in candidates if key not in covered]
+        return self._best_of(covered, line, words) or self._best_of(rest, line, words)
+
+    def _best_of(self, keys: Iterable[int], line: tuple[str, ...], words: Sequence[str]) -> _Match | None:
+        matches = [match for key in keys if (match := self._match(key, line, words)) is not None]
+        return min(matches, key=lambda match: match.rank, default=None)
+
+    def _match(self, key: int, line: tuple[str, ...], words: Sequence[str]) -> _Match | None:
+        tokens = self.table.tokens[key]
+        known = self.table.words[key]
+        if sum(word in known for word in words) < self._config.tau * len(words):
+            return None
+        if not all(map(may_vary, known.symmetric_difference(filter(is_word, line)))):
+            return None  # The alignment would find the same, at many times the cost.
+        stretches = align(tokens, line)
+        if stretches is None:
+            return None
+        judgements = [judge(tokens, line, stretch) for stretch in stretches]
+        if Difference.MEANING in judgements:
+            return None
+        differing = {k for stretch in stretches for k in range(stretch.i0, stretch.i1)}
+        common = sum(is_word(t) and not is_unit(tokens, k) and k not in differing for k, t in enumerate(tokens))
+        names = judgements.count(Difference.NAME)
+        sealed = key < self.table.sealed
+        needed = (self._config.sealed_tau if sealed else self._config.tau) * max(len(constants(tokens)), len(words))
+        if not common or common < needed or common < 2 * names:
+            return None
+        wide = [judgement is Difference.VALUE for judgement in judgements]
+        return _Match(key=key, common=common, tokens=generalise(tokens, stretches, wide), stretches=stretches)
+
+    def _join(self, match: _Match) -> Assignment:
+        """Let a template take in a line, and with it the templates that differ from it only where it changed."""
+        key, table = match.key, self.table
+        if match.tokens == table.tokens[key]:
+            return Assignment(key)
+        if key < table.sealed:
+            twin = table.exact(match.tokens)
+            if twin is not None:
+                return Assignment(twin)
+            table.remove(key)
+            table.insert(key, match.tokens)
+            return Assignment(key)
+        places = {stretch.i0 for stretch in match.stretches if stretch.i1 - stretch.i0 == 1}
+        same = {other for place, _, keys in table.siblings(table.tokens[key]) if place in places for other in keys}
+        return self._unite({key, *same}, match.tokens)
+
+    def _evidence(self, line: tuple[str, ...]) -> Assignment | None:
+        """Turn a place into a parameter once enough templates are equal to the line but for that place."""
+        for place, needed, keys in self.table.siblings(line):
+            if len(keys) + 1 >= needed:
+                return self._unite(set(keys), (*line[:place], VARIABLE, *line[place + 1 :]))
+        return None
+
+    def _unite(self, keys: set[int], tokens: tuple[str, ...]) -> Assignment:
+        """Make one template of several; the smallest key survives, so a sealed one never becomes an alias."""
+        table = self.table
+        twin = table.exact(tokens)
+        if twin is not None:
+            keys = keys | {twin}
+        survivor = min(keys)
+        for key in sorted(keys - {survivor}):
+            table.merge(key, survivor)
+        if survivor < table.sealed:
+            # Only the twin can be sealed, and it has these tokens already.
+            return Assignment(survivor, is_merge=True)
+        table.remove(survivor)
+        table.insert(survivor, tokens)
+        return Assignment(survivor, is_merge=len(keys) > 1)
+
+
+def _is_subsequence(tokens: Sequence[str], words: Sequence[str]) -> bool:
+    rest = iter(words)
+    return all(token in rest for token in constants(tokens))

@@ -1,0 +1,158 @@
+"""Verdicts -> response messages.
+
+Each verdict that is sent costs a microsecond or less here, and one that is not sent costs nothing: only the rows that
+the options select are looked at.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deeplog_grpc.detection.verdicts import EndReason, Kind, Verdict
+from deeplog_grpc.ingest import EntryFault, Part
+from deeplog_grpc.serving.detectors import ParsedBodies, ScoredBatch, Scorer
+from deeplog_grpc.v1 import deeplog_service_pb2 as pb
+from deeplog_grpc.v1 import verdict_pb2
+
+END_REASONS = {
+    EndReason.MARKER: verdict_pb2.SESSION_END_REASON_MARKER,
+    EndReason.TIMEOUT: verdict_pb2.SESSION_END_REASON_TIMEOUT,
+    EndReason.FLUSH: verdict_pb2.SESSION_END_REASON_FLUSH,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerOptions:
+    """What a client wants to see."""
+
+    anomalies_only: bool
+    full: bool
+    """Whether normal entries get full verdicts too; anomalies always do."""
+
+
+class ScoreAnswer:
+    """The response to one request, filled as its parts are scored.
+
+    Parameters
+    ----------
+    options : AnswerOptions
+        What to put in.
+    faults : sequence of EntryFault
+        The entries that were not scored.
+    """
+
+    def __init__(self, options: AnswerOptions, faults: Sequence[EntryFault]) -> None:
+        self._options = options
+        self._parts = 0
+        self._response = pb.ScoreResponse()
+        add_faults(self._response, faults)
+
+    def add_part(self, scorer: Scorer, part: Part, scored: ScoredBatch, start: int) -> None:
+        """Add the verdicts on a part, whose entries are the rows from ``start`` of what was scored."""
+        stop = start + len(part.batch)
+        anomalies = np.flatnonzero(scored.kinds[start:stop] != Kind.NORMAL)
+        self._parts += 1
+        self._response.entry_count += len(part.batch)
+        self._response.anomaly_count += len(anomalies)
+        rows = anomalies if self._options.anomalies_only else np.arange(len(part.batch))
+        self._add_rows(scorer, part, scored, start, rows)
+
+    def add_end(self, scorer: Scorer, end: Verdict, part: Part, row: int) -> None:
+        """Add the end of a session that was seen at a row of a part."""
+        if message := self._add_end(scorer, end):
+            message.index = part.positions[row]
+            message.entry_id = part.entry_ids[row]
+            message.time_unix_nano = int(part.batch.times_ns[row])
+
+    def add_flushed(self, scorer: Scorer, ends: Iterable[Verdict], entry_count: int) -> None:
+        """Add the ends that a flush after ``entry_count`` entries brought about."""
+        for end in ends:
+            if message := self._add_end(scorer, end):
+                message.index = entry_count
+
+    def finish(self) -> pb.ScoreResponse:
+        """The response, in the order of the request."""
+        if self._parts > 1:
+            self._response.verdicts.sort(key=lambda verdict: verdict.index)
+            self._response.session_ends.sort(key=lambda verdict: verdict.index)
+        return self._response
+
+    def _add_rows(self, scorer: Scorer, part: Part, scored: ScoredBatch, start: int, rows: np.ndarray) -> None:
+        add, full, normal = self._response.verdicts.add, self._options.full, int(Kind.NORMAL)
+        application, model_version = scorer.application, scorer.model_version
+        positions, entry_ids, sessions = part.positions, part.entry_ids, scored.sessions
+        columns = (scored.kinds, scored.keys, scored.ranks, scored.probabilities, scored.scores)
+        at = rows + start
+        for row, time_ns, kind, key, rank, probability, score in zip(
+            rows.tolist(), part.batch.times_ns[rows].tolist(), *(column[at].tolist() for column in columns), strict=True
+        ):
+            # Field by field: half the time of passing them all to add().
+            message = add()
+            message.index = positions[row]
+            message.kind = kind
+            message.key = key
+            message.rank = rank
+            message.probability = probability
+            message.score = score
+            message.session = sessions[start + row]
+            message.model_version = model_version
+            message.application = application
+            message.time_unix_nano = time_ns
+            if entry_id := entry_ids[row]:
+                message.entry_id = entry_id
+            if full or kind != normal:
+                _add_evidence(message, scored.verdict(start + row))
+
+    def _add_end(self, scorer: Scorer, end: Verdict) -> verdict_pb2.Verdict | None:
+        """Add what does not depend on the place in the request; None if the end is not wanted."""
+        self._response.session_end_count += 1
+        if self._options.anomalies_only and not end.is_anomaly:
+            return None
+        message = self._response.session_ends.add(
+            kind=verdict_pb2.Kind.ValueType(end.kind),
+            key=end.key,
+            rank=end.rank,
+            probability=end.probability,
+            score=end.score,
+            session=end.session,
+            session_end=END_REASONS[end.session_end] if end.session_end else None,
+            model_version=end.model_version,
+            application=scorer.application,
+        )
+        if self._options.full or end.is_anomaly:
+            _add_evidence(message, end)
+        return message
+
+
+def add_faults(response: pb.ScoreResponse, faults: Sequence[EntryFault]) -> None:
+    """List entries that were not scored."""
+    for fault in faults:
+        response.errors.add(
+            index=fault.index,
+            entry_id=fault.entry_id,
+            field=fault.field,
+            reason=fault.reason,
+            message=fault.message,
+        )
+
+
+def parse_response(scorer: Scorer, parsed: ParsedBodies) -> pb.ParseResponse:
+    """The answer to a ``Parse`` call."""
+    response = pb.ParseResponse()
+    for row, (key, is_new) in enumerate(zip(parsed.keys.tolist(), parsed.is_new.tolist(), strict=True)):
+        template, parameters = scorer.template(key), parsed.parameters(row)
+        response.bodies.add(key=key, template=template, parameters=parameters, is_new=is_new)
+    return response
+
+
+def _add_evidence(message: verdict_pb2.Verdict, verdict: Verdict) -> None:
+    message.template = verdict.template
+    message.parameters.extend(verdict.parameters)
+    message.window.extend(verdict.window)
+    message.reason = verdict.reason
+    for candidate in verdict.candidates:
+        added = message.candidates.add()
+        added.key = candidate.key
+        added.template = candidate.template
+        added.probability = candidate.probability

@@ -1,0 +1,69 @@
+"""The arithmetic of the queue: how much waits, whether more fits, how long it will take.
+
+Knows neither the event loop nor the clock: times come in as numbers.
+"""
+
+_MIN_RETRY_S = 0.1
+_MAX_RETRY_S = 30.0
+_FIRST_RATE = 10_000.0
+"""Entries per second assumed before the first run; only the first refusals of a process rest on it."""
+_SMOOTHING = 0.2
+"""Weight of the newest run in the measured rate: the last handful of runs decide."""
+
+
+class Backlog:
+    """Counts the entries and bytes that wait or are under way.
+
+    Parameters
+    ----------
+    max_entries, max_bytes : int
+        Bounds, > 0. One request beyond a bound is taken when nothing else is there, so that it is not refused for ever.
+
+    Examples
+    --------
+    >>> backlog = Backlog(max_entries=1000, max_bytes=10_000)
+    >>> backlog.add(entries=900, size_bytes=500)
+    >>> backlog.fits(entries=101, size_bytes=1), backlog.fits(entries=100, size_bytes=1)
+    (False, True)
+    >>> backlog.measure(entries=900, elapsed_s=0.45)
+    >>> round(backlog.retry_after_s(jitter=1.2), 3)
+    0.129
+    """
+
+    def __init__(self, *, max_entries: int, max_bytes: int) -> None:
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._rate = _FIRST_RATE
+        self.entries = 0
+        self.size_bytes = 0
+
+    def fits(self, *, entries: int, size_bytes: int) -> bool:
+        """Whether a request of this size has room."""
+        if not self.entries and not self.size_bytes:
+            return True
+        return self.entries + entries <= self._max_entries and self.size_bytes + size_bytes <= self._max_bytes
+
+    def add(self, *, entries: int, size_bytes: int) -> None:
+        """Count a request in."""
+        self.entries += entries
+        self.size_bytes += size_bytes
+
+    def remove(self, *, entries: int, size_bytes: int) -> None:
+        """Count a request out."""
+        self.entries -= entries
+        self.size_bytes -= size_bytes
+
+    def measure(self, *, entries: int, elapsed_s: float) -> None:
+        """Learn the speed from a run of the worker."""
+        if entries and elapsed_s > 0:
+            self._rate += _SMOOTHING * (entries / elapsed_s - self._rate)
+
+    def retry_after_s(self, *, jitter: float) -> float:
+        """Seconds until what waits now is done, in [0.1, 30] before the jitter.
+
+        Parameters
+        ----------
+        jitter : float
+            Factor drawn anew for each refusal, so that refused clients do not come back together.
+        """
+        return min(max(self.entries / self._rate, _MIN_RETRY_S), _MAX_RETRY_S) * jitter

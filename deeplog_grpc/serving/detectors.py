@@ -1,0 +1,101 @@
+"""What the server needs of a detector; :class:`deeplog_grpc.detection.Detector` has it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeplog_grpc.detection.entries import EntryBatch
+from deeplog_grpc.detection.verdicts import Verdict
+
+
+class ScoredBatch(Protocol):
+    """Verdicts on n entries as columns of length n."""
+
+    @property
+    def kinds(self) -> NDArray[np.int8]:
+        """Numbers of :class:`~deeplog_grpc.detection.verdicts.Kind`."""
+        ...
+
+    @property
+    def keys(self) -> NDArray[np.int32]:
+        """Log keys."""
+        ...
+
+    @property
+    def ranks(self) -> NDArray[np.int32]:
+        """Places among the predictions; 0 = not judged, or an unseen key."""
+        ...
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """In [0, 1]."""
+        ...
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """In [0, 1]."""
+        ...
+
+    @property
+    def sessions(self) -> Sequence[str]:
+        """The session of each entry."""
+        ...
+
+    @property
+    def session_ends(self) -> tuple[Verdict, ...]:
+        """Sessions that ended, in order; ``index`` is the entry at whose time it was seen."""
+        ...
+
+    def verdict(self, i: int, /) -> Verdict:
+        """Row i with its evidence."""
+        ...
+
+
+class ParsedBodies(Protocol):
+    """Log keys of n bodies."""
+
+    @property
+    def keys(self) -> NDArray[np.int32]:
+        """Log keys [n]."""
+        ...
+
+    @property
+    def is_new(self) -> NDArray[np.bool_]:
+        """Whether the key was not known before [n]."""
+        ...
+
+    def parameters(self, i: int, /) -> tuple[str, ...]:
+        """Values at the ``<*>`` of row i's template."""
+        ...
+
+
+class Scorer(Protocol):
+    """Judges the entries of one application; used by one thread at a time."""
+
+    @property
+    def application(self) -> str:
+        """Name of the application."""
+        ...
+
+    @property
+    def model_version(self) -> int:
+        """From 1."""
+        ...
+
+    def score(self, batch: EntryBatch, /) -> ScoredBatch:
+        """Judge entries in their order."""
+        ...
+
+    def flush(self, sessions: Sequence[str] | None = None, /) -> ScoredBatch:
+        """End open sessions, or all; no rows, only ends."""
+        ...
+
+    def parse(self, bodies: Sequence[str], /) -> ParsedBodies:
+        """Parse without judging."""
+        ...
+
+    def template(self, key: int, /) -> str:
+        """Text of a log key."""
+        ...

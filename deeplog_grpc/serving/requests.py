@@ -1,0 +1,94 @@
+"""Request messages -> jobs: every check that a request has to pass before it may wait in the queue."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deeplog_grpc.errors import InputError
+from deeplog_grpc.ingest import Defaults, IngestConfig, LenientDecoder, NativeIngest, text
+from deeplog_grpc.serving.answers import AnswerOptions
+from deeplog_grpc.serving.scoring import FlushOrder, ParseJob, ScoreJob
+from deeplog_grpc.serving.status import EntriesRejectedError
+from deeplog_grpc.v1 import deeplog_service_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestOptions:
+    """A ``ScoreOptions`` message, checked."""
+
+    answer: AnswerOptions
+    defaults: Defaults
+
+
+class RequestReader:
+    """Reads and checks requests for the applications of a server.
+
+    All methods raise :class:`~deeplog_grpc.errors.InputError` for what is wrong with a request as a whole.
+
+    Parameters
+    ----------
+    applications : iterable of str
+        The applications that are served.
+    config : IngestConfig
+        Limits.
+    """
+
+    def __init__(self, applications: Iterable[str], config: IngestConfig) -> None:
+        self._ingest = NativeIngest(applications, config)
+        self._score_request = LenientDecoder("ScoreRequest")
+        self._parse_request = LenientDecoder("ParseRequest")
+
+    def parse_job(self, raw: bytes) -> ParseJob:
+        """Read a ``ParseRequest``."""
+        request = self._parse_request(raw)
+        application = self._ingest.application(text(request.application), field="application")
+        if not request.bodies:
+            raise InputError("must not be empty: send the bodies to parse", field="bodies")
+        self._ingest.check_count(len(request.bodies), field="bodies")
+        for index, body in enumerate(request.bodies):
+            self._ingest.check_body(body, field=f"bodies[{index}]")
+        return ParseJob(application=application, bodies=tuple(text(body) for body in request.bodies))
+
+    def score_job(self, raw: bytes) -> ScoreJob:
+        """Read a ``ScoreRequest``."""
+        request = self._score_request(raw)
+        flush = request.flush if request.HasField("flush") else None
+        return self.job(request.entries, self.options(request.options, field="options"), flush)
+
+    def options(self, options: Any, *, field: str) -> RequestOptions:
+        """Read a lenient ``ScoreOptions``; ``field`` is where it stands in its request."""
+        for name, known in (("selection", pb.VerdictSelection), ("detail", pb.VerdictDetail)):
+            value = getattr(options, name)
+            if value not in known.values():
+                raise InputError(f"{value} is not one of {', '.join(known.keys())}", field=f"{field}.{name}")
+        answer = AnswerOptions(
+            anomalies_only=options.selection == pb.VERDICT_SELECTION_ANOMALIES,
+            full=options.detail == pb.VERDICT_DETAIL_FULL,
+        )
+        return RequestOptions(answer=answer, defaults=self._ingest.defaults(options, field=field))
+
+    def job(self, entries: Sequence[Any], options: RequestOptions, flush: Any | None) -> ScoreJob:
+        """Make a job of lenient ``LogEntry`` messages [n] and a lenient ``Flush`` or None."""
+        if not entries and flush is None:
+            raise InputError("must not be empty: send log entries", field="entries")
+        self._ingest.check_count(len(entries), field="entries")
+        order = None if flush is None else self._flush_order(flush, options.defaults)
+        ingested = self._ingest.ingest(entries, options.defaults, arrival_ns=time.time_ns())
+        if entries and not ingested.parts:
+            raise EntriesRejectedError(ingested.faults)
+        return ScoreJob(
+            parts=ingested.parts,
+            faults=ingested.faults,
+            flush=order,
+            options=options.answer,
+            entry_count=len(entries),
+        )
+
+    def _flush_order(self, flush: Any, defaults: Defaults) -> FlushOrder:
+        name = text(flush.application) or defaults.application
+        self._ingest.check_count(len(flush.sessions), field="flush.sessions")
+        return FlushOrder(
+            application=self._ingest.application(name, field="flush.application"),
+            sessions=tuple(text(session) for session in flush.sessions),
+        )

@@ -1,0 +1,134 @@
+"""The service's methods. Thin: they read a request, wait for its reply, and turn every error into a status."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import grpc
+
+from deeplog_grpc.ingest import IngestConfig
+from deeplog_grpc.serving.config import ServerConfig
+from deeplog_grpc.serving.detectors import Scorer
+from deeplog_grpc.serving.queue import ScoringQueue, Size
+from deeplog_grpc.serving.requests import RequestReader
+from deeplog_grpc.serving.scoring import Job, Reply
+from deeplog_grpc.serving.status import abort
+from deeplog_grpc.serving.stream import ScoreStream
+from deeplog_grpc.v1 import deeplog_service_pb2 as pb
+
+SERVICE = pb.DESCRIPTOR.services_by_name["DeepLogService"].full_name
+
+Context = grpc.aio.ServicerContext
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+Method = Callable[[Request, Context[Any, Any]], Awaitable[Answer]]
+
+
+class DeepLogServicer:
+    """Serves ``deeplog_grpc.v1.DeepLogService``.
+
+    Requests arrive as bytes and are decoded here, since broken UTF-8 must not cost a batch and a request's size counts
+    in the queue.
+
+    Parameters
+    ----------
+    detectors : mapping of str to Scorer
+        By application.
+    queue : ScoringQueue
+        Where the jobs go.
+    config : ServerConfig
+        Limits of streams and waiting times.
+    ingest : IngestConfig
+        Limits of requests.
+    """
+
+    def __init__(
+        self,
+        detectors: Mapping[str, Scorer],
+        queue: ScoringQueue[Job, Reply],
+        config: ServerConfig,
+        ingest: IngestConfig,
+    ) -> None:
+        self._requests = RequestReader(detectors, ingest)
+        self._queue = queue
+        self._max_wait_s = config.max_wait_s
+        self._ready = pb.StreamReady(
+            max_outstanding_batches=config.max_outstanding_batches,
+            max_batch_entries=ingest.max_entries_per_request,
+            max_message_bytes=config.max_message_bytes,
+        )
+        self._streams: set[ScoreStream] = set()
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._draining = False
+
+    @property
+    def open_streams(self) -> int:
+        """Stream calls under way."""
+        return len(self._streams)
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What to register with a server."""
+        unary, stream = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
+        serialise = pb.StreamScoreResponse.SerializeToString
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                "Parse": unary(self._answered(self._parse), response_serializer=pb.ParseResponse.SerializeToString),
+                "Score": unary(self._answered(self._score), response_serializer=pb.ScoreResponse.SerializeToString),
+                "StreamScore": stream(self._answered(self._stream_score), response_serializer=serialise),
+            },
+        )
+
+    def stop_streams(self) -> None:
+        """Let every stream end after the answers to what it had accepted; new ones too."""
+        self._draining = True
+        for stream in self._streams:
+            stream.stop_reading()
+
+    async def finish(self) -> None:
+        """Return when the calls now under way are answered, to the last byte."""
+        if self._calls:
+            await asyncio.wait(self._calls)
+
+    async def _parse(self, raw: bytes, context: Context[Any, Any]) -> Reply:
+        job = self._requests.parse_job(raw)
+        size = Size(entries=len(job.bodies), size_bytes=len(raw))
+        return await self._queue.offer(job, size, timeout_s=self._timeout_s(context))
+
+    async def _score(self, raw: bytes, context: Context[Any, Any]) -> Reply:
+        job = self._requests.score_job(raw)
+        size = Size(entries=job.entry_count, size_bytes=len(raw))
+        return await self._queue.offer(job, size, timeout_s=self._timeout_s(context))
+
+    async def _stream_score(self, _: Any, context: Context[Any, Any]) -> None:
+        stream = ScoreStream(self._requests, self._queue, self._ready, context)
+        self._streams.add(stream)
+        if self._draining:
+            stream.stop_reading()
+        try:
+            await stream.run()
+        finally:
+            self._streams.discard(stream)
+
+    def _timeout_s(self, context: Context[Any, Any]) -> float:
+        remaining = context.time_remaining()
+        return min(self._max_wait_s, math.inf if remaining is None else remaining)
+
+    def _answered(self, method: Method[Request, Answer]) -> Method[Request, Answer]:
+        """The method with its calls known to :meth:`finish`, and its exceptions answered as statuses."""
+
+        async def answered(request: Request, context: Context[Any, Any]) -> Answer:
+            self._note_call()
+            try:
+                return await method(request, context)
+            except Exception as error:
+                await abort(context, error)
+
+        return answered
+
+    def _note_call(self) -> None:
+        """Remember the task that gRPC runs this call in; it ends when the answer is sent."""
+        if (task := asyncio.current_task()) is not None:
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)

@@ -1,0 +1,135 @@
+"""The one table from errors to gRPC statuses.
+
+========================  =================  ===========================================
+error                     code               details
+========================  =================  ===========================================
+``InputError``            INVALID_ARGUMENT   ErrorInfo, BadRequest
+``ExpiredError``          DEADLINE_EXCEEDED  ErrorInfo
+other ``RefusedError``    UNAVAILABLE        ErrorInfo, RetryInfo
+anything else             UNAVAILABLE        ErrorInfo (INTERNAL_RETRY), RetryInfo
+========================  =================  ===========================================
+
+Shippers agree on the meaning of these codes only: they drop what is INVALID_ARGUMENT and send the rest again. An error
+that nobody foresaw is therefore not INTERNAL or UNKNOWN, on which some drop the logs; its text, which may hold log
+lines, goes neither to the client nor to the log.
+"""
+
+import traceback
+from typing import Any, NoReturn
+
+import grpc
+import structlog
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from deeplog_grpc.errors import DeepLogError, InputError, RefusedError
+from deeplog_grpc.ingest import EntryFault
+
+DOMAIN = "deeplog-grpc"
+MAX_VIOLATIONS = 10
+"""Fields named in one status. The trailer must stay well below the 8 KiB that HTTP/2 peers take."""
+_MAX_TEXT = 300
+"""Characters of one message in a status; for the same reason."""
+_INTERNAL_RETRY_S = 1.0
+
+DETAILS_KEY = "grpc-status-details-bin"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+"""The form of RetryInfo that the retry policy inside gRPC's clients obeys (gRFC A6)."""
+
+_log = structlog.get_logger("deeplog_grpc.serving")
+
+
+class EntriesRejectedError(InputError):
+    """No entry of a request is good.
+
+    Parameters
+    ----------
+    faults : sequence of EntryFault
+        What is wrong with each, at least one.
+    """
+
+    def __init__(self, faults: tuple[EntryFault, ...]) -> None:
+        super().__init__(f"all {len(faults)} entries are bad; the first: {faults[0].message}", field=faults[0].field)
+        self.faults = faults
+
+
+class ExpiredError(RefusedError):
+    """The request waited until its deadline."""
+
+    reason = "EXPIRED"
+
+
+def status_of(error: BaseException) -> status_pb2.Status:
+    """The status that answers an error; one that was not foreseen is logged.
+
+    Examples
+    --------
+    >>> status = status_of(InputError("must not be empty", field="entries"))
+    >>> status.code == code_pb2.INVALID_ARGUMENT, status.message
+    (True, 'entries: must not be empty')
+    """
+    if isinstance(error, InputError):
+        return _status(code_pb2.INVALID_ARGUMENT, error, _bad_request(error))
+    if isinstance(error, ExpiredError):
+        return _status(code_pb2.DEADLINE_EXCEEDED, error)
+    if isinstance(error, RefusedError):
+        return _status(code_pb2.UNAVAILABLE, error, _retry_info(error.retry_after_s))
+    _log_unexpected(error)
+    return _unexpected_status()
+
+
+async def abort(context: "grpc.aio.ServicerContext[Any, Any]", error: BaseException) -> NoReturn:
+    """End the call with the status of an error."""
+    status = status_of(error)
+    metadata: list[tuple[str, str | bytes]] = [(DETAILS_KEY, status.SerializeToString())]
+    if status.code == code_pb2.UNAVAILABLE:
+        delay_s = error.retry_after_s if isinstance(error, RefusedError) else _INTERNAL_RETRY_S
+        metadata.append((PUSHBACK_KEY, str(round(delay_s * 1000))))
+    await context.abort(_CODES[status.code], status.message, trailing_metadata=tuple(metadata))
+    raise AssertionError("abort returned")  # it never does; this tells the type checker
+
+
+_CODES = {
+    code_pb2.INVALID_ARGUMENT: grpc.StatusCode.INVALID_ARGUMENT,
+    code_pb2.DEADLINE_EXCEEDED: grpc.StatusCode.DEADLINE_EXCEEDED,
+    code_pb2.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+}
+
+
+def _status(code: int, error: DeepLogError, *details: Message) -> status_pb2.Status:
+    return _pack(code, str(error)[:_MAX_TEXT], error.reason, *details)
+
+
+def _unexpected_status() -> status_pb2.Status:
+    message = "an error inside the server, which logged it: send the request again"
+    return _pack(code_pb2.UNAVAILABLE, message, "INTERNAL_RETRY", _retry_info(_INTERNAL_RETRY_S))
+
+
+def _pack(code: int, message: str, reason: str, *details: Message) -> status_pb2.Status:
+    status = status_pb2.Status(code=code, message=message)
+    for detail in (error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN), *details):
+        status.details.add().Pack(detail)
+    return status
+
+
+def _bad_request(error: InputError) -> error_details_pb2.BadRequest:
+    request = error_details_pb2.BadRequest()
+    if isinstance(error, EntriesRejectedError):
+        for fault in error.faults[:MAX_VIOLATIONS]:
+            request.field_violations.add(field=fault.field, description=fault.message[:_MAX_TEXT], reason=fault.reason)
+    else:
+        request.field_violations.add(field=error.field, description=error.message[:_MAX_TEXT], reason=error.reason)
+    return request
+
+
+def _retry_info(delay_s: float) -> error_details_pb2.RetryInfo:
+    info = error_details_pb2.RetryInfo()
+    info.retry_delay.FromNanoseconds(round(delay_s * 1e9))
+    return info
+
+
+def _log_unexpected(error: BaseException) -> None:
+    """Log where an error arose, innermost call last, without its text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    _log.error("unexpected error, answered as INTERNAL_RETRY", error_type=type(error).__qualname__, where=where)

@@ -1,0 +1,157 @@
+"""The configuration: one YAML file, each key overridden by environment and flag, all checked at the start.
+
+A key ``server.listen`` is the variable ``DEEPLOG_GRPC_SERVER__LISTEN`` and the flag ``--set server.listen=...``. Flags
+win over the environment, and that over the file.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    YamlConfigSettingsSource,
+)
+
+from deeplog_grpc.detection import DetectorConfig, SessionConfig
+from deeplog_grpc.errors import ConfigError
+from deeplog_grpc.ingest.config import IngestConfig
+from deeplog_grpc.models import KeyModelConfig
+from deeplog_grpc.parsing import ParserConfig
+from deeplog_grpc.serving.config import ServerConfig
+
+ENV_PREFIX = "DEEPLOG_GRPC_"
+CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
+"""Names the YAML file where no flag does."""
+
+
+class Settings(BaseSettings):
+    """All sections of the configuration."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
+
+    parser: ParserConfig = ParserConfig()
+    """The parser, in training; the bundle keeps it."""
+    sessions: SessionConfig = SessionConfig()
+    """How entries are put together to sessions, in training; the bundle keeps it."""
+    key_model: KeyModelConfig = KeyModelConfig()
+    """Shape and training of the log key model; the bundle keeps it."""
+    detector: DetectorConfig = DetectorConfig()
+    """Limits of the scoring side."""
+    ingest: IngestConfig = IngestConfig()
+    """What is accepted as a log entry."""
+    server: ServerConfig = ServerConfig()
+    """How the server listens, what it admits and how it stops."""
+
+
+def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read the configuration.
+
+    Parameters
+    ----------
+    path : Path, optional
+        The YAML file; None = none.
+    overrides : mapping
+        Dotted key -> value, from flags; None values are passed over.
+
+    Raises
+    ------
+    ConfigError
+        Naming the bad key, its value and what is allowed.
+    """
+
+    class Sources(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            file = (YamlConfigSettingsSource(settings_cls, yaml_file=path),) if path else ()
+            return (init_settings, env_settings, *file)
+
+    _check_file(path)
+    _check_environment()
+    try:
+        loaded = Sources(**_nested(overrides or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(
+            f"{first['msg']} (value {first['input']!r})", field=".".join(str(part) for part in first["loc"])
+        ) from error
+    except SettingsError as error:
+        raise ConfigError(str(error)) from error
+    return Settings.model_construct(**{name: getattr(loaded, name) for name in Settings.model_fields})
+
+
+def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` texts of ``--set`` flags; values are read as YAML.
+
+    Raises
+    ------
+    ConfigError
+        If one has no ``=``, or its value is not YAML.
+
+    Examples
+    --------
+    >>> parse_overrides(["key_model.history=5", "sessions.patterns=[a, b]"])
+    {'key_model.history': 5, 'sessions.patterns': ['a', 'b']}
+    """
+    overrides = {}
+    for assignment in assignments:
+        key, found, value = assignment.partition("=")
+        if not found:
+            raise ConfigError(
+                f"{assignment!r} is not KEY=VALUE, for example server.listen=127.0.0.1:50051", field="--set"
+            )
+        try:
+            overrides[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"the value {value!r} is not YAML", field=key) from error
+    return overrides
+
+
+def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as nested mappings."""
+    tree: dict[str, Any] = {}
+    for key, value in overrides.items():
+        if value is None:
+            continue
+        *sections, name = key.split(".")
+        place = tree
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    return tree
+
+
+def _check_file(path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", field=str(path)) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"is not YAML: {' '.join(str(error).split())}", field=str(path)) from error
+    if not isinstance(content, dict | None):
+        raise ConfigError(f"is {type(content).__name__}, not a mapping of sections", field=str(path))
+
+
+def _check_environment() -> None:
+    """A mistyped variable must not be passed over in silence."""
+    for name in os.environ:
+        section = name.removeprefix(ENV_PREFIX).partition("__")[0].lower()
+        if name.startswith(ENV_PREFIX) and name != CONFIG_VARIABLE and section not in Settings.model_fields:
+            raise ConfigError(f"no such section; there are {', '.join(Settings.model_fields)}", field=name)

@@ -1,0 +1,234 @@
+"""Model bundles: a trained application as a folder on disk.
+
+    manifest.json           format, application, version, SHA-256 and size of every other file
+    config.json             configuration of the key model and of sessions; the learned time-out
+    parser.json             the parser's state: templates, key ids
+    key_model.json          vocabulary and threshold
+    key_model.safetensors   weights
+    report.json             what training saw and reached; for people
+
+Invariants: a bundle is whole or it is not there: it is written beside its place, flushed to the disk, and renamed.
+Nothing in it is code. A file that is damaged, missing or unknown is named, and the bundle refused.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import orjson
+import safetensors
+import safetensors.torch
+from pydantic import ValidationError
+
+from deeplog_grpc import __version__
+from deeplog_grpc.detection import ApplicationModel, SessionConfig
+from deeplog_grpc.errors import BundleError, InputError
+from deeplog_grpc.models import KeyModelConfig, LogKeyModel, Thresholds, Vocabulary
+from deeplog_grpc.parsing import Parser
+
+FORMAT = 1
+"""Grows when an older release could not read the bundle."""
+
+MANIFEST = "manifest.json"
+CONFIG = "config.json"
+PARSER = "parser.json"
+KEY_MODEL = "key_model.json"
+WEIGHTS = "key_model.safetensors"
+REPORT = "report.json"
+_PARTS = (CONFIG, PARSER, KEY_MODEL, WEIGHTS, REPORT)
+
+_PREVIOUS = ".previous"
+_UNFINISHED = ".unfinished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleInfo:
+    """What a bundle says of itself without its models being loaded."""
+
+    application: str
+    version: int
+    written_by: str
+    """Release that wrote it."""
+    report: Mapping[str, Any]
+    bytes: int
+    """Size of all files."""
+
+
+def save_bundle(model: ApplicationModel, directory: Path, *, report: Mapping[str, Any]) -> None:
+    """Write a bundle, in the place of one that may be there.
+
+    Raises
+    ------
+    InputError
+        If the directory is there and is not a bundle, or cannot be written.
+    """
+    directory = directory.absolute()
+    if directory.exists() and not (directory / MANIFEST).is_file():
+        raise InputError("is there and is not a model bundle: give another place", field=str(directory))
+    unfinished = directory.with_name(f".{directory.name}{_UNFINISHED}-{os.getpid()}")
+    try:
+        unfinished.mkdir(parents=True)
+        _write_parts(model, unfinished, report)
+        _put_in_place(unfinished, directory)
+    except OSError as error:
+        raise InputError(f"cannot write the model bundle: {error.strerror or error}", field=str(directory)) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def load_bundle(directory: Path) -> ApplicationModel:
+    """Read a bundle.
+
+    Raises
+    ------
+    BundleError
+        Naming the file and what is wrong with it.
+    """
+    directory = _present(directory)
+    manifest, parts = _checked(directory)
+    try:
+        config = orjson.loads(parts[CONFIG])
+        stored = orjson.loads(parts[KEY_MODEL])
+        key_model = LogKeyModel.from_weights(
+            KeyModelConfig(**config["key_model"]),
+            Vocabulary.from_json(stored["vocabulary"]),
+            safetensors.torch.load(parts[WEIGHTS]),
+            Thresholds.from_json(stored["thresholds"]),
+        )
+        return ApplicationModel(
+            application=manifest["application"],
+            version=int(manifest["version"]),
+            parser=Parser.from_state(orjson.loads(parts[PARSER])),
+            key_model=key_model,
+            sessions=SessionConfig(**config["sessions"]),
+            timeout_s=float(config["timeout_s"]),
+        )
+    except (ValueError, TypeError, KeyError, ValidationError, safetensors.SafetensorError) as error:
+        _refuse(directory, f"does not fit together: {type(error).__name__}: {error}", error)
+
+
+def read_info(directory: Path) -> BundleInfo:
+    """What a bundle says of itself; its files are checked.
+
+    Raises
+    ------
+    BundleError
+        As :func:`load_bundle`.
+    """
+    directory = _present(directory)
+    manifest, parts = _checked(directory)
+    return BundleInfo(
+        application=manifest["application"],
+        version=int(manifest["version"]),
+        written_by=str(manifest["written_by"]),
+        report=orjson.loads(parts[REPORT]),
+        bytes=sum(len(part) for part in parts.values()),
+    )
+
+
+def _write_parts(model: ApplicationModel, directory: Path, report: Mapping[str, Any]) -> None:
+    parts = {
+        CONFIG: _json(
+            {
+                "key_model": asdict(model.key_model.config),
+                "sessions": asdict(model.sessions),
+                "timeout_s": model.timeout_s,
+            }
+        ),
+        PARSER: _json(model.parser.state()),
+        KEY_MODEL: _json(
+            {
+                "vocabulary": model.key_model.vocabulary.to_json(),
+                "thresholds": model.key_model.thresholds.to_json(),
+            }
+        ),
+        WEIGHTS: safetensors.torch.save(model.key_model.weights()),
+        REPORT: _json(report),
+    }
+    manifest = {
+        "format": FORMAT,
+        "application": model.application,
+        "version": model.version,
+        "written_by": f"deeplog-grpc {__version__}",
+        "files": {name: {"sha256": _sha256(content), "bytes": len(content)} for name, content in parts.items()},
+    }
+    for name, content in (*parts.items(), (MANIFEST, _json(manifest))):
+        with (directory / name).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    _sync_directory(directory)
+
+
+def _put_in_place(unfinished: Path, directory: Path) -> None:
+    """Rename; a bundle that was there stays readable under its ``.previous`` name until the new one is in place."""
+    previous = directory.with_name(f".{directory.name}{_PREVIOUS}")
+    if directory.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        directory.rename(previous)
+    unfinished.rename(directory)
+    _sync_directory(directory.parent)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _present(directory: Path) -> Path:
+    """The directory, or what was there before when a replacement was cut off between its two renames."""
+    directory = directory.absolute()
+    previous = directory.with_name(f".{directory.name}{_PREVIOUS}")
+    return previous if not directory.exists() and previous.is_dir() else directory
+
+
+def _checked(directory: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The manifest and the content of every file, all as the manifest says."""
+    content = _read(directory, MANIFEST)
+    try:
+        manifest = orjson.loads(content)
+        form, files = manifest["format"], manifest["files"]
+        names = {name: (str(files[name]["sha256"]), int(files[name]["bytes"])) for name in _PARTS}
+        manifest["application"], manifest["version"], manifest["written_by"]
+    except (ValueError, TypeError, KeyError) as error:
+        _refuse(directory / MANIFEST, "is not a manifest of a model bundle", error)
+    if form != FORMAT:
+        _refuse(directory / MANIFEST, f"has format {form}; this release reads format {FORMAT}")
+    parts = {}
+    for name, (digest, size) in names.items():
+        part = _read(directory, name)
+        if len(part) != size:
+            _refuse(directory / name, f"has {len(part)} bytes instead of {size}: truncated or overwritten")
+        if _sha256(part) != digest:
+            _refuse(directory / name, "does not have the checksum in the manifest: damaged")
+        parts[name] = part
+    return manifest, parts
+
+
+def _read(directory: Path, name: str) -> bytes:
+    try:
+        return (directory / name).read_bytes()
+    except OSError as error:
+        if not directory.is_dir():
+            _refuse(directory, "is not there: give the folder that 'deeplog-grpc train --out' wrote", error)
+        _refuse(directory / name, f"cannot be read: {error.strerror}", error)
+
+
+def _refuse(path: Path, message: str, cause: Exception | None = None) -> NoReturn:
+    raise BundleError(message, field=str(path)) from cause
+
+
+def _json(data: Any) -> bytes:
+    return orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,117 @@
+"""From entries to a trained application: parse, cut into sessions, fit."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from deeplog_grpc.detection import ApplicationModel, EntryBatch, SessionConfig
+from deeplog_grpc.detection.identifiers import compile_patterns, identify, session_patterns
+from deeplog_grpc.errors import InputError
+from deeplog_grpc.models import Epoch, KeyModelConfig, fit_key_model
+from deeplog_grpc.parsing import Parser, ParserConfig
+from deeplog_grpc.training.history import History
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingReport:
+    """What training saw and reached; stored in the bundle, shown to people."""
+
+    entries: int
+    sessions: int
+    open_at_end: int
+    """Sessions still running where the log stops."""
+    templates: int
+    windows: int
+    distinct_windows: int
+    epochs: int
+    validation_loss: float
+    """Mean cross-entropy of the next key in held-back sessions, in nats."""
+    accuracy: float
+    """Share of next keys in held-back sessions that are among the g candidates."""
+    timeout_s: float
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+class Trainer:
+    """Learns an application's normal behaviour from its log entries.
+
+    Feed it with :meth:`add`, in the order of the log, then call :meth:`fit`.
+
+    Raises
+    ------
+    ConfigError
+        If a pattern of the session configuration is not a regular expression.
+    """
+
+    def __init__(self, *, parser: ParserConfig | None = None, sessions: SessionConfig | None = None) -> None:
+        self._parser = Parser(parser or ParserConfig())
+        self._sessions = sessions or SessionConfig()
+        self._patterns = session_patterns(self._sessions.patterns, built_in=self._sessions.built_in)
+        compile_patterns(self._sessions.end_patterns, field="sessions.end_patterns")  # a bad one fails now, not later
+        self._history = History()
+
+    @property
+    def entries(self) -> int:
+        """Entries added so far."""
+        return len(self._history)
+
+    @property
+    def templates(self) -> int:
+        """Log keys found so far."""
+        return len(self._parser)
+
+    def add(self, batch: EntryBatch) -> None:
+        """Parse entries and put them to their sessions."""
+        keys = self._parser.parse(batch.bodies).keys
+        sessions = identify(batch.bodies, batch.sessions, batch.sources, self._patterns)
+        self._history.extend(keys, sessions, batch.times_ns)
+
+    def fit(
+        self,
+        *,
+        application: str,
+        version: int,
+        config: KeyModelConfig | None = None,
+        seed: int = 0,
+        on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    ) -> tuple[ApplicationModel, TrainingReport]:
+        """Train the models on all that was added; the trainer is used up by it.
+
+        Raises
+        ------
+        InputError
+            If there is too little to learn from.
+        """
+        cut = self._history.cut(self._sessions.timeout_s)
+        try:
+            fit = fit_key_model(cut.sessions, config or KeyModelConfig(), seed=seed, on_epoch=on_epoch)
+        except ValueError as error:
+            raise InputError(f"{error}: give a longer log of normal operation") from error
+        self._parser.seal()
+        best = next(epoch for epoch in reversed(fit.epochs) if epoch.best)
+        report = TrainingReport(
+            entries=len(self._history),
+            sessions=len(cut.sessions),
+            open_at_end=cut.open_at_end,
+            templates=len(self._parser),
+            windows=fit.windows,
+            distinct_windows=fit.distinct_windows,
+            epochs=len(fit.epochs),
+            validation_loss=best.validation_loss,
+            accuracy=best.accuracy,
+            timeout_s=cut.timeout_s,
+            seed=seed,
+        )
+        model = ApplicationModel(
+            application=application,
+            version=version,
+            parser=self._parser,
+            key_model=fit.model,
+            sessions=self._sessions,
+            timeout_s=cut.timeout_s,
+        )
+        return model, report

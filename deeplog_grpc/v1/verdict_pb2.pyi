@@ -1,0 +1,80 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    KIND_UNSPECIFIED: _ClassVar[Kind]
+    KIND_NORMAL: _ClassVar[Kind]
+    KIND_UNSEEN_KEY: _ClassVar[Kind]
+    KIND_EXECUTION_PATH: _ClassVar[Kind]
+    KIND_INCOMPLETE_SESSION: _ClassVar[Kind]
+
+class SessionEndReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SESSION_END_REASON_UNSPECIFIED: _ClassVar[SessionEndReason]
+    SESSION_END_REASON_MARKER: _ClassVar[SessionEndReason]
+    SESSION_END_REASON_TIMEOUT: _ClassVar[SessionEndReason]
+    SESSION_END_REASON_FLUSH: _ClassVar[SessionEndReason]
+KIND_UNSPECIFIED: Kind
+KIND_NORMAL: Kind
+KIND_UNSEEN_KEY: Kind
+KIND_EXECUTION_PATH: Kind
+KIND_INCOMPLETE_SESSION: Kind
+SESSION_END_REASON_UNSPECIFIED: SessionEndReason
+SESSION_END_REASON_MARKER: SessionEndReason
+SESSION_END_REASON_TIMEOUT: SessionEndReason
+SESSION_END_REASON_FLUSH: SessionEndReason
+
+class Candidate(_message.Message):
+    __slots__ = ("key", "template", "probability")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    key: int
+    template: str
+    probability: float
+    def __init__(self, key: _Optional[int] = ..., template: _Optional[str] = ..., probability: _Optional[float] = ...) -> None: ...
+
+class Verdict(_message.Message):
+    __slots__ = ("entry_id", "index", "kind", "key", "template", "parameters", "score", "rank", "probability", "candidates", "window", "session", "session_end", "reason", "model_version", "application", "time_unix_nano")
+    ENTRY_ID_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    SESSION_END_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    APPLICATION_FIELD_NUMBER: _ClassVar[int]
+    TIME_UNIX_NANO_FIELD_NUMBER: _ClassVar[int]
+    entry_id: str
+    index: int
+    kind: Kind
+    key: int
+    template: str
+    parameters: _containers.RepeatedScalarFieldContainer[str]
+    score: float
+    rank: int
+    probability: float
+    candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
+    window: _containers.RepeatedScalarFieldContainer[int]
+    session: str
+    session_end: SessionEndReason
+    reason: str
+    model_version: int
+    application: str
+    time_unix_nano: int
+    def __init__(self, entry_id: _Optional[str] = ..., index: _Optional[int] = ..., kind: _Optional[_Union[Kind, str]] = ..., key: _Optional[int] = ..., template: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., probability: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., window: _Optional[_Iterable[int]] = ..., session: _Optional[str] = ..., session_end: _Optional[_Union[SessionEndReason, str]] = ..., reason: _Optional[str] = ..., model_version: _Optional[int] = ..., application: _Optional[str] = ..., time_unix_nano: _Optional[int] = ...) -> None: ...

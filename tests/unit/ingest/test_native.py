@@ -1,0 +1,86 @@
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deeplog_grpc.errors import InputError
+from deeplog_grpc.ingest import Defaults, IngestConfig, Ingested, LenientDecoder, NativeIngest
+from deeplog_grpc.v1 import deeplog_service_pb2 as pb
+from deeplog_grpc.v1.log_entry_pb2 import LogEntry
+
+ARRIVAL_NS = 1_000
+decode = LenientDecoder("ScoreRequest")
+
+
+def lenient(entries: Sequence[LogEntry]) -> Any:
+    return decode(pb.ScoreRequest(entries=entries).SerializeToString()).entries
+
+
+def ingest(
+    entries: Sequence[LogEntry], *applications: str, config: IngestConfig | None = None, **defaults: str
+) -> Ingested:
+    native = NativeIngest(applications or ("app",), config or IngestConfig())
+    return native.ingest(lenient(entries), Defaults(**defaults), arrival_ns=ARRIVAL_NS)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "one", "two", "zzz"]), st.sampled_from(["", "x", "long" * 9]))))
+def test_every_entry_is_in_one_place_and_in_order(rows: list[tuple[str, str]]) -> None:
+    entries = [LogEntry(application=name, body=body, entry_id=str(i)) for i, (name, body) in enumerate(rows)]
+    result = ingest(entries, "one", "two", config=IngestConfig(max_body_bytes=9))
+    places = [[fault.index for fault in result.faults], *(list(part.positions) for part in result.parts)]
+    assert sorted(place for group in places for place in group) == list(range(len(rows)))
+    assert all(group == sorted(group) for group in places)
+    for part in result.parts:
+        assert [rows[place] for place in part.positions] == [(part.application, "x")] * len(part.batch)
+        assert list(part.entry_ids) == [str(place) for place in part.positions]
+
+
+def test_fields_become_columns_and_empty_ones_get_their_defaults() -> None:
+    entries = [
+        LogEntry(body="a", session="s", source="host", time_unix_nano=5, entry_id="id"),
+        LogEntry(body="b"),
+    ]
+    (part,) = ingest(entries, "app", "other", application="app", source="default").parts
+    assert (part.application, list(part.entry_ids), list(part.batch.bodies)) == ("app", ["id", ""], ["a", "b"])
+    assert part.batch.times_ns.tolist() == [5, ARRIVAL_NS]
+    assert (list(part.batch.sessions), list(part.batch.sources)) == (["s", ""], ["host", "default"])
+
+
+def test_limits_count_bytes_and_include_the_limit() -> None:
+    config = IngestConfig(max_body_bytes=4, max_id_bytes=4, max_attributes=1)
+    sound = LogEntry(body="éé", session="éé", source="éé", entry_id="éé", attributes={"a": "b"})
+    assert not ingest([sound], config=config).faults
+    for name in ("body", "session", "source", "entry_id"):
+        entry = LogEntry()
+        entry.CopyFrom(sound)
+        setattr(entry, name, "ééé")
+        (fault,) = ingest([entry], config=config).faults
+        assert fault.field == f"entries[0].{name}"
+        assert fault.message.startswith("6 bytes are more than 4")
+
+
+def test_a_fault_shows_a_long_id_cut_and_a_broken_one_mended() -> None:
+    (fault,) = ingest([LogEntry(entry_id="i" * 500)]).faults
+    assert fault.entry_id == "i" * 64
+
+
+def test_many_applications_are_not_all_named() -> None:
+    (fault,) = ingest([LogEntry(body="x", application="y" * 500)], *(f"app{i}" for i in range(99))).faults
+    assert "app9 and 89 more" in fault.message
+    assert len(fault.message) < 250
+
+
+@pytest.mark.parametrize(("applications", "name", "expected"), [(("a",), "", "a"), (("a", "b"), "b", "b")])
+def test_an_application_is_the_named_one_or_the_only_one(
+    applications: tuple[str, ...], name: str, expected: str
+) -> None:
+    assert NativeIngest(applications, IngestConfig()).application(name, field="application") == expected
+
+
+@pytest.mark.parametrize(("applications", "name"), [(("a",), "b"), (("a", "b"), "")])
+def test_any_other_application_is_refused(applications: tuple[str, ...], name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        NativeIngest(applications, IngestConfig()).application(name, field="flush.application")
+    assert caught.value.field == "flush.application"

@@ -1,0 +1,152 @@
+"""A detector small enough to be obviously right: its verdicts depend on the order of entries, as the real one's do."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeplog_grpc.detection.entries import EntryBatch
+from deeplog_grpc.detection.verdicts import Candidate, EndReason, Kind, Verdict
+
+KEYS = {"open": 0, "write": 1, "end": 2, "odd": 3}
+UNSEEN = 99
+END_KEY = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeBatch:
+    rows: tuple[Verdict, ...]
+    session_ends: tuple[Verdict, ...]
+
+    @property
+    def kinds(self) -> NDArray[np.int8]:
+        return np.array([row.kind for row in self.rows], np.int8)
+
+    @property
+    def keys(self) -> NDArray[np.int32]:
+        return np.array([row.key for row in self.rows], np.int32)
+
+    @property
+    def ranks(self) -> NDArray[np.int32]:
+        return np.array([row.rank for row in self.rows], np.int32)
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        return np.array([row.probability for row in self.rows], np.float32)
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        return np.array([row.score for row in self.rows], np.float32)
+
+    @property
+    def sessions(self) -> list[str]:
+        return [row.session for row in self.rows]
+
+    def verdict(self, i: int) -> Verdict:
+        return self.rows[i]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeParsed:
+    keys: NDArray[np.int32]
+    is_new: NDArray[np.bool_]
+    bodies: Sequence[str]
+
+    def parameters(self, i: int) -> tuple[str, ...]:
+        return tuple(self.bodies[i].split()[1:])
+
+
+class FakeDetector:
+    """First words are keys, the rest parameters; a verdict's rank counts the session's entries so far.
+
+    "odd" is an execution path anomaly, an unknown word an unseen key, "end" ends the session (incomplete if it had
+    fewer than two entries before), "crash" is a defect whose text must not leak.
+    """
+
+    model_version = 7
+
+    def __init__(self, application: str = "app") -> None:
+        self.application = application
+        self.batch_sizes: list[int] = []
+        self.calls: list[str] = []
+        self.threads: set[str] = set()
+        self._windows: dict[str, list[int]] = {}
+        self._known: set[int] = set()
+
+    def score(self, batch: EntryBatch) -> FakeBatch:
+        self.batch_sizes.append(len(batch))
+        self.calls.append("score")
+        self.threads.add(threading.current_thread().name)
+        rows: list[Verdict] = []
+        ends: list[Verdict] = []
+        for index, body in enumerate(batch.bodies):
+            if body.startswith("crash"):
+                raise RuntimeError(f"secret: {body}")
+            session = batch.sessions[index] or batch.sources[index]
+            rows.append(self._judge(index, body, session))
+            if body.startswith("end"):
+                ends.append(self._end(index, session, EndReason.MARKER))
+        return FakeBatch(rows=tuple(rows), session_ends=tuple(ends))
+
+    def flush(self, sessions: Sequence[str] | None = None) -> FakeBatch:
+        self.calls.append("flush")
+        ending = [s for s in (list(self._windows) if sessions is None else sessions) if s in self._windows]
+        return FakeBatch(rows=(), session_ends=tuple(self._end(0, session, EndReason.FLUSH) for session in ending))
+
+    def parse(self, bodies: Sequence[str]) -> FakeParsed:
+        self.calls.append("parse")
+        if any(body.startswith("crash") for body in bodies):
+            raise RuntimeError(f"secret: {bodies}")
+        keys = [_key(body) for body in bodies]
+        is_new = np.array([key not in self._known and not self._known.add(key) for key in keys])  # type: ignore[func-returns-value]
+        return FakeParsed(keys=np.array(keys, np.int32), is_new=is_new, bodies=bodies)
+
+    def template(self, key: int) -> str:
+        return f"key{key} <*>"
+
+    def _judge(self, index: int, body: str, session: str) -> Verdict:
+        key, window = _key(body), self._windows.setdefault(session, [])
+        kind = {3: Kind.EXECUTION_PATH, UNSEEN: Kind.UNSEEN_KEY}.get(key, Kind.NORMAL)
+        window.append(key)
+        return Verdict(
+            index=index,
+            kind=kind,
+            key=key,
+            template=self.template(key),
+            parameters=tuple(body.split()[1:]),
+            score=1.0 if kind is Kind.UNSEEN_KEY else 0.25,
+            rank=len(window),
+            probability=0.5,
+            candidates=(Candidate(key=0, template=self.template(0), probability=0.75),),
+            window=tuple(window[-4:-1]),
+            session=session,
+            session_end=None,
+            reason="" if kind is Kind.NORMAL else f"{kind.name} after {len(window)} entries",
+            model_version=self.model_version,
+        )
+
+    def _end(self, index: int, session: str, reason: EndReason) -> Verdict:
+        window = self._windows.pop(session)
+        kind = Kind.NORMAL if len(window) > 2 else Kind.INCOMPLETE_SESSION
+        return Verdict(
+            index=index,
+            kind=kind,
+            key=END_KEY,
+            template="<end of session>",
+            parameters=(),
+            score=0.5,
+            rank=1,
+            probability=0.125,
+            candidates=(),
+            window=tuple(window),
+            session=session,
+            session_end=reason,
+            reason="" if kind is Kind.NORMAL else "too short",
+            model_version=self.model_version,
+        )
+
+
+def _key(body: str) -> int:
+    return KEYS.get(body.split()[0], UNSEEN)

@@ -1,0 +1,154 @@
+"""The rules of the queue, one by one, with a worker that only notes what it gets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from deeplog_grpc.errors import DrainingError, QueueFullError
+from deeplog_grpc.serving.config import ServerConfig
+from deeplog_grpc.serving.queue import ScoringQueue, Size
+from deeplog_grpc.serving.status import ExpiredError
+
+ONE = Size(entries=1, size_bytes=1)
+
+
+class Worker:
+    def __init__(self) -> None:
+        self.runs: list[list[str]] = []
+
+    def __call__(self, jobs: Sequence[str]) -> list[str | Exception]:
+        self.runs.append(list(jobs))
+        return [ValueError(job) if job == "bad" else job.upper() for job in jobs]
+
+
+@asynccontextmanager
+async def queue(**config: Any) -> AsyncIterator[tuple[ScoringQueue[str, str], Worker]]:
+    worker = Worker()
+    scoring: ScoringQueue[str, str] = ScoringQueue(worker, ServerConfig(**config))
+    scoring.start()
+    async with asyncio.timeout(20):
+        yield scoring, worker
+    await scoring.close()
+
+
+async def test_replies_and_errors_reach_their_jobs_in_one_run() -> None:
+    async with queue() as (scoring, worker):
+        with scoring.hold():
+            replies = [scoring.offer(job, ONE) for job in ("a", "bad", "c")]
+        assert await replies[0] == "A"
+        assert await replies[2] == "C"
+        with pytest.raises(ValueError, match="bad"):
+            await replies[1]
+    assert worker.runs == [["a", "bad", "c"]]
+
+
+async def test_a_run_ends_before_the_job_that_would_pass_its_limit() -> None:
+    async with queue(max_batch_entries=10) as (scoring, worker):
+        with scoring.hold():
+            sizes = {"a": 6, "b": 4, "c": 1, "d": 30, "e": 9}
+            replies = [scoring.offer(job, Size(entries=n, size_bytes=1)) for job, n in sizes.items()]
+        await asyncio.gather(*replies)
+    assert worker.runs == [["a", "b"], ["c"], ["d"], ["e"]]
+
+
+async def test_without_room_an_offer_is_refused_and_a_put_waits_its_turn() -> None:
+    async with queue(max_queue_entries=2) as (scoring, worker):
+        with scoring.hold():
+            first = [scoring.offer(job, ONE) for job in "ab"]
+            with pytest.raises(QueueFullError):
+                scoring.offer("x", ONE)
+            waiting = [asyncio.create_task(scoring.put(job, ONE)) for job in "cde"]
+            await asyncio.sleep(0)
+            assert [task.done() for task in waiting] == [False] * 3
+            assert scoring.waiting_entries == 2
+        assert [await (await task) for task in waiting] == ["C", "D", "E"]
+        assert [reply.result() for reply in first] == ["A", "B"]
+        await scoring.drain()
+        assert scoring.waiting_entries == 0
+    assert [job for run in worker.runs for job in run] == list("abcde")
+
+
+async def test_nobody_overtakes_those_at_the_door() -> None:
+    async with queue(max_queue_entries=4) as (scoring, worker):
+        with scoring.hold():
+            first = scoring.offer("a", Size(entries=3, size_bytes=1))
+            large = asyncio.create_task(scoring.put("large", Size(entries=4, size_bytes=1)))
+            await asyncio.sleep(0)
+            with pytest.raises(QueueFullError):
+                scoring.offer("small", ONE)  # it would fit, but another came before
+        assert await first == "A"
+        assert await (await large) == "LARGE"
+    assert worker.runs == [["a"], ["large"]]
+
+
+async def test_the_cancelled_and_the_expired_give_their_room_back_unscored() -> None:
+    async with queue(max_queue_entries=3) as (scoring, worker):
+        with scoring.hold():
+            cancelled, expired = scoring.offer("a", ONE), scoring.offer("b", ONE, timeout_s=0.0)
+            kept = scoring.offer("c", ONE)
+            gone = asyncio.create_task(scoring.put("d", ONE))
+            later = asyncio.create_task(scoring.put("e", ONE))
+            await asyncio.sleep(0)
+            cancelled.cancel()
+            gone.cancel()
+        assert await kept == "C"
+        assert await (await later) == "E"
+        with pytest.raises(ExpiredError):
+            await expired
+    assert sorted(job for run in worker.runs for job in run) == ["c", "e"]
+
+
+async def test_a_drain_refuses_the_new_and_the_waiting_and_finishes_the_accepted() -> None:
+    async with queue(max_queue_entries=1) as (scoring, worker):
+        with scoring.hold():
+            accepted = scoring.offer("a", ONE)
+            at_the_door = asyncio.create_task(scoring.put("b", ONE))
+            await asyncio.sleep(0)
+            draining = asyncio.create_task(scoring.drain())
+            with pytest.raises(DrainingError):
+                await at_the_door
+            with pytest.raises(DrainingError):
+                scoring.offer("c", ONE)
+            with pytest.raises(DrainingError):
+                await scoring.put("d", ONE)
+            assert not draining.done()
+        await draining
+        assert accepted.result() == "A"
+    assert worker.runs == [["a"]]
+
+
+async def test_an_idle_queue_drains_at_once() -> None:
+    async with queue() as (scoring, _):
+        await scoring.drain()
+        assert scoring.draining
+
+
+async def test_a_worker_that_raises_fails_its_jobs_and_serves_the_next() -> None:
+    class Broken(Worker):
+        def __call__(self, jobs: Sequence[str]) -> list[str | Exception]:
+            if not self.runs:
+                self.runs.append([])
+                raise RuntimeError("defect")
+            return super().__call__(jobs)
+
+    scoring: ScoringQueue[str, str] = ScoringQueue(Broken(), ServerConfig())
+    scoring.start()
+    async with asyncio.timeout(20):
+        with pytest.raises(RuntimeError, match="defect"):
+            await scoring.offer("a", ONE)
+        assert await scoring.offer("b", ONE) == "B"
+    await scoring.close()
+
+
+async def test_closing_cancels_what_was_not_started() -> None:
+    worker = Worker()
+    scoring: ScoringQueue[str, str] = ScoringQueue(worker, ServerConfig())
+    scoring.start()
+    with scoring.hold():
+        reply = scoring.offer("a", ONE)
+        await scoring.close()
+    assert reply.cancelled()
+    assert worker.runs == []
