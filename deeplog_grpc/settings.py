@@ -60,7 +60,7 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
     path : Path, optional
         The YAML file; None = none.
     overrides : mapping
-        Dotted key -> value, from flags; None values are passed over.
+        Dotted key -> value, from flags; None is the value ``null``.
 
     Raises
     ------
@@ -126,12 +126,12 @@ def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted keys as nested mappings."""
     tree: dict[str, Any] = {}
     for key, value in overrides.items():
-        if value is None:
-            continue
         *sections, name = key.split(".")
         place = tree
         for section in sections:
             place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"'{section}' has been given the value {place!r} already", field=key)
         place[name] = value
     return tree
 

@@ -2,6 +2,7 @@
 
 import gzip
 import time
+import zlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,7 +115,7 @@ def read_sequences(path: Path) -> list[list[int]]:
                     ) from error
                 if keys:
                     sequences.append(keys)
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}", field=str(path)) from error
     return sequences
 

@@ -59,8 +59,9 @@ def accuracy_report(path: Path, config: ParserConfig) -> dict[str, Any]:
     contents, truth = _labelled(path)
     parser = Parser(config)
     started = time.perf_counter()
-    keys = parser.parse(contents).keys.tolist()
+    found = parser.parse(contents).keys.tolist()
     seconds = time.perf_counter() - started
+    keys = [parser.resolve(key) for key in found]
     templates = [parser.template(key).text for key in keys]
     accuracy = grouping_accuracy(keys, truth, templates)
     return {**asdict(accuracy), "lines_per_s": round(len(contents) / max(seconds, 1e-9))}
@@ -68,13 +69,16 @@ def accuracy_report(path: Path, config: ParserConfig) -> dict[str, Any]:
 
 def _labelled(path: Path) -> tuple[list[str], list[str]]:
     try:
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", field=str(path)) from error
-    missing = [name for name in TRUTH_COLUMNS if not rows or rows[0].get(name) is None]
+    except (OSError, csv.Error) as error:
+        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}", field=str(path)) from error
+    missing = [name for name in TRUTH_COLUMNS if not rows or name not in rows[0]]
     if missing:
         raise InputError(f"has no column {' and no column '.join(missing)}", field=str(path))
+    short = next((number for number, row in enumerate(rows, start=1) if None in map(row.get, TRUTH_COLUMNS)), None)
+    if short is not None:
+        raise InputError(f"row {short} has fewer columns than the head", field=str(path))
     return [row["Content"] for row in rows], [row["EventTemplate"] for row in rows]
 
 

@@ -28,6 +28,10 @@ class Places:
     """1-based line number of each entry."""
     times_ns: NDArray[np.int64]
 
+    def last(self) -> "Places":
+        """The last place alone: where sessions are flushed."""
+        return Places(path=self.path, lines=self.lines[-1:], times_ns=self.times_ns[-1:])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnomalyRow:
@@ -89,7 +93,7 @@ def _row(verdict: Any, kind: Kind, application: str, places: Places) -> AnomalyR
         kind=kind.name.lower(),
         key=verdict.key,
         template=verdict.template,
-        score=round(verdict.score, 4),
+        score=round(float(np.float32(verdict.score)), 4),  # a server sends it in single precision
         reason=verdict.reason,
     )
 

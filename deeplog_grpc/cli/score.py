@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -126,7 +126,7 @@ async def served_rows(
             summary.entries += len(part.batch)
             yield messages(part)
         for name in sorted(named) if flush else ():
-            sent.append(sent[-1])
+            sent.append(sent[-1].last())
             yield pb.Flush(application=name or options.application)
 
     async with AsyncDeepLogClient(address) as client:
@@ -185,9 +185,8 @@ def _in_process(
         ends = (end for end in verdicts.session_ends if end.is_anomaly)
         yield from (row_of(end, detector.application, places) for end in ends)
     if flush and places is not None:
-        last = replace(places, lines=places.lines[-1:], times_ns=places.times_ns[-1:])
         ends = (end for end in detector.flush().session_ends if end.is_anomaly)
-        yield from (row_of(end, detector.application, last) for end in ends)
+        yield from (row_of(end, detector.application, places.last()) for end in ends)
 
 
 def _check_applications(part: FileBatch, served: str, default: str) -> None:

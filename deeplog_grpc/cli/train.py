@@ -21,7 +21,7 @@ from deeplog_grpc.errors import BundleError
 from deeplog_grpc.ingest.files import STDIN, expand, read_chunks, size_bytes
 from deeplog_grpc.ingest.lines import LineReader
 from deeplog_grpc.models import set_threads
-from deeplog_grpc.storage import read_info, save_bundle
+from deeplog_grpc.storage import check_place, read_info, save_bundle
 from deeplog_grpc.training import Trainer, TrainingReport
 
 
@@ -48,6 +48,7 @@ def train(
     """
     settings = settings_of(config, assignments, sessions__patterns=session_pattern or None)
     paths = expand(files)
+    check_place(out)
     version = _next_version(out)
     set_threads(threads)
     trainer = Trainer(parser=settings.parser, sessions=settings.sessions)

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
 from deeplog_grpc.detection.entries import EntryBatch
-from deeplog_grpc.detection.identifiers import compile_patterns, identify, session_patterns
+from deeplog_grpc.detection.identifiers import compile_patterns, cut, identify, last_entries, session_patterns
 from deeplog_grpc.detection.sessions import NS_PER_S, Session, SessionConfig, SessionTable, Watermark
 from deeplog_grpc.detection.states import StateGraph, Transition, WindowState
 from deeplog_grpc.detection.verdict_batch import SessionEnd, VerdictBatch
@@ -95,6 +95,8 @@ class Detector:
         self._watermark = Watermark(step_ns=int(config.clock_step_s * NS_PER_S))
         self._cold_ns = int((timeout_s if config.cold_start_s is None else config.cold_start_s) * NS_PER_S)
         self._cold_until_ns: int | None = None
+        self._held: Session | None = None
+        """The session of an entry whose time is held back."""
         self._starters = self._probable_starters()
 
     @property
@@ -141,7 +143,8 @@ class Detector:
 
     def flush(self, sessions: Sequence[str] | None = None) -> VerdictBatch:
         """The named sessions, or all, end now. Names that are not open are passed over."""
-        ends = [self._end(session, 0, EndReason.FLUSH) for session in self._table.close(sessions)]
+        names = None if sessions is None else [cut(name) for name in sessions]
+        ends = [self._end(session, 0, EndReason.FLUSH) for session in self._table.close(names)]
         return self._only_ends(ends)
 
     def _walk(
@@ -151,11 +154,13 @@ class Detector:
         table, watermark, unit_of = self._table, self._watermark, self._unit_of
         deadline_ns = table.next_deadline_ns()
         steps: list[Transition] = []
-        finished = self._finished(batch.bodies)
+        finished = last_entries(batch.bodies, self._end_patterns)
         for index, (key, time_ns, identifier) in enumerate(
             zip(parsed.keys.tolist(), batch.times_ns.tolist(), identifiers, strict=True)
         ):
             now_ns = watermark.observe(time_ns)
+            if self._held is not None and not watermark.holds:
+                self._release(now_ns)
             if now_ns > deadline_ns:
                 ends += [self._end(session, index, EndReason.TIMEOUT) for session in table.expire(now_ns)]
                 deadline_ns = table.next_deadline_ns()
@@ -166,6 +171,8 @@ class Detector:
                 table.add(session)
                 deadline_ns = min(deadline_ns, now_ns + table.timeout_ns) if table.timeout_ns else deadline_ns
             table.touch(session, now_ns)
+            if time_ns and watermark.holds:
+                self._held = session
             state = session.state
             step = state.next.get(unit) or self._graph.step(state, unit)
             session.state = step.next
@@ -174,13 +181,11 @@ class Detector:
                 ends += [self._end(closed, index, EndReason.MARKER) for closed in table.close([identifier])]
         return steps
 
-    def _finished(self, bodies: Sequence[str]) -> frozenset[int]:
-        """Which entries are the last of their sessions."""
-        return frozenset(
-            index
-            for index, body in enumerate(bodies if self._end_patterns else ())
-            if any(pattern.search(body) for pattern in self._end_patterns)
-        )
+    def _release(self, now_ns: int) -> None:
+        """The session whose entry had a time too far ahead was not silent until now, whatever is believed."""
+        held, self._held = self._held, None
+        if held is not None and self._table.get(held.identifier) is held:
+            self._table.touch(held, now_ns)
 
     def _first_state(self, unit: int, now_ns: int) -> WindowState:
         """Where a new session stands before its first entry."""

@@ -44,8 +44,11 @@ BUILT_IN: tuple[Pattern, ...] = (
     # A bare UUID names the thing worked on (a virtual machine, an order); "req-" names one request about it.
     _built_in("UUID", "-", rf"(?<![\w-]){_UUID}(?![\w-])"),
     _built_in("request id", "req-", rf"req-{_UUID}"),
-    _built_in(
-        "trace id", "race", r"(?i:trace[_-]?id)[\"']?\s{0,4}[=:]\s{0,4}[\"']?([0-9a-fA-F]{16,32})(?![0-9a-fA-F])"
+    *(
+        _built_in(
+            "trace id", needle, r"(?i:trace[_-]?id)[\"']?\s{0,4}[=:]\s{0,4}[\"']?([0-9a-fA-F]{16,32})(?![0-9a-fA-F])"
+        )
+        for needle in ("race", "RACE")
     ),
 )
 """Tried in this order. All are linear: no repeat inside a repeat."""
@@ -54,7 +57,7 @@ BUILT_IN: tuple[Pattern, ...] = (
 def compile_patterns(expressions: Sequence[str], *, field: str) -> tuple[Pattern, ...]:
     r"""Compile users' expressions with an engine whose time is linear in the text.
 
-    The first group is the identifier; without a group it is the whole match.
+    The first group is the identifier; without a group it is the whole match. An empty one is no identifier.
 
     Raises
     ------
@@ -105,8 +108,27 @@ def identify(
         identifier = session
         if not identifier:
             for needle, search, group in searches:
-                if needle in body and (match := search(body)) is not None:
-                    identifier = match.group(group)
+                if needle in body and (match := search(body)) is not None and (identifier := match.group(group)):
                     break
-        found.append(identifier[:IDENTIFIER_CHARS] if identifier else STREAM_MARK + source[:IDENTIFIER_CHARS])
+        found.append(cut(identifier or STREAM_MARK + source))
     return found
+
+
+def cut(identifier: str) -> str:
+    """An identifier as sessions keep it."""
+    return identifier[:IDENTIFIER_CHARS]
+
+
+def last_entries(bodies: Sequence[str], end_patterns: Sequence[Pattern]) -> frozenset[int]:
+    """Which entries are the last of their sessions: those that an end pattern finds something in.
+
+    Examples
+    --------
+    >>> last_entries(["begin", "done"], compile_patterns(["^done"], field="sessions.end_patterns"))
+    frozenset({1})
+    """
+    return frozenset(
+        index
+        for index, body in enumerate(bodies if end_patterns else ())
+        if any(pattern.search(body) for pattern in end_patterns)
+    )

@@ -37,7 +37,7 @@ class Watermark:
 
     Rules: 1. Time 0 (unknown) and the past change nothing. 2. A step ahead within ``step_ns`` is believed.
     3. A longer one is held back; if the next timed entry is later than the watermark by more than ``step_ns`` too,
-    the smaller of the two is believed.
+    the smaller of the two is believed. The session of the held entry was not silent meanwhile: see ``holds``.
 
     Examples
     --------
@@ -52,6 +52,11 @@ class Watermark:
         self.now_ns = 0
         self._held_ns = 0
         self._step_ns = step_ns
+
+    @property
+    def holds(self) -> bool:
+        """Whether the last timed entry's time is held back."""
+        return self._held_ns > 0
 
     def observe(self, time_ns: int) -> int:
         """Take an entry's time; return the watermark."""
@@ -133,7 +138,11 @@ class SessionTable:
     def expire(self, now_ns: int) -> Iterator[Session]:
         """Take out the sessions that were silent for longer than the time-out, longest silence first."""
         while self.next_deadline_ns() < now_ns:
-            _, session = self._open.popitem(last=False)
+            session = next(iter(self._open.values()))
+            if not session.last_ns:  # its entries came before any time was known: its silence counts from now
+                self.touch(session, now_ns)
+                continue
+            del self._open[session.identifier]
             yield session
 
     def sessions(self) -> Iterator[Session]:

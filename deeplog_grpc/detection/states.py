@@ -125,6 +125,10 @@ class StateGraph:
 
     def step(self, state: WindowState, unit: int) -> Transition:
         """The transition from a state by a unit; the caller looks into ``state.next`` first."""
+        # An open session may stand in a state that was forgotten: what it leads to must be found by the next trim.
+        state = self._states.setdefault((state.window, state.known), state)
+        if (known := state.next.get(unit)) is not None:
+            return known
         following = (
             state if unit == END else self._state((*state.window[1:], unit), min(state.known + 1, self._history))
         )

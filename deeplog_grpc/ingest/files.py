@@ -4,6 +4,7 @@ import glob
 import gzip
 import os
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -42,7 +43,7 @@ def expand(patterns: Sequence[str]) -> list[str]:
     """
     paths = []
     for pattern in patterns:
-        found = [pattern] if pattern == STDIN or os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+        found = [pattern] if pattern == STDIN or os.path.exists(pattern) else _matching(pattern)
         if not found:
             raise InputError("no such file: give a path, a quoted glob, or - for standard input", field=pattern)
         paths += found
@@ -68,7 +69,7 @@ def read_chunks(path: str) -> Iterator[LineChunk]:
     raw: BinaryIO = sys.stdin.buffer if path == STDIN else _open(path)
     try:
         yield from _chunks(path, raw, gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}", field=path) from error
     finally:
         if path != STDIN:
@@ -93,6 +94,11 @@ def _chunk(path: str, first_line: int, lines: list[bytes], raw: BinaryIO) -> Lin
     decoded = [line[:MAX_LINE_BYTES].rstrip(b"\r").decode(errors="replace") for line in lines]
     position = raw.tell() if raw.seekable() else 0
     return LineChunk(path=path, first_line=first_line, lines=decoded, read_bytes=position)
+
+
+def _matching(pattern: str) -> list[str]:
+    """Files that a glob names, in order; folders, which ``**`` names too, are passed over."""
+    return sorted(path for path in glob.glob(pattern, recursive=True) if not os.path.isdir(path))
 
 
 def _open(path: str) -> BinaryIO:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import orjson
 
 from deeplog_grpc.detection import EntryBatch
@@ -18,6 +17,9 @@ SOURCE_FIELDS = ("source", "host", "hostname", "pod")
 
 _NS_DIGITS = 19
 """Digits of a present time in nanoseconds; a number of fewer digits is in a longer unit."""
+
+_MAX_NS = (1 << 63) - 1
+"""A later time (the year 2262) does not fit a column of times: the number is something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,8 @@ class LineReader:
         sessions, sources = [""] * len(numbers), [self._source] * len(numbers)
         applications = [""] * len(numbers)
         for place, fields in objects.items():
-            times_ns[place] = self._time_ns(_first(fields, TIME_FIELDS)) or times_ns[place]
+            named_ns = next((time_ns for name in TIME_FIELDS if (time_ns := self._time_ns(fields.get(name)))), 0)
+            times_ns[place] = named_ns or times_ns[place]
             sessions[place] = _text(_first(fields, SESSION_FIELDS))
             sources[place] = _text(_first(fields, SOURCE_FIELDS)) or self._source
             applications[place] = _text(fields.get("application"))
@@ -89,7 +92,8 @@ class LineReader:
             return 0
         digits = len(str(int(value)))
         scale = 10 ** max(0, (_NS_DIGITS - digits) // 3 * 3) if digits >= 9 else 0
-        return int(np.int64(int(value * scale) if isinstance(value, float) else value * scale))
+        time_ns = int(value * scale)
+        return time_ns if time_ns <= _MAX_NS else 0
 
 
 def _object(line: str) -> dict[str, Any] | None:
@@ -100,11 +104,13 @@ def _object(line: str) -> dict[str, Any] | None:
         fields = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    return fields if isinstance(fields, dict) and isinstance(_first(fields, BODY_FIELDS), str) else None
+    return fields if isinstance(fields, dict) and _body(fields) else None
 
 
 def _body(fields: Mapping[str, Any]) -> str:
-    return str(_first(fields, BODY_FIELDS)).rstrip("\r\n")
+    """The first text under one of the names, without its line end; "" = there is none."""
+    texts = (fields.get(name) for name in BODY_FIELDS)
+    return next((body for text in texts if isinstance(text, str) and (body := text.rstrip("\r\n"))), "")
 
 
 def _first(fields: Mapping[str, Any], names: Sequence[str]) -> Any:

@@ -111,7 +111,7 @@ def predictable(vocabulary: Vocabulary, *, begin_end: bool) -> Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What may follow one window; rows of arrays shared by a batch of predictions."""
+    """What may follow one window."""
 
     log_probabilities: NDArray[np.float32]
     """Natural log of the probability of each unit. Shape [size]."""
@@ -170,8 +170,8 @@ class LogKeyModel:
         predictions: list[Prediction] = []
         for log_probabilities in self._chunks(windows):
             ranks = rank_units(log_probabilities)
-            predictions += [
-                Prediction(log_probabilities=row, ranks=rank)
+            predictions += [  # copies: one kept row must not keep its whole chunk alive
+                Prediction(log_probabilities=row.copy(), ranks=rank.copy())
                 for row, rank in zip(log_probabilities, ranks, strict=True)
             ]
         return predictions

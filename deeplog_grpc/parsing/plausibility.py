@@ -33,6 +33,8 @@ _COMPANY_OF_NAME, _COMPANY_OF_WORD = 2, 3
 _NAMES_NEEDED, _WORDS_NEEDED = 3, 12
 """Different identifiers, or plain words, in one place: print statements differ in fewer, parameters in more."""
 
+_FREE_TEXT_OPENING = frozenset(["[", "{", *_QUOTES])
+
 
 class Difference(IntEnum):
     """How a stretch in which two messages differ is to be read."""
@@ -95,6 +97,11 @@ def judge(left: Sequence[str], right: Sequence[str], stretch: Stretch) -> Differ
     >>> judged("started service 'web' again", "started service 'mail' again")
     ['NAME']
 
+    A list that is a value has other names, or more of them:
+
+    >>> judged("route of 0: stops=[nanjing, shanghai], ok", "route of 0: stops=[suzhou], ok")
+    ['NAME']
+
     A name stands where others have a digit:
 
     >>> judged("Found block 0 locally", "Found block meta locally")
@@ -116,7 +123,7 @@ def judge(left: Sequence[str], right: Sequence[str], stretch: Stretch) -> Differ
     ]
     if not words:
         return _judge_wordless(left, right, stretch)
-    if _is_quoted_value(left, stretch):
+    if _is_quoted_value(left, stretch) or _is_in_list(left, right, stretch):
         return Difference.NAME
     if not all(is_name_like(word) for word in words):
         return Difference.MEANING
@@ -157,12 +164,53 @@ def _key_before(left: Sequence[str], end: int) -> str:
     return key if is_word(key) else ""
 
 
+def may_hold_free_text(tokens: Sequence[str]) -> bool:
+    """Tell whether a line has a value in quotes or brackets, in which any word may stand.
+
+    Examples
+    --------
+    >>> may_hold_free_text(("tag", "=", '"', "wake", " ", "up", '"')), may_hold_free_text(("sshd", "[", VARIABLE, "]"))
+    (True, False)
+    """
+    previous = ""
+    for token in tokens:
+        if token in _FREE_TEXT_OPENING and previous in ("=", ":"):
+            return True
+        if not token.isspace():
+            previous = token
+    return False
+
+
 def _is_quoted_value(left: Sequence[str], stretch: Stretch) -> bool:
-    """Tell whether the stretch is all that stands in the quotes of ``key="..."``, the key not being the message's."""
-    if not stretch.i0 or stretch.i1 >= len(left) or left[stretch.i0 - 1] not in _QUOTES:
+    """Tell whether the stretch is in the quotes of ``key="..."``, where the key is not that of the message."""
+    start, end = stretch.i0, stretch.i1
+    while start and left[start - 1] not in _QUOTES:
+        start -= 1
+    while end < len(left) and left[end] not in _QUOTES:
+        end += 1
+    if not start or end == len(left) or left[start - 1] != left[end]:
         return False
-    key = _key_before(left, stretch.i0 - 1)
-    return left[stretch.i1] == left[stretch.i0 - 1] and key != "" and not is_message_key(key)
+    key = _key_before(left, start - 1)
+    return key != "" and not is_message_key(key)
+
+
+def _is_listed(token: str) -> bool:
+    return token in (",", VARIABLE) or token.isspace() or (is_word(token) and not is_function_word(token))
+
+
+def _is_in_list(left: Sequence[str], right: Sequence[str], stretch: Stretch) -> bool:
+    """Tell whether the stretch is part of a list that is a value: ``hosts=[a, b]``, ``hosts: [a, b]``."""
+    if not all(map(_is_listed, (*left[stretch.i0 : stretch.i1], *right[stretch.j0 : stretch.j1]))):
+        return False
+    start, end = stretch.i0, stretch.i1
+    while start and _is_listed(left[start - 1]):
+        start -= 1
+    while end < len(left) and _is_listed(left[end]):
+        end += 1
+    if start < 2 or end == len(left) or (left[start - 1], left[end]) not in (("[", "]"), ("{", "}")):
+        return False
+    before = start - 3 if left[start - 2].isspace() else start - 2
+    return before >= 0 and left[before] in ("=", ":")
 
 
 def _names_expected(left: Sequence[str], stretch: Stretch) -> bool:

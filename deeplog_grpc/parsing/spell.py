@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from deeplog_grpc.parsing.alignment import Stretch, align, generalise
 from deeplog_grpc.parsing.config import ParserConfig
-from deeplog_grpc.parsing.plausibility import Difference, judge
+from deeplog_grpc.parsing.plausibility import Difference, judge, may_hold_free_text
 from deeplog_grpc.parsing.table import TemplateTable
 from deeplog_grpc.parsing.words import VARIABLE, constants, is_unit, is_word, may_vary
 
@@ -113,7 +113,8 @@ class Spell:
         known = self.table.words[key]
         if sum(word in known for word in words) < self._config.tau * len(words):
             return None
-        if not all(map(may_vary, known.symmetric_difference(filter(is_word, line)))):
+        differing_words = known.symmetric_difference(filter(is_word, line))
+        if not all(map(may_vary, differing_words)) and not may_hold_free_text(line):
             return None  # The alignment would find the same, at many times the cost.
         stretches = align(tokens, line)
         if stretches is None:

@@ -58,7 +58,10 @@ _INTRODUCERS = _word_set(
     "pool table database schema topic queue bucket container pod namespace cluster partition datanode tenant project "
     "filesystem mount class module package plugin process daemon named name"
 )
-_MESSAGE_KEYS = _word_set("msg message event level severity lvl action reason status state result err error op")
+_MESSAGE_KEYS = _word_set(
+    "msg message event level severity lvl action reason status state result err error op cause text title summary "
+    "detail details description exception"
+)
 
 
 def tokenize(skeleton: str, max_tokens: int) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Model bundles: a trained application as a folder on disk.
 
-    manifest.json           format, application, version, SHA-256 and size of every other file
+    manifest.json           format, application, version, SHA-256 and size of every other file, SHA-256 of all that
     config.json             configuration of the key model and of sessions; the learned time-out
     parser.json             the parser's state: templates, key ids
     key_model.json          vocabulary and threshold
@@ -16,6 +16,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -41,6 +42,7 @@ WEIGHTS = "key_model.safetensors"
 REPORT = "report.json"
 _PARTS = (CONFIG, PARSER, KEY_MODEL, WEIGHTS, REPORT)
 
+_SEAL = "sha256"
 _PREVIOUS = ".previous"
 _UNFINISHED = ".unfinished"
 
@@ -66,11 +68,12 @@ def save_bundle(model: ApplicationModel, directory: Path, *, report: Mapping[str
     InputError
         If the directory is there and is not a bundle, or cannot be written.
     """
+    check_place(directory)
     directory = directory.absolute()
-    if directory.exists() and not (directory / MANIFEST).is_file():
-        raise InputError("is there and is not a model bundle: give another place", field=str(directory))
     unfinished = directory.with_name(f".{directory.name}{_UNFINISHED}-{os.getpid()}")
     try:
+        # What a killed process left; in a container the next one has the same number.
+        shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         _write_parts(model, unfinished, report)
         _put_in_place(unfinished, directory)
@@ -78,6 +81,22 @@ def save_bundle(model: ApplicationModel, directory: Path, *, report: Mapping[str
         raise InputError(f"cannot write the model bundle: {error.strerror or error}", field=str(directory)) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def check_place(directory: Path) -> None:
+    """Refuse what :func:`save_bundle` would refuse, before a long training rather than after it.
+
+    Raises
+    ------
+    InputError
+        If the directory is there, and is neither empty nor a bundle.
+    """
+    try:
+        free = not directory.exists() or (directory / MANIFEST).is_file() or not any(directory.iterdir())
+    except OSError:
+        free = False
+    if not free:
+        raise InputError("is there and is not a model bundle: give another place", field=str(directory.absolute()))
 
 
 def load_bundle(directory: Path) -> ApplicationModel:
@@ -134,7 +153,7 @@ def _write_parts(model: ApplicationModel, directory: Path, report: Mapping[str, 
     parts = {
         CONFIG: _json(
             {
-                "key_model": asdict(model.key_model.config),
+                "key_model": _plain(asdict(model.key_model.config)),
                 "sessions": asdict(model.sessions),
                 "timeout_s": model.timeout_s,
             }
@@ -156,7 +175,7 @@ def _write_parts(model: ApplicationModel, directory: Path, report: Mapping[str, 
         "written_by": f"deeplog-grpc {__version__}",
         "files": {name: {"sha256": _sha256(content), "bytes": len(content)} for name, content in parts.items()},
     }
-    for name, content in (*parts.items(), (MANIFEST, _json(manifest))):
+    for name, content in (*parts.items(), (MANIFEST, _sealed(manifest))):
         with (directory / name).open("wb") as file:
             file.write(content)
             file.flush()
@@ -187,15 +206,16 @@ def _checked(directory: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     content = _read(directory, MANIFEST)
     try:
         manifest = orjson.loads(content)
-        form, files = manifest["format"], manifest["files"]
-        names = {name: (str(files[name]["sha256"]), int(files[name]["bytes"])) for name in _PARTS}
-        manifest["application"], manifest["version"], manifest["written_by"]
+        form = manifest["format"]
     except (ValueError, TypeError, KeyError) as error:
-        _refuse(directory / MANIFEST, "is not a manifest of a model bundle", error)
+        _refuse(directory / MANIFEST, "is not a manifest of a model bundle: damaged", error)
     if form != FORMAT:
         _refuse(directory / MANIFEST, f"has format {form}; this release reads format {FORMAT}")
+    if content != _sealed({name: value for name, value in manifest.items() if name != _SEAL}):
+        _refuse(directory / MANIFEST, "does not have the checksum that it names: damaged")
     parts = {}
-    for name, (digest, size) in names.items():
+    for name in _PARTS:
+        digest, size = manifest["files"][name]["sha256"], manifest["files"][name]["bytes"]
         part = _read(directory, name)
         if len(part) != size:
             _refuse(directory / name, f"has {len(part)} bytes instead of {size}: truncated or overwritten")
@@ -216,6 +236,19 @@ def _read(directory: Path, name: str) -> bytes:
 
 def _refuse(path: Path, message: str, cause: Exception | None = None) -> NoReturn:
     raise BundleError(message, field=str(path)) from cause
+
+
+def _sealed(manifest: Mapping[str, Any]) -> bytes:
+    """The manifest's content with its own checksum."""
+    return _json({**manifest, _SEAL: _sha256(_json(manifest))})
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration for JSON, which has no infinity; pydantic reads it back from its name."""
+    return {
+        name: str(value) if isinstance(value, float) and not isfinite(value) else value
+        for name, value in config.items()
+    }
 
 
 def _json(data: Any) -> bytes:

@@ -1,10 +1,10 @@
 """The history of an application: which log keys which session had, when. What models are trained on.
 
-Invariant: columns only; 16 bytes an entry and one dictionary slot a session.
+Invariant: columns only; 17 bytes an entry and one dictionary slot a session.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,41 +40,61 @@ class History:
         self._sessions = array("i")
         self._keys = array("i")
         self._times_ns = array("q")
+        self._lasts = array("b")
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def extend(self, keys: NDArray[np.int32], sessions: Sequence[str], times_ns: NDArray[np.int64]) -> None:
-        """Add entries in the order of their arrival."""
+    def extend(
+        self,
+        keys: NDArray[np.int32],
+        sessions: Sequence[str],
+        times_ns: NDArray[np.int64],
+        *,
+        lasts: Collection[int] = (),
+    ) -> None:
+        """Add entries in the order of their arrival; ``lasts`` are the rows that are the last of their sessions."""
         numbers = self._numbers
         self._sessions.extend([numbers.setdefault(session, len(numbers)) for session in sessions])
         self._keys.frombytes(keys.astype(np.int32).tobytes())
         self._times_ns.frombytes(times_ns.tobytes())
+        flags = np.zeros(len(keys), np.int8)
+        flags[list(lasts)] = 1
+        self._lasts.frombytes(flags.tobytes())
 
-    def cut(self, timeout_s: float | None) -> SessionCut:
+    def cut(self, timeout_s: float | None, *, final_keys: NDArray[np.int32] | None = None) -> SessionCut:
         """Cut the history into sessions.
 
         Parameters
         ----------
         timeout_s : float or None
             Silence in seconds that ends a session; 0 = never; None = learn it.
+        final_keys : int32 array, optional
+            ``final_keys[key]`` stands for a log key by now: a parser may have merged it into another one.
         """
+        if not len(self):
+            return SessionCut(sessions=(), timeout_s=timeout_s or 0.0, open_at_end=0)
         numbers = np.frombuffer(self._sessions, np.int32)
         order = np.argsort(numbers, kind="stable")
         numbers, keys = numbers[order], np.frombuffer(self._keys, np.int32)[order]
-        times_ns = _filled(np.frombuffer(self._times_ns, np.int64))[order]
-        same = numbers[1:] == numbers[:-1]
-        silences_ns = np.where(same, np.maximum(times_ns[1:] - times_ns[:-1], 0), 0)
+        keys = np.array([resolve(key) for key in range(keys.max(initial=-1) + 1)], np.int32)[keys]
+        keys = keys if final_keys is None else final_keys[keys]
+        lasts = np.frombuffer(self._lasts, np.int8)[order] > 0
+        times_ns = _never_back(_filled(np.frombuffer(self._times_ns, np.int64))[order], numbers)
+        same = (numbers[1:] == numbers[:-1]) & ~lasts[:-1]
+        silences_ns = np.where(same, times_ns[1:] - times_ns[:-1], 0)
         if timeout_s is None:
             timeout_s = learned_timeout_s(_longest(silences_ns, numbers))
         breaks = ~same
         if timeout_s:
             breaks |= silences_ns > timeout_s * NS_PER_S
-        starts = np.concatenate([[0], np.flatnonzero(breaks) + 1]) if len(keys) else np.zeros(0, np.int64)
+        starts = np.concatenate([[0], np.flatnonzero(breaks) + 1])
         stops = np.append(starts[1:], len(keys))
         usual_ns = np.quantile(silences_ns[~breaks], 0.95) if (~breaks).any() else 0.0
         latest_ns = times_ns.max(initial=0)
-        ends = [not latest_ns or bool(latest_ns - times_ns[stop - 1] > usual_ns) for stop in stops]
+        ends = [
+            not latest_ns or bool(lasts[stop - 1]) or bool(latest_ns - times_ns[stop - 1] > usual_ns) for stop in stops
+        ]
         return SessionCut(
             sessions=tuple(
                 TrainingSession(keys=keys[start:stop], ends=end)
@@ -102,8 +122,30 @@ def learned_timeout_s(longest_silences_ns: NDArray[np.int64]) -> float:
 
 
 def _filled(times_ns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Event times that never run backwards; an unknown time is that of the entry before."""
-    return np.maximum.accumulate(times_ns) if len(times_ns) else times_ns
+    """Event times, in the order of arrival; an unknown one is that of the entry before, or else of the first known.
+
+    Examples
+    --------
+    >>> _filled(np.array([0, 7, 0, 3, 0])).tolist()
+    [7, 7, 7, 3, 3]
+    """
+    known = np.flatnonzero(times_ns)
+    if not len(known):
+        return times_ns
+    return times_ns[known][np.maximum(np.searchsorted(known, np.arange(len(times_ns)), side="right") - 1, 0)]
+
+
+def _never_back(times_ns: NDArray[np.int64], numbers: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Event times that do not run backwards inside a session; files of the same days may follow one another.
+
+    Examples
+    --------
+    >>> _never_back(np.array([5, 9, 7, 1, 2]), np.array([0, 0, 0, 1, 1])).tolist()
+    [5, 9, 9, 1, 2]
+    """
+    distinct, places = np.unique(times_ns, return_inverse=True)
+    base = numbers.astype(np.int64) * len(distinct)  # lifts each session above the one before
+    return distinct[np.maximum.accumulate(places + base) - base]
 
 
 def _longest(silences_ns: NDArray[np.int64], numbers: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from deeplog_grpc.detection import ApplicationModel, EntryBatch, SessionConfig
-from deeplog_grpc.detection.identifiers import compile_patterns, identify, session_patterns
+from deeplog_grpc.detection.identifiers import compile_patterns, identify, last_entries, session_patterns
 from deeplog_grpc.errors import InputError
 from deeplog_grpc.models import Epoch, KeyModelConfig, fit_key_model
 from deeplog_grpc.parsing import Parser, ParserConfig
@@ -51,7 +53,7 @@ class Trainer:
         self._parser = Parser(parser or ParserConfig())
         self._sessions = sessions or SessionConfig()
         self._patterns = session_patterns(self._sessions.patterns, built_in=self._sessions.built_in)
-        compile_patterns(self._sessions.end_patterns, field="sessions.end_patterns")  # a bad one fails now, not later
+        self._end_patterns = compile_patterns(self._sessions.end_patterns, field="sessions.end_patterns")
         self._history = History()
 
     @property
@@ -68,7 +70,8 @@ class Trainer:
         """Parse entries and put them to their sessions."""
         keys = self._parser.parse(batch.bodies).keys
         sessions = identify(batch.bodies, batch.sessions, batch.sources, self._patterns)
-        self._history.extend(keys, sessions, batch.times_ns)
+        lasts = last_entries(batch.bodies, self._end_patterns)
+        self._history.extend(keys, sessions, batch.times_ns, lasts=lasts)
 
     def fit(
         self,
@@ -86,7 +89,8 @@ class Trainer:
         InputError
             If there is too little to learn from.
         """
-        cut = self._history.cut(self._sessions.timeout_s)
+        final_keys = np.fromiter(map(self._parser.resolve, range(len(self._parser))), np.int32)
+        cut = self._history.cut(self._sessions.timeout_s, final_keys=final_keys)
         try:
             fit = fit_key_model(cut.sessions, config or KeyModelConfig(), seed=seed, on_epoch=on_epoch)
         except ValueError as error:
@@ -97,7 +101,7 @@ class Trainer:
             entries=len(self._history),
             sessions=len(cut.sessions),
             open_at_end=cut.open_at_end,
-            templates=len(self._parser),
+            templates=len(self._parser.templates()),
             windows=fit.windows,
             distinct_windows=fit.distinct_windows,
             epochs=len(fit.epochs),

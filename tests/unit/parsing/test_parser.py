@@ -99,6 +99,8 @@ def test_different_messages_stay_apart(lines: tuple[str, str]) -> None:
         ("set steps=1514038530000##7007##548365", "set steps=1514038440000##6993##548361"),
         ("the privacy is true", "the privacy is false"),
         ("resolving build.example.com failed", "resolving www.example.org failed"),
+        ('lock=7 tag="View Lock" uid=7 pid=8', 'lock=9 tag="not yet" uid=7 pid=8'),
+        ("route from a to b: stops=[nanjing, shanghai], ok", "route from a to b: stops=[beijing], ok"),
         ("started service 'web' again", "started service 'mail' again"),
         ("image b9000564-fe1a-409b-b8cc-1e88b294cd1d ok", "image deadbeef-fe1a-409b-beef-1e88b294cd1d ok"),
         ("Error loading /home/a/b.rts: invalid", "Error loading /tmp/c: invalid"),
