@@ -6,6 +6,7 @@ import sys
 import typer
 
 from deeplog_grpc import __version__
+from deeplog_grpc.cli.config import config
 from deeplog_grpc.cli.console import MESSAGES
 from deeplog_grpc.cli.demo import demo
 from deeplog_grpc.cli.evaluate import evaluate
@@ -25,8 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (train, serve, score, parse, demo):
-    app.command(no_args_is_help=command not in (serve, demo))(command)
+for command in (train, serve, score, parse, demo, config):
+    app.command(no_args_is_help=command not in (demo, config))(command)
 app.add_typer(evaluate, name="evaluate")
 
 

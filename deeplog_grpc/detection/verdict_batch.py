@@ -51,7 +51,7 @@ class VerdictBatch:
     """Surprise in [0, 1]. Shape [n]."""
     sessions: list[str]
     session_ends: tuple[Verdict, ...]
-    """One a session that ended and could be judged, normal ones too, in the order of their ends."""
+    """One a session that ended and could be judged, in the order of their ends; normal ones are without candidates."""
     _evidence: "_Evidence"
     _steps: Sequence[Transition]
     _parsed: ParsedBatch
@@ -132,7 +132,8 @@ class _Evidence:
         )
 
     def of_end(self, end: SessionEnd, step: Transition) -> Verdict:
-        candidates = self._candidates(step.state.prediction)
+        # Most ends are normal, and nobody asks what else there could have been: that would be half the cost of a batch.
+        candidates = () if step.kind is Kind.NORMAL else self._candidates(step.state.prediction)
         return Verdict(
             index=end.index,
             kind=Kind(step.kind or Kind.NORMAL),

@@ -55,6 +55,7 @@ class Verdict:
     probability: float
     """Probability of the key given the window, in [0, 1]; 0 for an unseen key, 1 where not judged."""
     candidates: tuple[Candidate, ...]
+    """Most probable first; empty where not judged, and for a normal end of a session."""
     window: tuple[int, ...]
     """The h log keys before, oldest first; -1 = before the session began, -2 = not known."""
     session: str

@@ -252,7 +252,7 @@ def _own_log_probabilities(
 
 
 def _below(log_probabilities: NDArray[np.float64], quantile: float, margin: float) -> float:
-    """The quantile less the margin; minus infinity where there is nothing to tell from."""
-    if not len(log_probabilities):
+    """The quantile less the margin; minus infinity where there is nothing to tell from, or no margin is wanted."""
+    if not len(log_probabilities) or not margin:
         return -float("inf")
     return float(np.quantile(log_probabilities, quantile, method="lower")) - log(margin)

@@ -67,13 +67,12 @@ class KeyModelConfig:
     """Share of keys hidden in training windows, so that an unseen key does not upset the entries after it."""
     key_quantile: Annotated[float, Field(ge=0, lt=1)] = 0.0001
     """Share of normal log keys, kept back from training, that may lie below the threshold before the margin."""
-    key_margin: Annotated[float, Field(ge=1)] = 100.0
+    key_margin: Annotated[float, Field(ge=0, le=1e12)] = 100.0
     """A log key is abnormal, though among the g candidates, when it is this many times less probable than that
-    quantile: where an application has few log keys, g of them are nearly all. Infinite (``.inf``) = the paper's rule,
-    rank alone."""
+    quantile: where an application has few log keys, g of them are nearly all. 0 = the paper's rule, rank alone."""
     end_quantile: Annotated[float, Field(gt=0, lt=1)] = 0.001
     """Share of normal sessions' ends, kept back from training, that may lie below the threshold before the margin."""
-    end_margin: Annotated[float, Field(ge=1)] = 3.0
+    end_margin: Annotated[float, Field(ge=1, le=1e12)] = 3.0
     """An end is abnormal when it is this many times less probable than that quantile: few sessions are kept back, so
     their lowest is a poor estimate of a far quantile."""
 

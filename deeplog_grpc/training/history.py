@@ -77,7 +77,6 @@ class History:
         numbers = np.frombuffer(self._sessions, np.int32)
         order = np.argsort(numbers, kind="stable")
         numbers, keys = numbers[order], np.frombuffer(self._keys, np.int32)[order]
-        keys = np.array([resolve(key) for key in range(keys.max(initial=-1) + 1)], np.int32)[keys]
         keys = keys if final_keys is None else final_keys[keys]
         lasts = np.frombuffer(self._lasts, np.int8)[order] > 0
         times_ns = _never_back(_filled(np.frombuffer(self._times_ns, np.int64))[order], numbers)

@@ -1,0 +1,120 @@
+from dataclasses import replace
+from math import inf, log
+
+import numpy as np
+import pytest
+
+from deeplog_grpc.models import BEGIN, END, Epoch, Fit, KeyModelConfig, TrainingSession, fit_key_model
+from deeplog_grpc.models.fitting import normal_keys
+
+TINY = KeyModelConfig(history=3, hidden=8, embedding=4, layers=1, reserve=2, epochs=6, min_sessions=1)
+PATHS = [[1, 2, 3, 4], [1, 2, 4], [1, 3, 4]]
+SESSIONS = [TrainingSession(keys=PATHS[number % len(PATHS)]) for number in range(60)]
+
+
+def weights_of(fit: Fit) -> dict[str, bytes]:
+    return {name: tensor.numpy().tobytes() for name, tensor in fit.model.weights().items()}
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
+    first, again, other = (fit_key_model(SESSIONS, TINY, seed=seed) for seed in (3, 3, 4))
+    assert weights_of(first) == weights_of(again)
+    assert first.epochs == again.epochs
+    assert first.model.thresholds == again.model.thresholds
+    assert weights_of(first) != weights_of(other)
+
+
+def test_progress_is_told_after_each_pass():
+    told: list[Epoch] = []
+    fit = fit_key_model(SESSIONS, TINY, on_epoch=told.append)
+    assert tuple(told) == fit.epochs
+    assert [epoch.number for epoch in told] == list(range(1, len(told) + 1))
+
+
+def test_learning_lowers_the_loss():
+    epochs = fit_key_model(SESSIONS, replace(TINY, epochs=30, patience=30)).epochs
+    assert epochs[-1].validation_loss < 0.7 * epochs[0].validation_loss
+
+
+def test_training_stops_when_the_held_back_loss_no_longer_falls():
+    config = replace(TINY, epochs=400, patience=3, learning_rate=0.3)
+    epochs = fit_key_model(SESSIONS, config).epochs
+    assert len(epochs) < 400
+    assert not any(epoch.best for epoch in epochs[-3:])
+    assert epochs[-4].best
+
+
+def test_the_weights_of_the_best_pass_are_kept():
+    config = replace(TINY, epochs=400, patience=3, learning_rate=0.3, key_margin=1.0, end_margin=1.0)
+    fit = fit_key_model(SESSIONS, config)
+    best = max(epoch.number for epoch in fit.epochs if epoch.best)
+    windows = np.full((1, 3), BEGIN, np.int64)
+    # Every session begins with key 1, so the loss of the best pass shows in this probability; the last pass is worse.
+    assert best < len(fit.epochs)
+    assert fit.model.predict(windows)[0].best(1) == fit.model.vocabulary.units([1]).tolist()
+    assert min(epoch.validation_loss for epoch in fit.epochs) == fit.epochs[best - 1].validation_loss
+
+
+def test_the_counts_are_of_the_training_part_alone():
+    fit = fit_key_model(SESSIONS, replace(TINY, validation_share=0.5))
+    assert fit.validation_sessions == 30
+    assert 30 * 4 <= fit.windows <= 30 * 5
+
+
+def test_one_session_is_trained_on_and_not_held_back():
+    fit = fit_key_model([TrainingSession(keys=[1, 2, 3])], TINY)
+    assert (fit.validation_sessions, fit.windows) == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("sessions", "config"),
+    [
+        ([], TINY),
+        ([TrainingSession(keys=[1, 2, 3])], replace(TINY, begin_end=False)),
+        ([TrainingSession(keys=[], ends=False)], TINY),
+    ],
+)
+def test_too_little_to_learn_from(sessions: list[TrainingSession], config: KeyModelConfig):
+    with pytest.raises(ValueError, match="no window to learn from"):
+        fit_key_model(sessions, config)
+
+
+def test_keys_are_normal_from_five_sessions_on_or_one_in_a_thousand_if_that_is_fewer():
+    common, rare = TrainingSession(keys=[1]), TrainingSession(keys=[1, 2, 2, 2, 2, 2, 2])
+    assert normal_keys([common] * 999 + [rare], 5) == [1, 2]  # one session in a thousand
+    assert normal_keys([common] * 1000 + [rare], 5) == [1]  # repeats inside a session do not count
+    assert normal_keys([common] * 9995 + [rare] * 5, 5) == [1, 2]
+    assert normal_keys([common] * 9996 + [rare] * 4, 5) == [1]
+    assert normal_keys([common] * 9999 + [rare], 1) == [1, 2]
+
+
+def test_a_rare_key_gets_no_unit():
+    sessions = [TrainingSession(keys=[1, 2, 3])] * 1500 + [TrainingSession(keys=[1, 9, 3])]
+    fit = fit_key_model(sessions, replace(TINY, epochs=1, min_sessions=5))
+    assert fit.model.vocabulary.keys == (1, 2, 3)
+
+
+def test_thresholds_lie_below_what_normal_sessions_reach_by_the_margins():
+    config = replace(TINY, epochs=20, key_margin=10.0, end_margin=10.0)
+    wide = fit_key_model(SESSIONS, config).model.thresholds
+    narrow = fit_key_model(SESSIONS, replace(config, key_margin=1.0, end_margin=1.0)).model.thresholds
+    assert narrow.key - wide.key == pytest.approx(log(10))
+    assert narrow.end - wide.end == pytest.approx(log(10))
+
+
+def test_an_infinite_margin_is_the_rule_of_ranks_alone():
+    assert fit_key_model(SESSIONS, replace(TINY, epochs=1, key_margin=inf)).model.thresholds.key == -inf
+
+
+def test_without_ends_in_the_log_no_end_is_abnormal():
+    sessions = [TrainingSession(keys=[1, 2, 3], ends=False)] * 20
+    fit = fit_key_model(sessions, replace(TINY, epochs=1))
+    assert fit.model.thresholds.end == -inf
+
+
+def test_true_ends_are_expected_and_others_are_not():
+    fit = fit_key_model(SESSIONS, replace(TINY, epochs=40, patience=40))
+    units = fit.model.vocabulary.units([1, 2, 3, 4])
+    at_end, in_the_middle = fit.model.predict(np.array([units[1:], [BEGIN, units[0], units[1]]], np.int64))
+    assert at_end.log_probabilities[END] > fit.model.thresholds.end
+    assert in_the_middle.log_probabilities[END] < at_end.log_probabilities[END]

@@ -1,0 +1,64 @@
+from collections.abc import Sequence
+
+import numpy as np
+
+from deeplog_grpc.models import BEGIN, END, UNSEEN, WindowCounts, count_windows
+
+A, B, C = 3, 4, 5
+
+
+def pairs(counted: WindowCounts) -> dict[tuple[tuple[int, ...], int], int]:
+    return {
+        (tuple(window), target): count
+        for window, target, count in zip(
+            counted.windows.tolist(), counted.targets.tolist(), counted.counts.tolist(), strict=True
+        )
+    }
+
+
+def count(*sessions: Sequence[int], begins: bool = True, ends: bool = True, history: int = 2) -> WindowCounts:
+    return count_windows(
+        [np.array(session, np.int64) for session in sessions],
+        begins=[begins] * len(sessions),
+        ends=[ends] * len(sessions),
+        history=history,
+    )
+
+
+def test_every_entry_of_a_session_of_any_length_is_a_target():
+    assert pairs(count([A])) == {((BEGIN, BEGIN), A): 1, ((BEGIN, A), END): 1}
+
+
+def test_equal_windows_are_counted_not_repeated():
+    counted = count([A, B], [A, B], [A, C])
+    assert pairs(counted)[(BEGIN, BEGIN), A] == 3
+    assert pairs(counted)[(BEGIN, A), B] == 2
+    assert counted.total == 9
+    assert len(counted) == 5
+
+
+def test_nothing_is_learned_of_a_beginning_that_was_not_seen():
+    assert pairs(count([A, B, C], begins=False)) == {((A, B), C): 1, ((B, C), END): 1}
+
+
+def test_nothing_is_learned_of_an_end_that_was_not_seen():
+    assert END not in count([A, B, C], ends=False).targets
+
+
+def test_a_session_without_begin_and_end_shorter_than_the_window_gives_nothing():
+    assert len(count([A, B], begins=False, ends=False)) == 0
+
+
+def test_unseen_is_never_a_target_but_stands_in_windows():
+    counted = pairs(count([A, UNSEEN, B]))
+    assert all(target != UNSEEN for _, target in counted)
+    assert counted[(A, UNSEEN), B] == 1
+
+
+def test_begin_is_never_a_target():
+    assert BEGIN not in count([A], [B, C]).targets
+
+
+def test_no_sessions_and_empty_sessions():
+    assert len(count()) == 0
+    assert pairs(count([])) == {((BEGIN, BEGIN), END): 1}
