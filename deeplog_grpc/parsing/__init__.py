@@ -1,24 +1,31 @@
 """Log lines to log keys and parameter values.
 
 `Parser` is streaming Spell with exact caches in front; it needs no settings for a particular system.
-`HeadTimestamps` takes the time stamp off raw lines before. `grouping_accuracy` judges a parse against known templates.
+`HeadTimestamps` takes the time stamp off raw lines before. `Parameter` is a typed value; `KeyColumns` are the values of
+one key in a batch; `SlotStatistics` tells identifiers from amounts and categories. `grouping_accuracy` judges a parse
+against known templates.
 """
 
 from deeplog_grpc.parsing.accuracy import ParsingAccuracy, grouping_accuracy
+from deeplog_grpc.parsing.columns import KeyColumns, SlotColumn
 from deeplog_grpc.parsing.config import ParserConfig
-from deeplog_grpc.parsing.masks import MaskKind, kind_of
+from deeplog_grpc.parsing.kinds import ValueKind
 from deeplog_grpc.parsing.parser import ParsedBatch, Parser
 from deeplog_grpc.parsing.templates import Template
 from deeplog_grpc.parsing.timestamps import HeadTimestamps
+from deeplog_grpc.parsing.values import Parameter, kind_of
 
 __all__ = [
     "HeadTimestamps",
-    "MaskKind",
+    "KeyColumns",
+    "Parameter",
     "ParsedBatch",
     "Parser",
     "ParserConfig",
     "ParsingAccuracy",
+    "SlotColumn",
     "Template",
+    "ValueKind",
     "grouping_accuracy",
     "kind_of",
 ]

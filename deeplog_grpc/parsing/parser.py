@@ -9,18 +9,21 @@ for the cache only repeats what the remembered forms say. The same form keeps it
 a merge replaces a key, by an alias that `Parser.resolve` follows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplog_grpc.parsing.columns import KeyColumns, key_columns
 from deeplog_grpc.parsing.config import ParserConfig
+from deeplog_grpc.parsing.kinds import ValueKind
 from deeplog_grpc.parsing.skeletons import fold
 from deeplog_grpc.parsing.spell import Assignment, Spell
 from deeplog_grpc.parsing.state import dump, load
 from deeplog_grpc.parsing.templates import Template, match_pieces, pieces_of
+from deeplog_grpc.parsing.values import Parameter, typed
 from deeplog_grpc.parsing.words import VARIABLE, tokenize
 
 _CATCH_ALL = (VARIABLE,)
@@ -33,10 +36,16 @@ class _Snapshot:
     pieces: dict[int, tuple[str, ...]]
     aliases: dict[int, int]
 
-    def pieces_of(self, key: int) -> tuple[str, ...]:
+    def resolve(self, key: int) -> int:
         while key in self.aliases:
             key = self.aliases[key]
-        return self.pieces[key]
+        return key
+
+    def resolved(self, keys: NDArray[np.int32]) -> NDArray[np.int32]:
+        if not self.aliases:
+            return keys
+        distinct, places = np.unique(keys, return_inverse=True)
+        return np.array([self.resolve(key) for key in distinct.tolist()], np.int32)[places]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,8 @@ class ParsedBatch:
     """Log keys [n], in the order of the lines."""
     is_new: NDArray[np.bool_]
     """[n], True where this very line founded its key."""
+    is_changed: NDArray[np.bool_]
+    """[n], True where this very line made the template of its key, which was there before, more general."""
     _bodies: Sequence[str]
     _heads: Sequence[str]
     _snapshot: _Snapshot
@@ -73,10 +84,63 @@ class ParsedBatch:
             If there is no such line.
         """
         head, body = self._heads[index], self._bodies[index]
-        values = match_pieces(self._snapshot.pieces_of(int(self.keys[index])), head)
+        values = self._match(index)
+        return values if len(head) == len(body) else (*values, body[len(head) :])
+
+    def typed_parameters(self, index: int) -> tuple[Parameter, ...]:
+        """Read the parameters of one line with their kinds, numbers and places.
+
+        Returns
+        -------
+        tuple of Parameter
+            One for each of `parameters`, with the same text.
+
+        Raises
+        ------
+        IndexError
+            If there is no such line.
+
+        Examples
+        --------
+        >>> batch = Parser().parse(["took 17 ms, heap 1.5 GB"])
+        >>> [(p.text, p.kind.value, p.number, p.unit) for p in batch.typed_parameters(0)]
+        [('17', 'duration', 17.0, 'ms'), ('1.5', 'size', 1610612736.0, 'bytes')]
+        """
+        head, body = self._heads[index], self._bodies[index]
+        found = typed(self._pieces(index), self._match(index))
+        if len(head) == len(body):
+            return found
+        rest = Parameter(text=body[len(head) :], kind=ValueKind.TEXT, start=len(head), end=len(body))
+        return (*found, rest)
+
+    def columns(self) -> Iterator[KeyColumns]:
+        """Read the parameters of all lines as columns, key by key.
+
+        What a line has beyond the template's slots (further rows) is in no column.
+
+        Yields
+        ------
+        KeyColumns
+            By ascending key; merged keys together, under the key that stands for them.
+
+        Examples
+        --------
+        >>> batch = Parser().parse(["took 17 ms", "bye", "took 4 ms"])
+        >>> for key in batch.columns():
+        ...     print(key.key, key.rows.tolist(), [slot.numbers().tolist() for slot in key.slots])
+        0 [0, 2] [[17.0, 4.0]]
+        1 [1] []
+        """
+        return key_columns(self._snapshot.resolved(self.keys), self._heads, self._snapshot.pieces)
+
+    def _pieces(self, index: int) -> tuple[str, ...]:
+        return self._snapshot.pieces[self._snapshot.resolve(int(self.keys[index]))]
+
+    def _match(self, index: int) -> tuple[str, ...]:
+        values = match_pieces(self._pieces(index), self._heads[index])
         if values is None:
             raise AssertionError(f"line {index} is not of its template: a template covers all lines of its key")
-        return values if len(head) == len(body) else (*values, body[len(head) :])
+        return values
 
 
 class Parser:
@@ -105,7 +169,9 @@ class Parser:
         self._forms: dict[str, int] = {}
         self._cache: dict[str, int] = {}
         self._snapshot = _Snapshot({}, {})
-        self._changed: set[int] = set()
+        self._pieces: dict[int, tuple[str, ...]] = {}
+        self._has_learned = False
+        """Since the snapshot."""
 
     @property
     def config(self) -> ParserConfig:
@@ -133,7 +199,7 @@ class Parser:
         heads = self._heads(bodies)
         skeletons = fold(heads)
         keys: list[int] = list(map(self._cache.get, skeletons, [-1] * len(skeletons)))
-        is_new = np.zeros(len(keys), np.bool_)
+        is_new, is_changed = np.zeros(len(keys), np.bool_), np.zeros(len(keys), np.bool_)
         position, merged = 0, False
         while True:
             try:
@@ -142,6 +208,7 @@ class Parser:
                 break
             assignment = self._assign(skeletons[position])
             keys[position], is_new[position] = assignment.key, assignment.is_new
+            is_changed[position] = self._note(assignment.key)
             position += 1
             if assignment.is_merge:
                 merged = True
@@ -150,7 +217,7 @@ class Parser:
         for key in map(self.resolve, keys) if merged else keys:
             counts[key] += 1
         self._take_snapshot()
-        return ParsedBatch(np.array(keys, np.int32), is_new, bodies, heads, self._snapshot)
+        return ParsedBatch(np.array(keys, np.int32), is_new, is_changed, bodies, heads, self._snapshot)
 
     def template(self, key: int) -> Template:
         """Give a template as it is now; for an alias, the template it was merged into.
@@ -214,7 +281,9 @@ class Parser:
         """
         parser = cls()
         parser._config, parser._spell, parser._forms = load(state)
-        parser._changed.update(range(len(parser)))
+        for key in range(len(parser)):
+            parser._note(parser.resolve(key))
+        parser._has_learned = True
         parser._take_snapshot()
         return parser
 
@@ -240,7 +309,7 @@ class Parser:
 
     def _learn(self, form: str, tokens: tuple[str, ...]) -> Assignment:
         assignment = self._spell.assign(tokens)
-        self._changed.add(assignment.key)
+        self._has_learned = True
         if assignment.is_merge:
             for known in (self._forms, self._cache):
                 known.update({text: self.resolve(key) for text, key in known.items()})
@@ -251,14 +320,16 @@ class Parser:
         self._forms[form] = assignment.key
         return assignment
 
+    def _note(self, key: int) -> bool:
+        """Take down a key's template as it is now; tell whether it was another one before."""
+        tokens = _CATCH_ALL if key == self._spell.catch_all else self._spell.table.tokens[key]
+        known, self._pieces[key] = self._pieces.get(key), pieces_of(tokens)
+        return known is not None and known != self._pieces[key]
+
     def _take_snapshot(self) -> None:
-        if not self._changed:
-            return
-        pieces = self._snapshot.pieces.copy()
-        for key in map(self.resolve, self._changed):
-            pieces[key] = pieces_of(_CATCH_ALL if key == self._spell.catch_all else self._spell.table.tokens[key])
-        self._snapshot = _Snapshot(pieces, self._spell.table.aliases.copy())
-        self._changed.clear()
+        if self._has_learned:
+            self._snapshot = _Snapshot(self._pieces.copy(), self._spell.table.aliases.copy())
+            self._has_learned = False
 
     def _template(self, key: int) -> Template:
         key = self.resolve(key)

@@ -1,12 +1,16 @@
 """What holds for the parser whatever it reads."""
 
 import json
+import math
 from collections.abc import Sequence
 
+import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deeplog_grpc.parsing import HeadTimestamps, ParsedBatch, Parser, ParserConfig, kind_of
+from deeplog_grpc.parsing import HeadTimestamps, ParsedBatch, Parser, ParserConfig, SlotColumn, Template, kind_of
+from deeplog_grpc.parsing.kinds import AMOUNTS
+from deeplog_grpc.parsing.values import context_of, read, typed
 
 # Few words, so that lines meet: the same template, nearly the same template, a parameter where another has a word.
 _WORDS = (
@@ -128,3 +132,57 @@ def test_any_text_has_a_time_or_none(lines: list[str], reference_ns: int) -> Non
 @given(st.text(max_size=80))
 def test_any_text_has_a_kind(value: str) -> None:
     assert kind_of(value) == kind_of(f" {value} ")
+
+
+# Values that are nearly numbers, between constants that are nearly units.
+_values = st.one_of(
+    st.text(max_size=12),
+    st.from_regex(r"[<>~]?[+-]?[0-9]{1,3}[.,:]?[0-9]{0,3} ?(ms|KB|kB/s|h|Mbps|%|G|e5|[a-z])?", fullmatch=True),
+    st.sampled_from(["1h2m3s", "PT1M30S", "1165 bytes (1.13 KB)", "00:01:23", "nan", "1_0", "0x1f", "a, b", "1,2,3"]),
+)
+_constants = st.one_of(st.text(max_size=8), st.sampled_from([" ms", "port ", "size=", " KB/s", "took ", "_s: ", "%"]))
+
+
+@_relaxed
+@given(_lines)
+def test_spans_give_the_text_back(lines: list[str]) -> None:
+    batch = Parser().parse(lines)
+    for index, body in enumerate(lines):
+        parameters = batch.typed_parameters(index)
+        assert tuple(p.text for p in parameters) == batch.parameters(index)
+        assert all(body[p.start : p.end] == p.text for p in parameters)
+
+
+@_relaxed
+@given(st.lists(_constants, min_size=1, max_size=4), st.data())
+def test_any_value_in_any_template_has_a_type(pieces: list[str], data: st.DataObject) -> None:
+    values = data.draw(st.lists(_values, min_size=len(pieces) - 1, max_size=len(pieces) - 1))
+    body = Template(key=0, pieces=tuple(pieces), count=1).fill(values)
+    parameters = typed(pieces, values)
+    assert [body[p.start : p.end] for p in parameters] == values
+    for p in parameters:
+        assert p.number is None or (math.isfinite(p.number) and p.kind in AMOUNTS)
+        assert not p.unit or p.number is not None
+
+
+@_relaxed
+@given(st.lists(_values, max_size=8), _constants, _constants)
+def test_a_column_has_the_numbers_of_its_values(values: list[str], before: str, after: str) -> None:
+    context = context_of(before, after)
+    texts = [value for value in values if "\n" not in value]  # the first row alone is matched
+    numbers = [read(text, context).number for text in texts]
+    expected = [math.nan if number is None else number for number in numbers]
+    np.testing.assert_array_equal(SlotColumn(texts=texts, context=context).numbers(), expected)
+
+
+@_relaxed
+@given(_lines)
+def test_columns_hold_the_parameters_of_every_line(lines: list[str]) -> None:
+    batch = Parser().parse(lines)
+    seen = []
+    for columns in batch.columns():
+        for place, row in enumerate(columns.rows.tolist()):
+            values = tuple(slot.texts[place] for slot in columns.slots)
+            assert values == batch.parameters(row)[: len(values)]
+            seen.append(row)
+    assert sorted(seen) == list(range(len(lines)))
