@@ -11,6 +11,7 @@ from deeplog_grpc.parsing.columns import KeyColumns, SlotColumn
 from deeplog_grpc.parsing.config import ParserConfig
 from deeplog_grpc.parsing.kinds import ValueKind
 from deeplog_grpc.parsing.parser import ParsedBatch, Parser
+from deeplog_grpc.parsing.slots import SlotStatistics, SlotTable
 from deeplog_grpc.parsing.templates import Template
 from deeplog_grpc.parsing.timestamps import HeadTimestamps
 from deeplog_grpc.parsing.values import Parameter, kind_of
@@ -24,6 +25,8 @@ __all__ = [
     "ParserConfig",
     "ParsingAccuracy",
     "SlotColumn",
+    "SlotStatistics",
+    "SlotTable",
     "Template",
     "ValueKind",
     "grouping_accuracy",

@@ -1,0 +1,294 @@
+"""What the values of a slot are like: always the same, one of a few, an amount, or an identifier.
+
+Fed from columns, outside the parser, so that parsing pays nothing. Deterministic: the same values in the same order
+give the same statistics, however they were batched, and a saved state goes on as if nothing had happened.
+
+The one idea: each distinct value has a hash, and the values with the smallest hashes are kept, with their counts. While
+there are few distinct values that is all of them, exactly. Once there are more it is a fair sample of the distinct
+values (each is as likely to be in it as any other, however often it occurs), and how small the hashes are tells how
+many there are [1]_. A value that is dropped never comes back, for the limit only falls, so the counts are exact.
+
+References
+----------
+.. [1] Z. Bar-Yossef et al., "Counting Distinct Elements in a Data Stream", RANDOM 2002.
+"""
+
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import multimode
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeplog_grpc.parsing.columns import SlotColumn
+from deeplog_grpc.parsing.kinds import AMOUNTS, ValueKind
+from deeplog_grpc.parsing.parser import ParsedBatch
+from deeplog_grpc.parsing.values import SlotContext, contexts_of, read
+
+CAPACITY = 128
+"""Distinct values kept for a slot, about 10 KB. Their number beyond that is an estimate with an error of 9 %."""
+
+MIN_COUNT = 30
+"""Values before anything is said of a slot but that it is constant so far: fewer are distinct by chance."""
+
+MAX_REPEATS = 4.0
+"""Times that a statement logs one identifier, on average, at most. HDFS names each block three times, a replica each;
+a name that occurs more often than that is worth remembering."""
+
+FEW_REPEATS = 1.1
+"""The same while no more than `CAPACITY` distinct values are known: nearly all distinct."""
+
+MIN_SEEN = 10.0
+"""Times that each value of a category was seen, on average, at least."""
+
+_ID_DIGITS = 5
+"""Digits from which whole numbers of one length are taken for identifiers."""
+_SAME_LENGTH, _RISING = 0.85, 0.9
+"""Shares of the values from which their lengths are the same, and their order is that of a counter."""
+
+_LONGEST_KEPT = 96
+"""Characters of a value that are kept; of a longer one a checksum stands for the rest."""
+
+
+_HASHES = 1 << 32
+
+
+@dataclass(slots=True, kw_only=True)
+class SlotStatistics:
+    """The values seen at one slot.
+
+    Parameters
+    ----------
+    context : SlotContext
+        What the template says about them.
+
+    Examples
+    --------
+    >>> from deeplog_grpc.parsing.values import NO_CONTEXT
+    >>> slot = SlotStatistics(context=NO_CONTEXT)
+    >>> slot.update(SlotColumn(texts=["GET", "PUT"] * 50, context=NO_CONTEXT))
+    >>> slot.is_categorical(8), slot.is_identifier, slot.is_constant, slot.kind.value, slot.values
+    (True, False, False, 'word', {'GET': 50, 'PUT': 50})
+    >>> ids = SlotStatistics(context=NO_CONTEXT)
+    >>> ids.update(SlotColumn(texts=[f"blk_{n}" for n in range(5000)], context=NO_CONTEXT))
+    >>> ids.is_identifier, 4400 < ids.distinct < 5600
+    (True, True)
+    """
+
+    context: SlotContext
+    count: int = 0
+    """Values seen."""
+    numeric: int = 0
+    """Values that are amounts."""
+    rising: int = 0
+    """Amounts larger than the amount before."""
+    _last: float | None = None
+    _sample: dict[str, int] = field(default_factory=dict)
+    _hashes: dict[str, int] = field(default_factory=dict)
+    _limit: int = _HASHES
+    """Values with a hash below are kept."""
+
+    def update(self, column: SlotColumn) -> None:
+        """Add values, in the order of the log."""
+        numbers = column.numbers()
+        self.count += len(column.texts)
+        self._count_numbers(numbers[~np.isnan(numbers)])
+        for text, count in Counter(column.texts).items():
+            self._count(text, count)
+
+    @property
+    def distinct(self) -> int:
+        """Distinct values; an estimate once there are more than `CAPACITY`."""
+        return round(len(self._sample) / self._limit * _HASHES)
+
+    @property
+    def values(self) -> Mapping[str, int]:
+        """The distinct values with their counts; a sample of them once there are more than `CAPACITY`."""
+        return self._sample
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether `values` are all values seen."""
+        return self._limit == _HASHES
+
+    @property
+    def kinds(self) -> dict[ValueKind, float]:
+        """Share of each kind, the largest first."""
+        counts: Counter[ValueKind] = Counter()
+        for text, count in self._sample.items():
+            counts[read(text, self.context).kind] += count
+        return {kind: count / counts.total() for kind, count in counts.most_common()}
+
+    @property
+    def kind(self) -> ValueKind:
+        """The kind that most values have; ``EMPTY`` before the first one."""
+        return next(iter(self.kinds), ValueKind.EMPTY)
+
+    @property
+    def numeric_share(self) -> float:
+        """Share of the values that are amounts, in [0, 1]."""
+        return self.numeric / self.count if self.count else 0.0
+
+    @property
+    def novelty(self) -> float:
+        """Probability that the next value was never seen, in [0, 1]: the share of values seen once (Good-Turing)."""
+        once = sum(count == 1 for count in self._sample.values())
+        share = once / len(self._sample) if self._sample else 1.0
+        return min(1.0, share * self.distinct / max(self.count, 1)) if self.count else 1.0
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all values were the same so far."""
+        return len(self._sample) == 1
+
+    @property
+    def is_identifier(self) -> bool:
+        """Whether the values name things (a request, a block), nearly each one another.
+
+        Amounts with a unit or a decimal point are none, however many distinct ones there are. Whole numbers are, if
+        they have all the same length (account numbers) or only rise (sequence numbers).
+        """
+        repeats = FEW_REPEATS if self.is_complete else MAX_REPEATS
+        if self.count < MIN_COUNT or self.count > repeats * self.distinct:
+            return False
+        kind = self.kind
+        return kind not in AMOUNTS or (kind is ValueKind.INTEGER and self._is_numbering())
+
+    def is_categorical(self, max_values: int) -> bool:
+        """Tell whether the values are a few that come again and again.
+
+        Parameters
+        ----------
+        max_values : int
+            Distinct values at most, in [1, `CAPACITY`].
+        """
+        if not self.count >= MIN_COUNT or not self.is_complete:
+            return False
+        return len(self._sample) <= max_values and self.count >= MIN_SEEN * len(self._sample)
+
+    def state(self) -> dict[str, Any]:
+        """Give what was learned as JSON values; `from_state` goes on from there."""
+        return {
+            "count": self.count,
+            "numeric": self.numeric,
+            "rising": self.rising,
+            "last": self._last,
+            "values": dict(self._sample),
+            "limit": self._limit,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], context: SlotContext) -> "SlotStatistics":
+        """Go on from a state."""
+        return cls(
+            context=context,
+            count=state["count"],
+            numeric=state["numeric"],
+            rising=state["rising"],
+            _last=state["last"],
+            _sample=dict(state["values"]),
+            _hashes={text: _hash(text) for text in state["values"]},
+            _limit=state["limit"],
+        )
+
+    def _is_numbering(self) -> bool:
+        if self.rising >= _RISING * (self.numeric - 1):
+            return True
+        lengths = [len(text) for text in self._sample]
+        usual = multimode(lengths)[0]
+        return usual >= _ID_DIGITS and lengths.count(usual) >= _SAME_LENGTH * len(lengths)
+
+    def _count_numbers(self, numbers: NDArray[np.float64]) -> None:
+        if len(numbers):
+            self.numeric += len(numbers)
+            before = numbers[0] if self._last is None else self._last
+            self.rising += int((np.diff(numbers, prepend=before) > 0).sum())
+            self._last = float(numbers[-1])
+
+    def _count(self, text: str, count: int) -> None:
+        if len(text) > _LONGEST_KEPT:
+            text = f"{text[:_LONGEST_KEPT]}...{_hash(text):08x}"
+        known = self._sample.get(text)
+        if known is not None:
+            self._sample[text] = known + count
+            return
+        mark = _hash(text)
+        if mark >= self._limit:
+            return
+        self._sample[text], self._hashes[text] = count, mark
+        if len(self._sample) > CAPACITY:
+            largest = max(self._hashes, key=lambda kept: (self._hashes[kept], kept))
+            self._limit = self._hashes.pop(largest)
+            del self._sample[largest]
+
+
+def _hash(text: str) -> int:
+    """Hash a text to 32 bits, the same in every process; CRC alone would not spread numbered names evenly."""
+    mixed = zlib.crc32(text.encode("utf-8", "surrogatepass"))
+    mixed = (mixed ^ (mixed >> 16)) * 0x85EBCA6B % _HASHES
+    mixed = (mixed ^ (mixed >> 13)) * 0xC2B2AE35 % _HASHES
+    return mixed ^ (mixed >> 16)
+
+
+class SlotTable:
+    """The statistics of all slots of all keys.
+
+    When a template changes, what was learned of its slots is dropped: they are other slots now.
+
+    Examples
+    --------
+    >>> from deeplog_grpc.parsing.parser import Parser
+    >>> parser, table = Parser(), SlotTable()
+    >>> for start in range(0, 200, 50):
+    ...     lines = [f"GET /item/{n} took {n % 7} ms for req-{n}" for n in range(start, start + 50)]
+    ...     table.update(parser.parse(lines))
+    >>> [slot.kind.value for slot in table.slots(0)], [slot.is_identifier for slot in table.slots(0)]
+    (['path', 'duration', 'identifier'], [True, False, True])
+    """
+
+    def __init__(self) -> None:
+        self._pieces: dict[int, tuple[str, ...]] = {}
+        self._slots: dict[int, tuple[SlotStatistics, ...]] = {}
+
+    def update(self, batch: ParsedBatch) -> None:
+        """Add the values of a batch."""
+        for columns in batch.columns():
+            if self._pieces.get(columns.key) != columns.pieces:
+                self._enter(columns.key, columns.pieces)
+            for slot, column in zip(self._slots[columns.key], columns.slots, strict=True):
+                slot.update(column)
+
+    def slots(self, key: int) -> tuple[SlotStatistics, ...]:
+        """Give the statistics of a key's slots, in order; none if no line of the key was seen."""
+        return self._slots.get(key, ())
+
+    def drop(self, key: int) -> None:
+        """Forget a key."""
+        self._pieces.pop(key, None)
+        self._slots.pop(key, None)
+
+    def state(self) -> dict[str, Any]:
+        """Give all as JSON values; `from_state` goes on from there."""
+        keys = [
+            {"key": key, "pieces": list(self._pieces[key]), "slots": [slot.state() for slot in slots]}
+            for key, slots in self._slots.items()
+        ]
+        return {"keys": keys}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "SlotTable":
+        """Go on from a state."""
+        table = cls()
+        for entry in state["keys"]:
+            key, pieces = entry["key"], tuple(entry["pieces"])
+            slots = zip(entry["slots"], contexts_of(pieces), strict=True)
+            table._pieces[key] = pieces
+            table._slots[key] = tuple(SlotStatistics.from_state(slot, context) for slot, context in slots)
+        return table
+
+    def _enter(self, key: int, pieces: tuple[str, ...]) -> None:
+        self._pieces[key] = pieces
+        self._slots[key] = tuple(SlotStatistics(context=context) for context in contexts_of(pieces))
