@@ -11,10 +11,12 @@ import numpy as np
 
 from deeplog_grpc.detection.verdicts import EndReason, Kind, Verdict
 from deeplog_grpc.ingest import EntryFault, Part
+from deeplog_grpc.parsing import ValueKind
 from deeplog_grpc.serving.detectors import ParsedBodies, ScoredBatch, Scorer
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
-from deeplog_grpc.v1 import verdict_pb2
+from deeplog_grpc.v1 import parameter_pb2, verdict_pb2
 
+VALUE_KINDS = {kind: parameter_pb2.ValueKind.Value(f"VALUE_KIND_{kind.name}") for kind in ValueKind}
 END_REASONS = {
     EndReason.MARKER: verdict_pb2.SESSION_END_REASON_MARKER,
     EndReason.TIMEOUT: verdict_pb2.SESSION_END_REASON_TIMEOUT,
@@ -140,9 +142,19 @@ def add_faults(response: pb.ScoreResponse, faults: Sequence[EntryFault]) -> None
 def parse_response(scorer: Scorer, parsed: ParsedBodies) -> pb.ParseResponse:
     """The answer to a ``Parse`` call."""
     response = pb.ParseResponse()
-    for row, (key, is_new) in enumerate(zip(parsed.keys.tolist(), parsed.is_new.tolist(), strict=True)):
-        template, parameters = scorer.template(key), parsed.parameters(row)
-        response.bodies.add(key=key, template=template, parameters=parameters, is_new=is_new)
+    columns = (parsed.keys.tolist(), parsed.is_new.tolist(), parsed.is_changed.tolist())
+    for row, (key, is_new, is_changed) in enumerate(zip(*columns, strict=True)):
+        body = response.bodies.add(key=key, template=scorer.template(key), is_new=is_new, is_changed=is_changed)
+        for parameter in parsed.typed_parameters(row):
+            body.parameters.append(parameter.text)
+            body.typed_parameters.add(
+                text=parameter.text,
+                kind=VALUE_KINDS[parameter.kind],
+                start=parameter.start,
+                end=parameter.end,
+                number=parameter.number,
+                unit=parameter.unit,
+            )
     return response
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.detection.verdicts import Verdict
+from deeplog_grpc.parsing import Parameter
 
 
 class ScoredBatch(Protocol):
@@ -66,7 +67,12 @@ class ParsedBodies(Protocol):
         """Whether the key was not known before [n]."""
         ...
 
-    def parameters(self, i: int, /) -> tuple[str, ...]:
+    @property
+    def is_changed(self) -> NDArray[np.bool_]:
+        """Whether this body made a known template more general [n]."""
+        ...
+
+    def typed_parameters(self, i: int, /) -> tuple[Parameter, ...]:
         """Values at the ``<*>`` of row i's template."""
         ...
 

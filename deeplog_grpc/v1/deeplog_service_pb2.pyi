@@ -1,4 +1,5 @@
 from deeplog_grpc.v1 import log_entry_pb2 as _log_entry_pb2
+from deeplog_grpc.v1 import parameter_pb2 as _parameter_pb2
 from deeplog_grpc.v1 import verdict_pb2 as _verdict_pb2
 from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
@@ -69,16 +70,20 @@ class ParseRequest(_message.Message):
     def __init__(self, application: _Optional[str] = ..., bodies: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ParsedBody(_message.Message):
-    __slots__ = ("key", "template", "parameters", "is_new")
+    __slots__ = ("key", "template", "parameters", "is_new", "typed_parameters", "is_changed")
     KEY_FIELD_NUMBER: _ClassVar[int]
     TEMPLATE_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     IS_NEW_FIELD_NUMBER: _ClassVar[int]
+    TYPED_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    IS_CHANGED_FIELD_NUMBER: _ClassVar[int]
     key: int
     template: str
     parameters: _containers.RepeatedScalarFieldContainer[str]
     is_new: bool
-    def __init__(self, key: _Optional[int] = ..., template: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ..., is_new: _Optional[bool] = ...) -> None: ...
+    typed_parameters: _containers.RepeatedCompositeFieldContainer[_parameter_pb2.Parameter]
+    is_changed: bool
+    def __init__(self, key: _Optional[int] = ..., template: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ..., is_new: _Optional[bool] = ..., typed_parameters: _Optional[_Iterable[_Union[_parameter_pb2.Parameter, _Mapping]]] = ..., is_changed: _Optional[bool] = ...) -> None: ...
 
 class ParseResponse(_message.Message):
     __slots__ = ("bodies",)

@@ -12,6 +12,7 @@ from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.errors import InputError, RefusedError
 from deeplog_grpc.ingest import IngestConfig
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
+from deeplog_grpc.v1 import parameter_pb2
 from deeplog_grpc.v1.log_entry_pb2 import LogEntry
 from deeplog_grpc.v1.verdict_pb2 import Verdict
 from tests.integration.server_harness import BOUND_S, Running, details, entries, request, running, status_in, until
@@ -156,6 +157,20 @@ async def test_parse_gives_keys_parameters_and_what_is_new() -> None:
         (0, "key0 <*>", ["c"], False),
         (99, "key99 <*>", [], True),
     ]
+
+
+async def test_parse_gives_typed_parameters_and_what_changed() -> None:
+    async with running() as up:
+        response = await up.client.parse(["open 5s /var/log", "open a long", "open 0x1f"])
+    first, second, third = response.bodies
+    assert [parameter_pb2.ValueKind.Name(p.kind) for p in first.typed_parameters] == [
+        "VALUE_KIND_DURATION",
+        "VALUE_KIND_PATH",
+    ]
+    duration, path = first.typed_parameters
+    assert (duration.text, duration.start, duration.end, duration.number, duration.unit) == ("5s", 5, 7, 5000, "ms")
+    assert (path.HasField("number"), path.unit, third.typed_parameters[0].HasField("number")) == (False, "", False)
+    assert [body.is_changed for body in (first, second, third)] == [False, True, False]
 
 
 @pytest.mark.parametrize(

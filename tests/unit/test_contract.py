@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from deeplog_grpc.detection.verdicts import EndReason, Kind
-from deeplog_grpc.serving.answers import END_REASONS
-from deeplog_grpc.v1 import verdict_pb2
+from deeplog_grpc.parsing import ValueKind
+from deeplog_grpc.serving.answers import END_REASONS, VALUE_KINDS
+from deeplog_grpc.v1 import parameter_pb2, verdict_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 BUF = Path(sysconfig.get_path("scripts")) / "buf"
@@ -36,6 +37,12 @@ def test_buf_finds_nothing(command: list[str]) -> None:
 def test_kinds_have_the_numbers_of_the_package() -> None:
     declared = {name.removeprefix("KIND_"): number for name, number in verdict_pb2.Kind.items() if number}
     assert declared == {kind.name: kind.value for kind in Kind}
+
+
+def test_every_kind_of_value_has_its_number() -> None:
+    declared = {number for number in parameter_pb2.ValueKind.values() if number}
+    assert set(VALUE_KINDS.values()) == declared
+    assert set(VALUE_KINDS) == set(ValueKind)
 
 
 def test_every_end_of_a_session_has_its_reason() -> None:

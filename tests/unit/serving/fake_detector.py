@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.detection.verdicts import Candidate, EndReason, Kind, Verdict
+from deeplog_grpc.parsing import Parameter
+from deeplog_grpc.parsing.values import typed
 
 KEYS = {"open": 0, "write": 1, "end": 2, "odd": 3}
 UNSEEN = 99
@@ -52,10 +54,12 @@ class FakeBatch:
 class FakeParsed:
     keys: NDArray[np.int32]
     is_new: NDArray[np.bool_]
+    is_changed: NDArray[np.bool_]
     bodies: Sequence[str]
 
-    def parameters(self, i: int) -> tuple[str, ...]:
-        return tuple(self.bodies[i].split()[1:])
+    def typed_parameters(self, i: int) -> tuple[Parameter, ...]:
+        words = self.bodies[i].split(" ")
+        return typed((words[0] + " ", *" " * (len(words) - 2), ""), words[1:])
 
 
 class FakeDetector:
@@ -101,7 +105,8 @@ class FakeDetector:
             raise RuntimeError(f"secret: {bodies}")
         keys = [_key(body) for body in bodies]
         is_new = np.array([key not in self._known and not self._known.add(key) for key in keys])  # type: ignore[func-returns-value]
-        return FakeParsed(keys=np.array(keys, np.int32), is_new=is_new, bodies=bodies)
+        is_changed = np.array(["long" in body for body in bodies])
+        return FakeParsed(keys=np.array(keys, np.int32), is_new=is_new, is_changed=is_changed, bodies=bodies)
 
     def template(self, key: int) -> str:
         return f"key{key} <*>"
