@@ -86,13 +86,20 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
     try:
         loaded = Sources(**_nested(overrides or {}))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(
-            f"{first['msg']} (value {first['input']!r})", field=".".join(str(part) for part in first["loc"])
-        ) from error
+        raise _config_error(error) from error
     except SettingsError as error:
         raise ConfigError(str(error)) from error
     return Settings.model_construct(**{name: getattr(loaded, name) for name in Settings.model_fields})
+
+
+def _config_error(error: ValidationError) -> ConfigError:
+    """The first thing wrong, with its path."""
+    first = error.errors()[0]
+    *sections, name = (str(part) for part in first["loc"])
+    field = ".".join((*sections, name))
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return ConfigError("no such key: 'deeplog-grpc config' prints all that there are", field=field)
+    return ConfigError(f"{first['msg']} (value {first['input']!r})", field=field)
 
 
 def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:

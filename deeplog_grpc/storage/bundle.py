@@ -16,7 +16,6 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -153,7 +152,7 @@ def _write_parts(model: ApplicationModel, directory: Path, report: Mapping[str, 
     parts = {
         CONFIG: _json(
             {
-                "key_model": _plain(asdict(model.key_model.config)),
+                "key_model": asdict(model.key_model.config),
                 "sessions": asdict(model.sessions),
                 "timeout_s": model.timeout_s,
             }
@@ -241,14 +240,6 @@ def _refuse(path: Path, message: str, cause: Exception | None = None) -> NoRetur
 def _sealed(manifest: Mapping[str, Any]) -> bytes:
     """The manifest's content with its own checksum."""
     return _json({**manifest, _SEAL: _sha256(_json(manifest))})
-
-
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration for JSON, which has no infinity; pydantic reads it back from its name."""
-    return {
-        name: str(value) if isinstance(value, float) and not isfinite(value) else value
-        for name, value in config.items()
-    }
 
 
 def _json(data: Any) -> bytes:
