@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -50,6 +50,12 @@ class Settings(BaseSettings):
     """What is accepted as a log entry."""
     server: ServerConfig = ServerConfig()
     """How the server listens, what it admits and how it stops."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_section(cls, section: Any) -> Any:
+        """A section whose keys are all commented out is one with its defaults."""
+        return {} if section is None else section
 
 
 def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -95,8 +101,7 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
 def _config_error(error: ValidationError) -> ConfigError:
     """The first thing wrong, with its path."""
     first = error.errors()[0]
-    *sections, name = (str(part) for part in first["loc"])
-    field = ".".join((*sections, name))
+    field = ".".join(str(part) for part in first["loc"])
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return ConfigError("no such key: 'deeplog-grpc config' prints all that there are", field=field)
     return ConfigError(f"{first['msg']} (value {first['input']!r})", field=field)

@@ -165,3 +165,7 @@ def test_flags_that_lead_nowhere_are_refused(overrides: dict[str, Any]) -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().server = None  # type: ignore[misc, assignment]
+
+
+def test_a_section_with_all_keys_commented_out_has_its_defaults(write: Write) -> None:
+    assert load_settings(write("server:\n  # listen: 127.0.0.1:1\n")) == load_settings()

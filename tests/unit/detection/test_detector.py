@@ -276,3 +276,19 @@ def test_concatenation_and_slices_are_inverse(new_detector: NewDetector) -> None
     again = EntryBatch.concat([whole.slice(0, 5), whole.slice(5, 5), whole.slice(5, len(whole))])
     assert rows(new_detector().score(again)) == rows(new_detector().score(whole))
     assert ends(new_detector().score(EntryBatch.concat([]))) == []
+
+
+def test_a_session_that_was_dropped_may_come_back_in_its_middle(new_detector: NewDetector) -> None:
+    """An id flood pushes real sessions out; their next entries must not be judged as beginnings."""
+    detector = new_detector(max_open_sessions=3, cold_start_s=0.0)
+    whole = order(seed=5)
+    half = len(whole) // 2
+    flood = EntryBatch.of(
+        ["INFO gateway order received"] * 10,
+        times_ns=[int(whole.times_ns[half])] * 10,
+        sessions=[f"flood-{number}" for number in range(10)],
+    )
+    detector.score(whole.slice(0, half))
+    detector.score(flood)
+    assert detector.evicted_sessions >= 7
+    assert not detector.score(whole.slice(half, len(whole))).anomalies()

@@ -12,8 +12,9 @@ from deeplog_grpc import __version__
 from deeplog_grpc.detection import ApplicationModel, Detector, SessionConfig
 from deeplog_grpc.errors import BundleError, InputError
 from deeplog_grpc.models import LogKeyModel
+from deeplog_grpc.parsing import Parser
 from deeplog_grpc.storage import check_place, load_bundle, read_info, save_bundle
-from deeplog_grpc.storage.bundle import FORMAT, MANIFEST, WEIGHTS
+from deeplog_grpc.storage.bundle import FORMAT, MANIFEST, PARSER, WEIGHTS, _sealed
 from deeplog_grpc.testing import Fault
 from tests.trained import ends, fresh_detector, joined, order, rows
 
@@ -266,3 +267,19 @@ def test_a_detector_changes_no_bundle(bundle: Path) -> None:
     before = {name: (bundle / name).read_bytes() for name in FILES}
     Detector(load_bundle(bundle)).score(order(1))
     assert {name: (bundle / name).read_bytes() for name in FILES} == before
+
+
+def test_weights_of_other_log_keys_are_refused(trained: ApplicationModel, tmp_path: Path) -> None:
+    """A parser that gave its keys in another order would turn every verdict; all its checksums may be right."""
+    parser = Parser()
+    parser.parse([template.text.replace("<*>", "7") for template in reversed(trained.parser.templates())])
+    save_bundle(trained, tmp_path / "model", report={})
+    foreign = tmp_path / "foreign"
+    save_bundle(replace(trained, parser=parser), foreign, report={})
+    shutil.copy(foreign / PARSER, tmp_path / "model" / PARSER)
+    manifest = orjson.loads((tmp_path / "model" / MANIFEST).read_bytes())
+    manifest["files"][PARSER] = orjson.loads((foreign / MANIFEST).read_bytes())["files"][PARSER]
+    del manifest["sha256"]
+    (tmp_path / "model" / MANIFEST).write_bytes(_sealed(manifest))
+    with pytest.raises(BundleError, match="log keys are not those"):
+        load_bundle(tmp_path / "model")
