@@ -6,7 +6,7 @@ DATA   ?= ../shared/data
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format proto bench bench-main clean
+.PHONY: help install demo test lint format proto docs bench bench-main clean
 
 help:  ## List the jobs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -14,12 +14,13 @@ help:  ## List the jobs
 install: $(READY)  ## Create the environment in .venv and install the project with its tools
 
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@echo "creating the environment in $(VENV) (a minute or two)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $(READY)
 
 demo: install  ## The main job end to end: learn, serve, stream, compare with the known faults
-	$(BIN)/deeplog-grpc demo
+	@$(BIN)/deeplog-grpc demo
 
 test: install  ## All tests and doctests
 	$(BIN)/python -m pytest
@@ -40,6 +41,9 @@ format: install  ## Put sources into the project's form
 
 proto: install  ## Generate the code in deeplog_grpc/v1 from proto/
 	cd proto && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=.. --pyi_out=.. --grpc_python_out=.. deeplog_grpc/v1/*.proto
+
+docs: install  ## Write docs/config.yaml from the configuration's own descriptions
+	env -i $(BIN)/deeplog-grpc config > docs/config.yaml
 
 bench: install  ## Speed: parse, LSTM, detector, gRPC beside a bare echo server
 	$(BIN)/python -m benchmarks.speed

@@ -9,6 +9,7 @@ The tree::
       RefusedError          the input is fine, the moment is not: try again        (UNAVAILABLE + RetryInfo)
         QueueFullError      the bounded queue has no room
         DrainingError       the server is about to stop
+        ExpiredError        the call waited until its deadline                    (DEADLINE_EXCEEDED)
 
 Each class carries its ``reason`` (upper snake case, never changes its meaning) and whether a retry of the same
 call can succeed. ``serving/status.py`` is the only place that turns them into a gRPC status; the CLI prints the
@@ -90,3 +91,9 @@ class DrainingError(RefusedError):
     """The server has been told to stop: it finishes what it accepted and takes nothing new."""
 
     reason: ClassVar[str] = "DRAINING"
+
+
+class ExpiredError(RefusedError):
+    """The call waited in the queue until its deadline."""
+
+    reason: ClassVar[str] = "EXPIRED"

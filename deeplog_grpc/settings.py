@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -51,6 +51,12 @@ class Settings(BaseSettings):
     server: ServerConfig = ServerConfig()
     """How the server listens, what it admits and how it stops."""
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_section(cls, section: Any) -> Any:
+        """A section whose keys are all commented out is one with its defaults."""
+        return {} if section is None else section
+
 
 def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
     """Read the configuration.
@@ -86,13 +92,19 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
     try:
         loaded = Sources(**_nested(overrides or {}))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(
-            f"{first['msg']} (value {first['input']!r})", field=".".join(str(part) for part in first["loc"])
-        ) from error
+        raise _config_error(error) from error
     except SettingsError as error:
         raise ConfigError(str(error)) from error
     return Settings.model_construct(**{name: getattr(loaded, name) for name in Settings.model_fields})
+
+
+def _config_error(error: ValidationError) -> ConfigError:
+    """The first thing wrong, with its path."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return ConfigError("no such key: 'deeplog-grpc config' prints all that there are", field=field)
+    return ConfigError(f"{first['msg']} (value {first['input']!r})", field=field)
 
 
 def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:

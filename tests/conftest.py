@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,7 +41,7 @@ def trained(training_log: SimulatedLog) -> ApplicationModel:
 def new_detector(trained: ApplicationModel) -> NewDetector:
     """Makes detectors of the trained application that have nothing in common; see :func:`fresh_detector`."""
 
-    def make(**options: object) -> Detector:
+    def make(**options: Any) -> Detector:
         return fresh_detector(trained, **options)
 
     return make

@@ -9,19 +9,17 @@ import numpy as np
 from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, EntryBatch, SessionConfig, VerdictBatch
 from deeplog_grpc.detection.sessions import NS_PER_S
 from deeplog_grpc.ingest.lines import LineReader
-from deeplog_grpc.models import KeyModelConfig
 from deeplog_grpc.parsing import Parser
 from deeplog_grpc.testing import EPOCH_S, Fault, SimulatedLog, simulate_log
 from deeplog_grpc.training import Trainer
 
 LATER_S = EPOCH_S + 86_400.0
-SMALL = KeyModelConfig(hidden=32, epochs=20)
 
 
 def train_orders(log: SimulatedLog) -> ApplicationModel:
     trainer = Trainer()
     trainer.add(entries_of(log.lines))
-    model, _ = trainer.fit(application="orders", version=3, config=SMALL, seed=1)
+    model, _ = trainer.fit(application="orders", version=3, seed=1)
     return model
 
 
@@ -49,6 +47,12 @@ def order(seed: int = 0, *, fault: Fault | None = None) -> EntryBatch:
     session = list(log.faults)[place]
     batch = entries_of([line for line in log.lines if session in line])
     return with_times(batch, [LATER_S + second for second in range(len(batch))])
+
+
+def rest_of_order(seed: int = 3) -> EntryBatch:
+    """The entries of a normal order from its middle on, where nobody would take it for a beginning."""
+    batch = order(seed)
+    return batch.slice(next(row for row, body in enumerate(batch.bodies) if "payment accepted" in body), len(batch))
 
 
 def with_times(batch: EntryBatch, times_s: Sequence[float]) -> EntryBatch:

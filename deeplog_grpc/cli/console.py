@@ -49,6 +49,7 @@ def reading_progress() -> Progress:
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(),
         console=MESSAGES,
+        disable=not MESSAGES.is_terminal,  # in a pipe or a log a bar is noise, and an error is one line
     )
 
 
@@ -61,6 +62,7 @@ def training_progress() -> tuple[Progress, Callable[[Epoch], None]]:
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(),
         console=MESSAGES,
+        disable=not MESSAGES.is_terminal,  # in a pipe or a log a bar is noise, and an error is one line
     )
     task = progress.add_task("learning", total=None, note="")
 

@@ -42,7 +42,7 @@ def train(
     r"""Learn normal behaviour from raw log lines or JSON lines.
 
     The log should hold normal operation. Sessions are found by a field, your patterns, or built-in ones (block ids,
-    UUIDs, request ids, trace ids); without any, each file is one session.
+    UUIDs, request ids, trace ids); without any, each file is one session. Give rotated files oldest first.
 
     **Example:** `deeplog-grpc train 'logs/*.log.gz' --out model --session-pattern 'order=(\w+)'`
     """

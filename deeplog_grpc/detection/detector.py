@@ -10,7 +10,6 @@ Invariant: verdicts depend on the order of the entries alone. A batch is only a 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp
 from typing import Annotated
 
 import numpy as np
@@ -25,10 +24,6 @@ from deeplog_grpc.detection.verdict_batch import SessionEnd, VerdictBatch
 from deeplog_grpc.detection.verdicts import EndReason
 from deeplog_grpc.models import END, UNSEEN, LogKeyModel
 from deeplog_grpc.parsing import ParsedBatch, Parser
-
-STARTER_PROBABILITY = 1e-3
-"""Right after a cold start, a session whose first log key is less probable than this as a beginning was running
-before: it is taken to be met in its middle."""
 
 
 @validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -97,7 +92,7 @@ class Detector:
         self._cold_until_ns: int | None = None
         self._held: Session | None = None
         """The session of an entry whose time is held back."""
-        self._starters = self._probable_starters()
+        self._beginnings = self._usual_beginnings()
 
     @property
     def open_sessions(self) -> int:
@@ -168,7 +163,8 @@ class Detector:
             session = table.get(identifier)
             if session is None:
                 session = Session(identifier, self._first_state(unit, now_ns))
-                table.add(session)
+                if table.add(session):
+                    self._cold_until_ns = now_ns + table.timeout_ns  # the one dropped may come back in its middle
                 deadline_ns = min(deadline_ns, now_ns + table.timeout_ns) if table.timeout_ns else deadline_ns
             table.touch(session, now_ns)
             if time_ns and watermark.holds:
@@ -194,15 +190,15 @@ class Detector:
         if self._cold_until_ns is None and now_ns:  # without times, nothing tells what ran before
             self._cold_until_ns = now_ns + self._cold_ns
         cold = self._cold_until_ns is not None and now_ns <= self._cold_until_ns
-        if cold and unit != UNSEEN and unit not in self._starters:
+        if cold and unit != UNSEEN and unit not in self._beginnings:
             return self._graph.middle()
         return self._graph.beginning()
 
-    def _probable_starters(self) -> frozenset[int]:
-        """Units that are plausible first keys of a session."""
+    def _usual_beginnings(self) -> frozenset[int]:
+        """Units that are usual first keys of a session."""
         beginning = np.array([self._graph.beginning().window], np.int64)
-        probabilities = self._model.predict(beginning)[0].log_probabilities
-        return frozenset(unit for unit, value in enumerate(probabilities.tolist()) if exp(value) >= STARTER_PROBABILITY)
+        log_probabilities = self._model.predict(beginning)[0].log_probabilities.tolist()
+        return frozenset(unit for unit, value in enumerate(log_probabilities) if value >= self._model.thresholds.begin)
 
     def _end(self, session: Session, index: int, reason: EndReason) -> SessionEnd:
         """Take the step to the session's end. Nothing is said of an end that the model does not know."""

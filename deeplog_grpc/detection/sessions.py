@@ -109,12 +109,14 @@ class SessionTable:
         """The open session of that name, or None."""
         return self._open.get(identifier)
 
-    def add(self, session: Session) -> None:
-        """Open a session, which must not be open; may drop the least recently used one."""
-        if len(self._open) >= self._max_open:
+    def add(self, session: Session) -> bool:
+        """Open a session, which must not be open; whether the least recently used one was dropped for it."""
+        full = len(self._open) >= self._max_open
+        if full:
             self._open.popitem(last=False)
             self.evicted += 1
         self._open[session.identifier] = session
+        return full
 
     def touch(self, session: Session, now_ns: int) -> None:
         """Note that the session has just had an entry."""

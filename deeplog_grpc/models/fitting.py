@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import log
+from math import isfinite, log
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deeplog_grpc.models.key_model import KeyModelConfig, KeyNetwork, LogKeyModel, Thresholds, predictable
-from deeplog_grpc.models.vocabulary import END, FIRST_KEY_UNIT, UNSEEN, Vocabulary
+from deeplog_grpc.models.vocabulary import BEGIN, END, FIRST_KEY_UNIT, UNSEEN, Vocabulary
 from deeplog_grpc.models.windows import TrainingSession, WindowCounts, count_windows
 
 GRADIENT_NORM = 1.0
@@ -93,6 +93,8 @@ def fit_key_model(
             f"{0 if config.begin_end else config.history} entries"
         )
     network, epochs = _train(training, validation if len(validation) else training, vocabulary, config, on_epoch)
+    if not all(isfinite(epoch.validation_loss) for epoch in epochs):
+        raise ValueError("training diverged: its loss is not a finite number; lower key_model.learning_rate")
     unjudging = LogKeyModel(config, vocabulary, network, Thresholds())
     thresholds = _thresholds(unjudging, validation, training)
     return Fit(
@@ -227,28 +229,26 @@ def _validate(network: KeyNetwork, mask: Tensor, pairs: WindowCounts, candidates
 
 
 def _thresholds(model: LogKeyModel, validation: WindowCounts, training: WindowCounts) -> Thresholds:
-    """Low quantiles of what the model gives to normal keys and true ends, less the margins.
-
-    Windows kept back from training are used; where they hold no key or no end, the training ones.
-    """
+    """Low quantiles of what the model gives to normal keys, beginnings and true ends, less the margins."""
     config = model.config
-    ends = _own_log_probabilities(model, validation, training, ends=True)
-    keys = _own_log_probabilities(model, validation, training, ends=False)
+
+    def below(choose: Callable[[WindowCounts], NDArray[np.bool_]], quantile: float, margin: float) -> float:
+        """Windows kept back from training tell; where none of them is of the kind, the training ones."""
+        pairs = validation if choose(validation).any() else training
+        return _below(_own_log_probabilities(model, pairs, choose(pairs)), quantile, margin)
+
     return Thresholds(
-        end=_below(ends, config.end_quantile, config.end_margin),
-        key=_below(keys, config.key_quantile, config.key_margin),
+        key=below(lambda pairs: pairs.targets != END, config.key_quantile, config.key_margin),
+        begin=below(lambda pairs: (pairs.windows == BEGIN).all(axis=1), config.end_quantile, config.end_margin),
+        end=below(lambda pairs: pairs.targets == END, config.end_quantile, config.end_margin),
     )
 
 
-def _own_log_probabilities(
-    model: LogKeyModel, validation: WindowCounts, training: WindowCounts, *, ends: bool
-) -> NDArray[np.float64]:
-    """Log-probabilities of the units that really followed, repeats counted: of ends, or of log keys."""
-    pairs = validation if ((validation.targets == END) == ends).any() else training
-    chosen = (pairs.targets == END) == ends
-    predictions = model.predict(pairs.windows[chosen])
-    own = [p.log_probabilities[unit] for p, unit in zip(predictions, pairs.targets[chosen], strict=True)]
-    return np.repeat(np.array(own, np.float64), pairs.counts[chosen])
+def _own_log_probabilities(model: LogKeyModel, pairs: WindowCounts, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Log-probabilities of the units that really followed in these rows, repeats counted."""
+    predictions = model.predict(pairs.windows[rows])
+    own = [p.log_probabilities[unit] for p, unit in zip(predictions, pairs.targets[rows], strict=True)]
+    return np.repeat(np.array(own, np.float64), pairs.counts[rows])
 
 
 def _below(log_probabilities: NDArray[np.float64], quantile: float, margin: float) -> float:

@@ -129,6 +129,8 @@ class Thresholds:
 
     key: float = -float("inf")
     """Of a log key, in addition to its rank."""
+    begin: float = -float("inf")
+    """Of the first log key of a session: a less probable one is no usual beginning."""
     end: float = -float("inf")
     """Of the end of a session."""
 

@@ -22,10 +22,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from deeplog_grpc.errors import DrainingError, QueueFullError
+from deeplog_grpc.errors import DrainingError, ExpiredError, QueueFullError
 from deeplog_grpc.serving.backlog import Backlog
 from deeplog_grpc.serving.config import ServerConfig
-from deeplog_grpc.serving.status import ExpiredError
 
 Job = TypeVar("Job")
 Reply = TypeVar("Reply")

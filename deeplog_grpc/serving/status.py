@@ -22,7 +22,7 @@ import structlog
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from deeplog_grpc.errors import DeepLogError, InputError, RefusedError
+from deeplog_grpc.errors import DeepLogError, ExpiredError, InputError, RefusedError
 from deeplog_grpc.ingest import EntryFault
 
 DOMAIN = "deeplog-grpc"
@@ -51,12 +51,6 @@ class EntriesRejectedError(InputError):
     def __init__(self, faults: tuple[EntryFault, ...]) -> None:
         super().__init__(f"all {len(faults)} entries are bad; the first: {faults[0].message}", field=faults[0].field)
         self.faults = faults
-
-
-class ExpiredError(RefusedError):
-    """The request waited until its deadline."""
-
-    reason = "EXPIRED"
 
 
 def status_of(error: BaseException) -> status_pb2.Status:

@@ -1,6 +1,6 @@
 """Model bundles: a trained application as a folder on disk.
 
-    manifest.json           format, application, version, SHA-256 and size of every other file, SHA-256 of all that
+    manifest.json           format, application, version, SHA-256 of the key table, of every file and of itself
     config.json             configuration of the key model and of sessions; the learned time-out
     parser.json             the parser's state: templates, key ids
     key_model.json          vocabulary and threshold
@@ -16,7 +16,6 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -112,16 +111,19 @@ def load_bundle(directory: Path) -> ApplicationModel:
     try:
         config = orjson.loads(parts[CONFIG])
         stored = orjson.loads(parts[KEY_MODEL])
+        parser = Parser.from_state(orjson.loads(parts[PARSER]))
         key_model = LogKeyModel.from_weights(
             KeyModelConfig(**config["key_model"]),
             Vocabulary.from_json(stored["vocabulary"]),
             safetensors.torch.load(parts[WEIGHTS]),
             Thresholds.from_json(stored["thresholds"]),
         )
+        if manifest["key_table"] != _key_table(parser, key_model.vocabulary):
+            raise ValueError("the parser's log keys are not those that the key model was trained on")
         return ApplicationModel(
             application=manifest["application"],
             version=int(manifest["version"]),
-            parser=Parser.from_state(orjson.loads(parts[PARSER])),
+            parser=parser,
             key_model=key_model,
             sessions=SessionConfig(**config["sessions"]),
             timeout_s=float(config["timeout_s"]),
@@ -153,7 +155,7 @@ def _write_parts(model: ApplicationModel, directory: Path, report: Mapping[str, 
     parts = {
         CONFIG: _json(
             {
-                "key_model": _plain(asdict(model.key_model.config)),
+                "key_model": asdict(model.key_model.config),
                 "sessions": asdict(model.sessions),
                 "timeout_s": model.timeout_s,
             }
@@ -173,6 +175,7 @@ def _write_parts(model: ApplicationModel, directory: Path, report: Mapping[str, 
         "application": model.application,
         "version": model.version,
         "written_by": f"deeplog-grpc {__version__}",
+        "key_table": _key_table(model.parser, model.key_model.vocabulary),
         "files": {name: {"sha256": _sha256(content), "bytes": len(content)} for name, content in parts.items()},
     }
     for name, content in (*parts.items(), (MANIFEST, _sealed(manifest))):
@@ -181,6 +184,11 @@ def _write_parts(model: ApplicationModel, directory: Path, report: Mapping[str, 
             file.flush()
             os.fsync(file.fileno())
     _sync_directory(directory)
+
+
+def _key_table(parser: Parser, vocabulary: Vocabulary) -> str:
+    """SHA-256 of the log keys that the model knows, with their templates: what ties its weights to the parser."""
+    return _sha256(_json([[key, parser.template(key).text] for key in vocabulary.keys]))
 
 
 def _put_in_place(unfinished: Path, directory: Path) -> None:
@@ -241,14 +249,6 @@ def _refuse(path: Path, message: str, cause: Exception | None = None) -> NoRetur
 def _sealed(manifest: Mapping[str, Any]) -> bytes:
     """The manifest's content with its own checksum."""
     return _json({**manifest, _SEAL: _sha256(_json(manifest))})
-
-
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration for JSON, which has no infinity; pydantic reads it back from its name."""
-    return {
-        name: str(value) if isinstance(value, float) and not isfinite(value) else value
-        for name, value in config.items()
-    }
 
 
 def _json(data: Any) -> bytes:

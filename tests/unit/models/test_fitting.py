@@ -16,7 +16,7 @@ def weights_of(fit: Fit) -> dict[str, bytes]:
     return {name: tensor.numpy().tobytes() for name, tensor in fit.model.weights().items()}
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     first, again, other = (fit_key_model(SESSIONS, TINY, seed=seed) for seed in (3, 3, 4))
     assert weights_of(first) == weights_of(again)
     assert first.epochs == again.epochs
@@ -24,19 +24,19 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
     assert weights_of(first) != weights_of(other)
 
 
-def test_progress_is_told_after_each_pass():
+def test_progress_is_told_after_each_pass() -> None:
     told: list[Epoch] = []
     fit = fit_key_model(SESSIONS, TINY, on_epoch=told.append)
     assert tuple(told) == fit.epochs
     assert [epoch.number for epoch in told] == list(range(1, len(told) + 1))
 
 
-def test_learning_lowers_the_loss():
+def test_learning_lowers_the_loss() -> None:
     epochs = fit_key_model(SESSIONS, replace(TINY, epochs=30, patience=30)).epochs
     assert epochs[-1].validation_loss < 0.7 * epochs[0].validation_loss
 
 
-def test_training_stops_when_the_held_back_loss_no_longer_falls():
+def test_training_stops_when_the_held_back_loss_no_longer_falls() -> None:
     config = replace(TINY, epochs=400, patience=3, learning_rate=0.3)
     epochs = fit_key_model(SESSIONS, config).epochs
     assert len(epochs) < 400
@@ -44,7 +44,7 @@ def test_training_stops_when_the_held_back_loss_no_longer_falls():
     assert epochs[-4].best
 
 
-def test_the_weights_of_the_best_pass_are_kept():
+def test_the_weights_of_the_best_pass_are_kept() -> None:
     config = replace(TINY, epochs=400, patience=3, learning_rate=0.3, key_margin=1.0, end_margin=1.0)
     fit = fit_key_model(SESSIONS, config)
     best = max(epoch.number for epoch in fit.epochs if epoch.best)
@@ -55,13 +55,13 @@ def test_the_weights_of_the_best_pass_are_kept():
     assert min(epoch.validation_loss for epoch in fit.epochs) == fit.epochs[best - 1].validation_loss
 
 
-def test_the_counts_are_of_the_training_part_alone():
+def test_the_counts_are_of_the_training_part_alone() -> None:
     fit = fit_key_model(SESSIONS, replace(TINY, validation_share=0.5))
     assert fit.validation_sessions == 30
     assert 30 * 4 <= fit.windows <= 30 * 5
 
 
-def test_one_session_is_trained_on_and_not_held_back():
+def test_one_session_is_trained_on_and_not_held_back() -> None:
     fit = fit_key_model([TrainingSession(keys=[1, 2, 3])], TINY)
     assert (fit.validation_sessions, fit.windows) == (0, 4)
 
@@ -74,12 +74,12 @@ def test_one_session_is_trained_on_and_not_held_back():
         ([TrainingSession(keys=[], ends=False)], TINY),
     ],
 )
-def test_too_little_to_learn_from(sessions: list[TrainingSession], config: KeyModelConfig):
+def test_too_little_to_learn_from(sessions: list[TrainingSession], config: KeyModelConfig) -> None:
     with pytest.raises(ValueError, match="no window to learn from"):
         fit_key_model(sessions, config)
 
 
-def test_keys_are_normal_from_five_sessions_on_or_one_in_a_thousand_if_that_is_fewer():
+def test_keys_are_normal_from_five_sessions_on_or_one_in_a_thousand_if_that_is_fewer() -> None:
     common, rare = TrainingSession(keys=[1]), TrainingSession(keys=[1, 2, 2, 2, 2, 2, 2])
     assert normal_keys([common] * 999 + [rare], 5) == [1, 2]  # one session in a thousand
     assert normal_keys([common] * 1000 + [rare], 5) == [1]  # repeats inside a session do not count
@@ -88,13 +88,13 @@ def test_keys_are_normal_from_five_sessions_on_or_one_in_a_thousand_if_that_is_f
     assert normal_keys([common] * 9999 + [rare], 1) == [1, 2]
 
 
-def test_a_rare_key_gets_no_unit():
+def test_a_rare_key_gets_no_unit() -> None:
     sessions = [TrainingSession(keys=[1, 2, 3])] * 1500 + [TrainingSession(keys=[1, 9, 3])]
     fit = fit_key_model(sessions, replace(TINY, epochs=1, min_sessions=5))
     assert fit.model.vocabulary.keys == (1, 2, 3)
 
 
-def test_thresholds_lie_below_what_normal_sessions_reach_by_the_margins():
+def test_thresholds_lie_below_what_normal_sessions_reach_by_the_margins() -> None:
     config = replace(TINY, epochs=20, key_margin=10.0, end_margin=10.0)
     wide = fit_key_model(SESSIONS, config).model.thresholds
     narrow = fit_key_model(SESSIONS, replace(config, key_margin=1.0, end_margin=1.0)).model.thresholds
@@ -102,17 +102,17 @@ def test_thresholds_lie_below_what_normal_sessions_reach_by_the_margins():
     assert narrow.end - wide.end == pytest.approx(log(10))
 
 
-def test_an_infinite_margin_is_the_rule_of_ranks_alone():
-    assert fit_key_model(SESSIONS, replace(TINY, epochs=1, key_margin=inf)).model.thresholds.key == -inf
+def test_no_margin_is_the_rule_of_ranks_alone() -> None:
+    assert fit_key_model(SESSIONS, replace(TINY, epochs=1, key_margin=0.0)).model.thresholds.key == -inf
 
 
-def test_without_ends_in_the_log_no_end_is_abnormal():
+def test_without_ends_in_the_log_no_end_is_abnormal() -> None:
     sessions = [TrainingSession(keys=[1, 2, 3], ends=False)] * 20
     fit = fit_key_model(sessions, replace(TINY, epochs=1))
     assert fit.model.thresholds.end == -inf
 
 
-def test_true_ends_are_expected_and_others_are_not():
+def test_true_ends_are_expected_and_others_are_not() -> None:
     fit = fit_key_model(SESSIONS, replace(TINY, epochs=40, patience=40))
     units = fit.model.vocabulary.units([1, 2, 3, 4])
     at_end, in_the_middle = fit.model.predict(np.array([units[1:], [BEGIN, units[0], units[1]]], np.int64))

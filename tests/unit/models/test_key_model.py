@@ -16,12 +16,12 @@ def some_windows(model: LogKeyModel, count: int) -> np.ndarray:
     return np.where(units == END, UNSEEN, units).astype(np.int64)
 
 
-def test_equal_probabilities_rank_by_unit():
+def test_equal_probabilities_rank_by_unit() -> None:
     rows = np.zeros((3, FIRST_KEY_UNIT + 4), np.float32)
     assert rank_units(rows)[:, FIRST_KEY_UNIT:].tolist() == [[1, 2, 3, 4]] * 3
 
 
-def test_special_units_take_no_place_among_the_keys():
+def test_special_units_take_no_place_among_the_keys() -> None:
     row = np.log(np.array([[0.9, 0.5, 0.9, 0.1, 0.4, 0.2]], np.float32))
     ranks = rank_units(row)[0]
     assert ranks[FIRST_KEY_UNIT:].tolist() == [3, 1, 2]
@@ -29,7 +29,7 @@ def test_special_units_take_no_place_among_the_keys():
     assert rank_units(np.log(np.array([[0.9, 0.3, 0.9, 0.1, 0.4, 0.2]], np.float32)))[0][END] == 2
 
 
-def test_a_window_has_the_same_answer_wherever_it_stands_and_whatever_is_beside_it(trained: ApplicationModel):
+def test_a_window_has_the_same_answer_wherever_it_stands_and_whatever_is_beside_it(trained: ApplicationModel) -> None:
     model = trained.key_model
     windows = some_windows(model, 1000)
     together = model.predict(windows)
@@ -41,23 +41,23 @@ def test_a_window_has_the_same_answer_wherever_it_stands_and_whatever_is_beside_
             assert other.ranks.tobytes() == together[position].ranks.tobytes()
 
 
-def test_no_windows_no_answers(trained: ApplicationModel):
+def test_no_windows_no_answers(trained: ApplicationModel) -> None:
     assert trained.key_model.predict(np.zeros((0, 10), np.int64)) == []
 
 
-def test_a_kept_prediction_does_not_keep_its_chunk(trained: ApplicationModel):
+def test_a_kept_prediction_does_not_keep_its_chunk(trained: ApplicationModel) -> None:
     prediction = trained.key_model.predict(some_windows(trained.key_model, CHUNK_ROWS))[0]
     assert prediction.log_probabilities.base is None
     assert prediction.ranks.base is None
 
 
-def test_probabilities_sum_to_one_over_keys_and_end(trained: ApplicationModel):
+def test_probabilities_sum_to_one_over_keys_and_end(trained: ApplicationModel) -> None:
     for prediction in trained.key_model.predict(some_windows(trained.key_model, 10)):
         keys = np.exp(prediction.log_probabilities[FIRST_KEY_UNIT : trained.key_model.vocabulary.assigned]).sum()
         assert keys + np.exp(prediction.log_probabilities[END]) == pytest.approx(1, abs=1e-5)
 
 
-def test_reserve_and_input_units_are_never_predicted(trained: ApplicationModel):
+def test_reserve_and_input_units_are_never_predicted(trained: ApplicationModel) -> None:
     model = trained.key_model
     assert model.vocabulary.size > model.vocabulary.assigned
     for prediction in model.predict(some_windows(model, 20)):
@@ -66,7 +66,7 @@ def test_reserve_and_input_units_are_never_predicted(trained: ApplicationModel):
         assert set(prediction.best(10_000)) <= set(range(FIRST_KEY_UNIT, model.vocabulary.assigned))
 
 
-def test_without_begin_and_end_the_end_is_not_predicted(trained: ApplicationModel):
+def test_without_begin_and_end_the_end_is_not_predicted(trained: ApplicationModel) -> None:
     model = trained.key_model
     other = LogKeyModel.from_weights(
         replace(model.config, begin_end=False), model.vocabulary, model.weights(), model.thresholds
@@ -74,7 +74,7 @@ def test_without_begin_and_end_the_end_is_not_predicted(trained: ApplicationMode
     assert other.predict(some_windows(model, 1))[0].log_probabilities[END] < NO_LOG_PROBABILITY / 2
 
 
-def test_best_is_in_order_of_probability(trained: ApplicationModel):
+def test_best_is_in_order_of_probability(trained: ApplicationModel) -> None:
     prediction = trained.key_model.predict(some_windows(trained.key_model, 1))[0]
     best = prediction.best(5)
     assert [int(prediction.ranks[unit]) for unit in best] == [1, 2, 3, 4, 5]
@@ -83,7 +83,7 @@ def test_best_is_in_order_of_probability(trained: ApplicationModel):
     )
 
 
-def test_weights_make_the_same_model_again(trained: ApplicationModel):
+def test_weights_make_the_same_model_again(trained: ApplicationModel) -> None:
     model = trained.key_model
     again = LogKeyModel.from_weights(model.config, model.vocabulary, model.weights(), model.thresholds)
     windows = some_windows(model, 70)
@@ -92,7 +92,7 @@ def test_weights_make_the_same_model_again(trained: ApplicationModel):
 
 
 @pytest.mark.parametrize("value", [float("nan"), inf])
-def test_weights_that_are_not_finite_are_refused_by_name(trained: ApplicationModel, value: float):
+def test_weights_that_are_not_finite_are_refused_by_name(trained: ApplicationModel, value: float) -> None:
     model = trained.key_model
     weights = {name: tensor.clone() for name, tensor in model.weights().items()}
     weights["output.bias"][0] = value
@@ -100,7 +100,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(trained: ApplicationMod
         LogKeyModel.from_weights(model.config, model.vocabulary, weights, model.thresholds)
 
 
-def test_weights_missing_too_many_or_of_another_shape_are_refused(trained: ApplicationModel):
+def test_weights_missing_too_many_or_of_another_shape_are_refused(trained: ApplicationModel) -> None:
     model = trained.key_model
     weights = model.weights()
     less = {name: tensor for name, tensor in weights.items() if name != "output.bias"}
@@ -110,13 +110,15 @@ def test_weights_missing_too_many_or_of_another_shape_are_refused(trained: Appli
 
 
 @pytest.mark.parametrize("thresholds", [Thresholds(), Thresholds(key=-7.25, end=-inf), Thresholds(key=-1.5, end=-2.5)])
-def test_thresholds_survive_json(thresholds: Thresholds):
+def test_thresholds_survive_json(thresholds: Thresholds) -> None:
     stored = thresholds.to_json()
     assert not {inf, -inf} & set(stored.values())
     assert Thresholds.from_json(stored) == thresholds
 
 
-@pytest.mark.parametrize("wrong", [{"history": 0}, {"key_margin": float("nan")}, {"validation_share": 1.0}, {"hiden": 3}])
-def test_a_wrong_option_is_refused(wrong: dict[str, float]):
+@pytest.mark.parametrize(
+    "wrong", [{"history": 0}, {"key_margin": float("nan")}, {"validation_share": 1.0}, {"hiden": 3}]
+)
+def test_a_wrong_option_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         KeyModelConfig(**wrong)  # type: ignore[arg-type]

@@ -25,11 +25,11 @@ def count(*sessions: Sequence[int], begins: bool = True, ends: bool = True, hist
     )
 
 
-def test_every_entry_of_a_session_of_any_length_is_a_target():
+def test_every_entry_of_a_session_of_any_length_is_a_target() -> None:
     assert pairs(count([A])) == {((BEGIN, BEGIN), A): 1, ((BEGIN, A), END): 1}
 
 
-def test_equal_windows_are_counted_not_repeated():
+def test_equal_windows_are_counted_not_repeated() -> None:
     counted = count([A, B], [A, B], [A, C])
     assert pairs(counted)[(BEGIN, BEGIN), A] == 3
     assert pairs(counted)[(BEGIN, A), B] == 2
@@ -37,28 +37,28 @@ def test_equal_windows_are_counted_not_repeated():
     assert len(counted) == 5
 
 
-def test_nothing_is_learned_of_a_beginning_that_was_not_seen():
+def test_nothing_is_learned_of_a_beginning_that_was_not_seen() -> None:
     assert pairs(count([A, B, C], begins=False)) == {((A, B), C): 1, ((B, C), END): 1}
 
 
-def test_nothing_is_learned_of_an_end_that_was_not_seen():
+def test_nothing_is_learned_of_an_end_that_was_not_seen() -> None:
     assert END not in count([A, B, C], ends=False).targets
 
 
-def test_a_session_without_begin_and_end_shorter_than_the_window_gives_nothing():
+def test_a_session_without_begin_and_end_shorter_than_the_window_gives_nothing() -> None:
     assert len(count([A, B], begins=False, ends=False)) == 0
 
 
-def test_unseen_is_never_a_target_but_stands_in_windows():
+def test_unseen_is_never_a_target_but_stands_in_windows() -> None:
     counted = pairs(count([A, UNSEEN, B]))
     assert all(target != UNSEEN for _, target in counted)
     assert counted[(A, UNSEEN), B] == 1
 
 
-def test_begin_is_never_a_target():
+def test_begin_is_never_a_target() -> None:
     assert BEGIN not in count([A], [B, C]).targets
 
 
-def test_no_sessions_and_empty_sessions():
+def test_no_sessions_and_empty_sessions() -> None:
     assert len(count()) == 0
     assert pairs(count([])) == {((BEGIN, BEGIN), END): 1}

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from deeplog_grpc.errors import DrainingError, QueueFullError
+from deeplog_grpc.errors import DrainingError, ExpiredError, QueueFullError
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.queue import ScoringQueue, Size
-from deeplog_grpc.serving.status import ExpiredError
 
 ONE = Size(entries=1, size_bytes=1)
 

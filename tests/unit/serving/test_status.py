@@ -4,9 +4,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from deeplog_grpc.client import error_of
-from deeplog_grpc.errors import DrainingError, InputError, QueueFullError, RefusedError
+from deeplog_grpc.errors import DrainingError, ExpiredError, InputError, QueueFullError, RefusedError
 from deeplog_grpc.ingest import EntryFault
-from deeplog_grpc.serving.status import EntriesRejectedError, ExpiredError, status_of
+from deeplog_grpc.serving.status import EntriesRejectedError, status_of
 
 
 def test_the_client_makes_of_a_status_the_error_that_it_was() -> None:

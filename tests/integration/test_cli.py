@@ -1,0 +1,328 @@
+"""The command line, as people and checks call it: real processes for the main job, the rest in this one."""
+
+import csv
+import gzip
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deeplog_grpc.cli import main
+from deeplog_grpc.storage import load_bundle
+from deeplog_grpc.testing import EPOCH_S, SimulatedLog, simulate_log
+
+BOUND_S = 60.0
+"""No wait of a test takes longer; a sound run needs seconds."""
+COMMANDS = ["train", "serve", "score", "parse", "evaluate sequences", "config", "demo"]
+ROW_KEYS = ["file", "line", "time", "application", "session", "kind", "key", "template", "score", "reason"]
+SEQUENCE_KEYS = ["normal", "abnormal", "fp", "fn", "precision", "recall", "f1", "fpr", "recall_by_class", "train_s"]
+QUICK = ["--set", "key_model.epochs=2", "--set", "key_model.hidden=8"]
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-c", "from deeplog_grpc.cli import main; main()", *map(str, arguments)]
+
+
+def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=BOUND_S, check=False)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run the program in this process: exit code, standard output, standard error."""
+
+    def do(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["deeplog-grpc", *map(str, arguments)])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        output = capsys.readouterr()
+        assert isinstance(code, int)
+        return code, output.out, output.err
+
+    return do
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, training_log: SimulatedLog) -> Path:
+    """A log to learn from, one to judge (its second half as JSON lines), and the model."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "normal.log.gz").write_bytes(gzip.compress(training_log.text().encode()))
+    judged = simulate_log(60, seed=2, fault_rate=0.3, start_s=EPOCH_S + 86_400)
+    half = len(judged.lines) // 2
+    (folder / "judged.log").write_text("".join(f"{line}\n" for line in judged.lines[:half]) + "\n")
+    docker = [
+        json.dumps({"log": f"{line[24:]}\n", "time": f"{line[:10]}T{line[11:23]}Z"}) for line in judged.lines[half:]
+    ]
+    (folder / "judged.json").write_text("\n".join(docker))
+    done = run(
+        "train",
+        folder / "normal.log.gz",
+        "--out",
+        folder / "model",
+        "--seed",
+        1,
+        "--application",
+        "orders",
+        "--json",
+        "--set",
+        "key_model.epochs=15",
+    )
+    told = json.loads(done.stdout)
+    assert (told["application"], told["version"], told["entries"]) == ("orders", 1, len(training_log.lines))
+    assert done.stderr == ""
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """What is found without a server."""
+    done = run("score", folder / "judged.log", folder / "judged.json", "--model", folder / "model", "--json")
+    assert done.stderr == ""
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server of the model on a free port: the process and its address."""
+    arguments = command("serve", "--model", folder / "model", "--listen", "127.0.0.1:0")
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        record = json.loads(process.stderr.readline())
+        assert record["event"] == "serving", record
+        try:
+            yield process, f"127.0.0.1:{record['port']}"
+        finally:
+            process.kill()
+
+
+def test_a_server_gives_exactly_the_rows_of_the_model_and_stops_on_sigterm(
+    folder: Path, rows: list[dict[str, Any]], server: tuple[subprocess.Popen[str], str]
+) -> None:
+    process, address = server
+    done = run("score", folder / "judged.log", folder / "judged.json", "--server", address, "--json")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == rows
+    taken = run("serve", "--model", folder / "model", "--listen", address, code=2)
+    assert taken.stderr.count("\n") == 1
+    assert f"cannot listen on {address} (Address already in use)" in taken.stderr
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(BOUND_S) == 0
+
+
+def test_rows_are_complete_and_tell_what_is_wrong(folder: Path, rows: list[dict[str, Any]]) -> None:
+    assert {row["kind"] for row in rows} == {"unseen_key", "execution_path", "incomplete_session"}
+    lines = {str(folder / name): (folder / name).read_text().splitlines() for name in ("judged.log", "judged.json")}
+    for row in rows:
+        assert list(row) == ROW_KEYS
+        assert row["application"] == "orders"
+        assert 0 < row["score"] <= 1
+        assert row["reason"]
+        if row["kind"] != "incomplete_session":
+            assert row["session"] in lines[row["file"]][row["line"] - 1]
+    flushed = [row for row in rows if row["kind"] == "incomplete_session" and row["file"].endswith(".json")]
+    assert max(row["line"] for row in flushed) == len(lines[str(folder / "judged.json")])
+
+
+def test_rows_for_people(call: Any, folder: Path, rows: list[dict[str, Any]]) -> None:
+    code, out, err = call("score", folder / "judged.log", folder / "judged.json", "--model", folder / "model")
+    assert code == 0
+    assert out.splitlines()[0].split() == ["line", "time", "(UTC)", "kind", "score", "session"]
+    for row in rows:
+        assert row["session"][:12] in out
+    assert "sessions with an anomaly" in err
+
+
+def test_without_flush_open_sessions_are_not_judged(call: Any, folder: Path) -> None:
+    one = folder / "one.log"
+    one.write_text((folder / "judged.log").read_text().splitlines()[0] + "\n")
+    model = ["--model", folder / "model", "--json"]
+    assert "incomplete_session" in call("score", one, *model)[1]
+    assert call("score", one, *model, "--no-flush") == (0, "", "")
+
+
+def test_training_again_replaces_the_model_by_the_next_version(call: Any, folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "model", tmp_path / "model")
+    code, out, err = call("train", folder / "judged.log", "--out", tmp_path / "model", *QUICK)
+    assert (code, err) == (0, "")
+    assert "model version 2 in" in out
+    assert load_bundle(tmp_path / "model").version == 2
+
+
+def test_a_session_pattern_makes_the_sessions(call: Any, tmp_path: Path) -> None:
+    log = tmp_path / "jobs.log"
+    log.write_text("".join(f"job={number} {step}\n" for number in range(30) for step in ("begins", "works", "ends")))
+    code, out, _ = call(
+        "train", log, "--out", tmp_path / "model", "--session-pattern", r"job=(\d+)", "--seed", 1, "--json", *QUICK
+    )
+    assert code == 0
+    assert json.loads(out)["sessions"] == 30
+
+
+@pytest.fixture
+def sequences(tmp_path: Path) -> Path:
+    paths = ["1 2 3 4 5 6 7 8 9 10 11 12\n", "1 2 3 5 4 6 7 8 9 10 11 12\n"]
+    (tmp_path / "train").write_text("".join(paths) * 100)
+    (tmp_path / "normal").write_text("".join(paths) * 5 + "\n")
+    (tmp_path / "abnormal.gz").write_bytes(gzip.compress(b"1 2 3\n1 2 3 4 5 6 7 8 9 10 11 99\n"))
+    return tmp_path
+
+
+def test_evaluate_sequences(call: Any, sequences: Path) -> None:
+    normal = ["--normal", sequences / "normal", "--normal", sequences / "normal"]
+    files = ["--train", sequences / "train", *normal, "--abnormal", sequences / "abnormal.gz"]
+    code, out, err = call("evaluate", "sequences", *files, "--json")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    report = json.loads(out)
+    assert list(report) == [*SEQUENCE_KEYS, "score_s"]
+    assert (report["normal"], report["abnormal"], report["fp"], report["fn"]) == (20, 2, 0, 0)
+    assert report["recall_by_class"] == {"short": 1.0, "unseen_key": 1.0}
+    assert "recall: short" in call("evaluate", "sequences", *files, *QUICK)[1]
+
+
+def test_parse_against_the_truth(call: Any, tmp_path: Path) -> None:
+    truth = tmp_path / "truth.csv"
+    with truth.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["Content", "EventTemplate"])
+        writer.writerows([f"took {number} ms, done", "took <*> ms, done"] for number in range(20))
+    code, out, err = call("parse", "--ground-truth", truth, "--json")
+    assert (code, err) == (0, "")
+    report = json.loads(out)
+    assert set(report) == {"ga", "fga", "pa", "fta", "templates", "true_templates", "lines", "lines_per_s"}
+    assert (report["ga"], report["templates"], report["true_templates"], report["lines"]) == (1.0, 1, 1, 20)
+
+
+def test_parse_prints_templates_with_their_counts(call: Any, folder: Path, training_log: SimulatedLog) -> None:
+    code, out, _ = call("parse", folder / "normal.log.gz", "--json")
+    templates = json.loads(out)
+    assert code == 0
+    assert sum(row["count"] for row in templates) == len(training_log.lines)
+    assert [row["count"] for row in templates] == sorted((row["count"] for row in templates), reverse=True)
+    assert {"key", "count", "template"} == set(templates[0])
+    assert "order closed after" in call("parse", folder / "normal.log.gz")[1]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example(call: Any, name: str) -> None:
+    code, out, _ = call(*name.split(), "--help")
+    assert code == 0
+    assert f"Example: deeplog-grpc {name}" in " ".join(out.split())
+
+
+def test_the_version(call: Any) -> None:
+    from deeplog_grpc import __version__
+
+    assert call("--version") == (0, f"{__version__}\n", "")
+
+
+def _truncated_bundle(folder: Path, place: Path) -> list[object]:
+    shutil.copytree(folder / "model", place / "model")
+    os.truncate(place / "model" / "key_model.safetensors", 100)
+    return ["serve", "--model", place / "model"]
+
+
+def _written(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+WRONG = {
+    "truncated bundle": (_truncated_bundle, "key_model.safetensors: has 100 bytes instead of"),
+    "no bundle": (lambda f, p: ["serve", "--model", p / "none"], "is not there"),
+    "twice the same application": (lambda f, p: ["serve", *["--model", f / "model"] * 2], "a second bundle of"),
+    "bad key": (
+        lambda f, p: ["serve", "--model", f / "model", "--config", _written(p / "c.yaml", "server: {listne: x}")],
+        "server.listne: ",
+    ),
+    "no yaml": (lambda f, p: ["serve", "--model", f / "model", "-c", _written(p / "c.yaml", "a: [")], "is not YAML"),
+    "bad flag": (lambda f, p: ["serve", "--model", f / "model", "--listen", "nonsense"], "is not HOST:PORT"),
+    "missing log": (lambda f, p: ["train", p / "none.log", "--out", p / "m"], "none.log: no such file"),
+    "folder as log": (lambda f, p: ["train", p, "--out", p / "m"], "cannot be read: Is a directory"),
+    "empty log": (lambda f, p: ["train", _written(p / "e.log", ""), "--out", p / "m"], "no window to learn from"),
+    "damaged gzip": (
+        lambda f, p: ["train", _written(p / "e.gz", (f / "normal.log.gz").read_bytes()[:500]), "--out", p / "m"],
+        "e.gz: cannot be read",
+    ),
+    "out is something else": (lambda f, p: ["train", f / "judged.log", "--out", f], "is not a model bundle"),
+    "bad pattern": (
+        lambda f, p: ["train", f / "judged.log", "--out", p / "m", "--session-pattern", "order=("],
+        "sessions.patterns[0]: not a regular expression",
+    ),
+    "neither server nor model": (lambda f, p: ["score", f / "judged.log"], "give either a running server or"),
+    "both server and model": (
+        lambda f, p: ["score", f / "judged.log", "--server", "127.0.0.1:1", "--model", f / "model"],
+        "give either a running server or",
+    ),
+    "other application": (
+        lambda f, p: ["score", f / "judged.log", "--model", f / "model", "--application", "x", "--json"],
+        "application 'x' is not 'orders'",
+    ),
+    "no columns": (lambda f, p: ["parse", "--ground-truth", _written(p / "t.csv", "A,B\n1,2\n")], "no column Content"),
+    "short row": (
+        lambda f, p: ["parse", "--ground-truth", _written(p / "t.csv", "Content,EventTemplate\na,a\nb\n")],
+        "row 2 has fewer columns",
+    ),
+    "words as keys": (
+        lambda f, p: [
+            *("evaluate", "sequences", "--train", _written(p / "t", "1 2\n3 x\n")),
+            *("--normal", p / "t", "--abnormal", p / "t"),
+        ],
+        "t:2: is not a sequence of key numbers",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_the_caller_can_mend_is_one_line_and_exit_code_2(
+    call: Any, folder: Path, tmp_path: Path, name: str
+) -> None:
+    arguments, message = WRONG[name]
+    code, _, err = call(*arguments(folder, tmp_path))
+    assert code == 2
+    assert err.count("\n") == 1, err
+    assert err.startswith("deeplog-grpc: ")
+    assert message in err
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_server_that_is_not_there_is_one_line(call: Any, folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    code, _, err = call("score", folder / "judged.log", "--server", address, "--json")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "cannot reach the server" in err
+
+
+def test_an_error_in_a_process_of_its_own_is_one_line_without_a_traceback(folder: Path, tmp_path: Path) -> None:
+    done = run(*_truncated_bundle(folder, tmp_path), code=2)
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+
+
+def test_standard_input_is_judged_as_it_comes(folder: Path) -> None:
+    """A line written to the pipe is judged before the pipe ends."""
+    arguments = command("score", "-", "--model", folder / "model", "--json")
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("kernel panic: not syncing, attempted to kill init\n")
+        process.stdin.flush()
+        started = time.monotonic()
+        row = json.loads(process.stdout.readline())
+        assert (row["file"], row["line"], row["kind"], row["session"]) == ("-", 1, "unseen_key", "@-")
+        process.stdin.close()
+        assert process.wait(BOUND_S) == 0
+        assert time.monotonic() - started < BOUND_S

@@ -1,0 +1,39 @@
+"""The printed configuration is a configuration, and the documentation is what is printed."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deeplog_grpc.cli.config import commented_yaml
+from deeplog_grpc.settings import ENV_PREFIX, Settings, load_settings
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "config.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own variables must not change what is compared."""
+    for section in Settings.model_fields:
+        monkeypatch.delenv(f"{ENV_PREFIX}{section.upper()}", raising=False)
+
+
+def test_the_document_is_current() -> None:
+    assert DOCUMENT.read_text() == commented_yaml(load_settings()), "run: make docs"
+
+
+def test_what_is_printed_can_be_read_back(tmp_path: Path) -> None:
+    settings = load_settings(overrides={"key_model.history": 5, "sessions.patterns": ["a(b)", "c: d"]})
+    file = tmp_path / "printed.yaml"
+    file.write_text(commented_yaml(settings))
+    assert load_settings(file) == settings
+
+
+def test_every_key_is_explained() -> None:
+    lines = commented_yaml(load_settings()).splitlines()
+    sections = yaml.safe_load("\n".join(lines))
+    assert set(sections) == set(Settings.model_fields)
+    keys = [number for number, line in enumerate(lines) if line.startswith("  ") and not line.lstrip().startswith("#")]
+    assert sum(len(keys_of) for keys_of in sections.values()) == len(keys)
+    assert all(lines[number - 1].startswith("  # ") for number in keys)
+    assert "# None" not in "\n".join(lines)
