@@ -13,6 +13,7 @@ from deeplog_grpc.cli.evaluate import evaluate
 from deeplog_grpc.cli.parse import parse
 from deeplog_grpc.cli.score import score
 from deeplog_grpc.cli.serve import serve
+from deeplog_grpc.cli.templates import templates
 from deeplog_grpc.cli.train import train
 from deeplog_grpc.errors import DeepLogError
 
@@ -29,6 +30,7 @@ app = typer.Typer(
 for command in (train, serve, score, parse, demo, config):
     app.command(no_args_is_help=command not in (demo, config))(command)
 app.add_typer(evaluate, name="evaluate")
+app.add_typer(templates, name="templates")
 
 
 @app.callback(invoke_without_command=True)

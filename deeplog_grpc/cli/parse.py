@@ -1,37 +1,49 @@
-"""``deeplog-grpc parse``: the templates of log files, or how well they fit known ones."""
+"""``deeplog-grpc parse``: the templates of log files, what changed in them, or how well they fit known ones."""
 
 import csv
+import os
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from deeplog_grpc.cli.console import OUTPUT, ConfigOption, JsonOption, SetOption, print_json, settings_of
-from deeplog_grpc.cli.train import reference_ns
+from deeplog_grpc.cli.difference import TemplateChange, changes_by_key, changes_by_text, changes_table
+from deeplog_grpc.cli.survey import Survey, survey_table
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.ingest.files import expand, read_chunks
-from deeplog_grpc.ingest.lines import LineReader
+from deeplog_grpc.ingest.files import expand
 from deeplog_grpc.parsing import Parser, ParserConfig, grouping_accuracy
+from deeplog_grpc.storage import load_bundle
 
 TRUTH_COLUMNS = ("Content", "EventTemplate")
 
 
 def parse(
-    files: Annotated[list[str] | None, typer.Argument(help="Log files, quoted globs, .gz, or -.")] = None,
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Log files, quoted globs, .gz, or -; with --diff also a model bundle.")
+    ] = None,
     ground_truth: Annotated[
         Path | None, typer.Option(help="CSV with columns Content and EventTemplate: judge the parser instead.")
     ] = None,
+    diff: Annotated[
+        str | None,
+        typer.Option(help="Model bundle or log file to compare with: show new, changed and gone templates."),
+    ] = None,
+    examples: Annotated[int, typer.Option(min=0, help="Example lines to show of each template.")] = 0,
     config: ConfigOption = None,
     assignments: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Find the message templates of log lines and count them.
+    """Find the message templates of log lines and count them, or compare them with others.
 
-    **Example:** `deeplog-grpc parse app.log` or `deeplog-grpc parse --ground-truth HDFS_2k.log_structured.csv --json`
+    With --diff, the files are parsed on top of the templates of the bundle or log file, so keys are the same in both;
+    a single model bundle instead of log files is compared with the other bundle by the templates' texts.
+
+    **Example:** `deeplog-grpc parse app.log --examples 2`, `deeplog-grpc parse today.log --diff model` or
+    `deeplog-grpc parse --ground-truth HDFS_2k.log_structured.csv --json`
     """
     if (ground_truth is None) == (not files):
         raise InputError("give either log files or --ground-truth", field="FILES")
@@ -39,13 +51,36 @@ def parse(
     if ground_truth is not None:
         report = accuracy_report(ground_truth, settings.parser)
         print_json(report) if json else OUTPUT.print(_report_table(report))
-        return
-    parser = _parsed(Parser(settings.parser), expand(files or []))
-    rows = sorted(parser.templates(), key=lambda template: -template.count)
-    if json:
-        print_json([{"key": row.key, "count": row.count, "template": row.text} for row in rows])
+    elif diff is not None:
+        changes = _changes(diff, files or [], settings.parser)
+        print_json([change.to_json() for change in changes]) if json else OUTPUT.print(changes_table(changes))
     else:
-        OUTPUT.print(_template_table([(row.key, row.count, row.text) for row in rows]))
+        survey = Survey(Parser(settings.parser), examples=examples)
+        survey.read(expand(files or []))
+        rows = survey.rows()
+        print_json([row.to_json() for row in rows]) if json else OUTPUT.print(survey_table(rows))
+
+
+def _changes(before: str, files: list[str], config: ParserConfig) -> list[TemplateChange]:
+    if any(os.path.isdir(path) for path in files):
+        if len(files) > 1 or not os.path.isdir(before):
+            raise InputError("a model bundle is compared with one other model bundle", field="FILES")
+        return changes_by_text(_state(before, config).templates(), _state(files[0], config).templates())
+    parser = _state(before, config)
+    old = parser.templates()
+    survey = Survey(parser)
+    survey.read(expand(files))
+    return changes_by_key(old, [replace(row.template, count=row.count) for row in survey.rows()])
+
+
+def _state(path: str, config: ParserConfig) -> Parser:
+    """The parser of a bundle, or one that has learned a log and is sealed as after a training."""
+    if os.path.isdir(path):
+        return load_bundle(Path(path)).parser
+    parser = Parser(config)
+    Survey(parser).read(expand([path]))
+    parser.seal()
+    return parser
 
 
 def accuracy_report(path: Path, config: ParserConfig) -> dict[str, Any]:
@@ -80,22 +115,6 @@ def _labelled(path: Path) -> tuple[list[str], list[str]]:
     if short is not None:
         raise InputError(f"row {short} has fewer columns than the head", field=str(path))
     return [row["Content"] for row in rows], [row["EventTemplate"] for row in rows]
-
-
-def _parsed(parser: Parser, paths: list[str]) -> Parser:
-    for path in paths:
-        reader = LineReader(source=path, reference_ns=reference_ns(path))
-        for chunk in read_chunks(path):
-            parser.parse(reader.read(chunk.lines).batch.bodies)
-    return parser
-
-
-def _template_table(rows: list[tuple[int, int, str]]) -> Table:
-    total = sum(count for _, count, _ in rows) or 1
-    table = Table("key", "count", "share", "template", title=f"{len(rows):,} templates", title_justify="left")
-    for key, count, text in rows:
-        table.add_row(str(key), f"{count:,}", f"{count / total:.1%}", Text(text, overflow="fold"))
-    return table
 
 
 def _report_table(report: dict[str, Any]) -> Table:

@@ -87,7 +87,7 @@ def _row(verdict: Any, kind: Kind, application: str, places: Places) -> AnomalyR
     return AnomalyRow(
         file=places.path,
         line=places.lines[index],
-        time=_iso(int(places.times_ns[index])),
+        time=iso_time(int(places.times_ns[index])),
         application=application,
         session=verdict.session,
         kind=kind.name.lower(),
@@ -98,7 +98,8 @@ def _row(verdict: Any, kind: Kind, application: str, places: Places) -> AnomalyR
     )
 
 
-def _iso(time_ns: int) -> str:
+def iso_time(time_ns: int) -> str:
+    """ISO 8601 in UTC with milliseconds; empty for 0 = not known."""
     if not time_ns:
         return ""
     return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -10,7 +10,7 @@ from deeplog_grpc.detection.states import Transition, WindowState
 from deeplog_grpc.detection.verdicts import Candidate, EndReason, Kind, Verdict
 from deeplog_grpc.models import BEGIN_KEY, LogKeyModel, Prediction
 from deeplog_grpc.models.vocabulary import END
-from deeplog_grpc.parsing import ParsedBatch
+from deeplog_grpc.parsing import Parameter, ParsedBatch
 
 END_TEMPLATE = "<end of session>"
 SHOWN_CANDIDATES = 3
@@ -94,12 +94,14 @@ class VerdictBatch:
 
     def verdict(self, index: int) -> Verdict:
         """The verdict of one row with all its evidence."""
+        step = self._steps[index]
         return self._evidence.of_entry(
             index,
             int(self.keys[index]),
             self._parsed.parameters(index),
+            () if step.kind is Kind.NORMAL else self._parsed.typed_parameters(index),
             self.sessions[index],
-            self._steps[index],
+            step,
         )
 
 
@@ -111,7 +113,15 @@ class _Evidence:
     model_version: int
     template: Callable[[int], str]
 
-    def of_entry(self, index: int, key: int, parameters: tuple[str, ...], session: str, step: Transition) -> Verdict:
+    def of_entry(
+        self,
+        index: int,
+        key: int,
+        parameters: tuple[str, ...],
+        typed_parameters: tuple[Parameter, ...],
+        session: str,
+        step: Transition,
+    ) -> Verdict:
         candidates = self._candidates(step.state.prediction)
         template = self.template(key)
         return Verdict(
@@ -129,6 +139,7 @@ class _Evidence:
             session_end=None,
             reason=_reason(step, candidates),
             model_version=self.model_version,
+            typed_parameters=typed_parameters,
         )
 
     def of_end(self, end: SessionEnd, step: Transition) -> Verdict:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+from deeplog_grpc.parsing import Parameter
+
 
 class Kind(IntEnum):
     """What a verdict says. The numbers are those of ``deeplog_grpc.v1.Kind``."""
@@ -64,6 +66,8 @@ class Verdict:
     reason: str
     """One sentence for a person; empty when normal."""
     model_version: int
+    typed_parameters: tuple[Parameter, ...] = ()
+    """`parameters` with kinds, numbers and places; empty for a normal entry, which nobody looks at so closely."""
 
     @property
     def is_anomaly(self) -> bool:

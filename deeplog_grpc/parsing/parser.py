@@ -333,4 +333,6 @@ class Parser:
 
     def _template(self, key: int) -> Template:
         key = self.resolve(key)
-        return Template(key=key, pieces=self._snapshot.pieces[key], count=self._spell.table.counts[key])
+        table = self._spell.table
+        pieces, count = self._snapshot.pieces[key], table.counts[key]
+        return Template(key=key, pieces=pieces, count=count, is_sealed=key < table.sealed)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplog_grpc.parsing.columns import SlotColumn
+from deeplog_grpc.parsing.columns import KeyColumns, SlotColumn
 from deeplog_grpc.parsing.kinds import AMOUNTS, ValueKind
 from deeplog_grpc.parsing.parser import ParsedBatch
 from deeplog_grpc.parsing.values import SlotContext, contexts_of, read
@@ -256,10 +256,14 @@ class SlotTable:
     def update(self, batch: ParsedBatch) -> None:
         """Add the values of a batch."""
         for columns in batch.columns():
-            if self._pieces.get(columns.key) != columns.pieces:
-                self._enter(columns.key, columns.pieces)
-            for slot, column in zip(self._slots[columns.key], columns.slots, strict=True):
-                slot.update(column)
+            self.add(columns)
+
+    def add(self, columns: KeyColumns) -> None:
+        """Add the values of one key."""
+        if self._pieces.get(columns.key) != columns.pieces:
+            self._enter(columns.key, columns.pieces)
+        for slot, column in zip(self._slots[columns.key], columns.slots, strict=True):
+            slot.update(column)
 
     def slots(self, key: int) -> tuple[SlotStatistics, ...]:
         """Give the statistics of a key's slots, in order; none if no line of the key was seen."""

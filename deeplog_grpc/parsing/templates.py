@@ -35,6 +35,8 @@ class Template:
     """The constant text before, between and after the parameters: one more than there are slots."""
     count: int
     """Lines given this key so far."""
+    is_sealed: bool = False
+    """Whether it was there when the parser's training ended."""
 
     @property
     def text(self) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from deeplog_grpc.detection.verdicts import EndReason, Kind, Verdict
 from deeplog_grpc.ingest import EntryFault, Part
-from deeplog_grpc.parsing import ValueKind
+from deeplog_grpc.parsing import Parameter, ValueKind
 from deeplog_grpc.serving.detectors import ParsedBodies, ScoredBatch, Scorer
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from deeplog_grpc.v1 import parameter_pb2, verdict_pb2
@@ -147,20 +147,14 @@ def parse_response(scorer: Scorer, parsed: ParsedBodies) -> pb.ParseResponse:
         body = response.bodies.add(key=key, template=scorer.template(key), is_new=is_new, is_changed=is_changed)
         for parameter in parsed.typed_parameters(row):
             body.parameters.append(parameter.text)
-            body.typed_parameters.add(
-                text=parameter.text,
-                kind=VALUE_KINDS[parameter.kind],
-                start=parameter.start,
-                end=parameter.end,
-                number=parameter.number,
-                unit=parameter.unit,
-            )
+            body.typed_parameters.append(_parameter(parameter))
     return response
 
 
 def _add_evidence(message: verdict_pb2.Verdict, verdict: Verdict) -> None:
     message.template = verdict.template
     message.parameters.extend(verdict.parameters)
+    message.typed_parameters.extend(map(_parameter, verdict.typed_parameters))
     message.window.extend(verdict.window)
     message.reason = verdict.reason
     for candidate in verdict.candidates:
@@ -168,3 +162,14 @@ def _add_evidence(message: verdict_pb2.Verdict, verdict: Verdict) -> None:
         added.key = candidate.key
         added.template = candidate.template
         added.probability = candidate.probability
+
+
+def _parameter(parameter: Parameter) -> parameter_pb2.Parameter:
+    return parameter_pb2.Parameter(
+        text=parameter.text,
+        kind=parameter_pb2.ValueKind.ValueType(VALUE_KINDS[parameter.kind]),
+        start=parameter.start,
+        end=parameter.end,
+        number=parameter.number,
+        unit=parameter.unit,
+    )

@@ -1,3 +1,4 @@
+from deeplog_grpc.v1 import parameter_pb2 as _parameter_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -42,7 +43,7 @@ class Candidate(_message.Message):
     def __init__(self, key: _Optional[int] = ..., template: _Optional[str] = ..., probability: _Optional[float] = ...) -> None: ...
 
 class Verdict(_message.Message):
-    __slots__ = ("entry_id", "index", "kind", "key", "template", "parameters", "score", "rank", "probability", "candidates", "window", "session", "session_end", "reason", "model_version", "application", "time_unix_nano")
+    __slots__ = ("entry_id", "index", "kind", "key", "template", "parameters", "score", "rank", "probability", "candidates", "window", "session", "session_end", "reason", "model_version", "application", "time_unix_nano", "typed_parameters")
     ENTRY_ID_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +61,7 @@ class Verdict(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     APPLICATION_FIELD_NUMBER: _ClassVar[int]
     TIME_UNIX_NANO_FIELD_NUMBER: _ClassVar[int]
+    TYPED_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     entry_id: str
     index: int
     kind: Kind
@@ -77,4 +79,5 @@ class Verdict(_message.Message):
     model_version: int
     application: str
     time_unix_nano: int
-    def __init__(self, entry_id: _Optional[str] = ..., index: _Optional[int] = ..., kind: _Optional[_Union[Kind, str]] = ..., key: _Optional[int] = ..., template: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., probability: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., window: _Optional[_Iterable[int]] = ..., session: _Optional[str] = ..., session_end: _Optional[_Union[SessionEndReason, str]] = ..., reason: _Optional[str] = ..., model_version: _Optional[int] = ..., application: _Optional[str] = ..., time_unix_nano: _Optional[int] = ...) -> None: ...
+    typed_parameters: _containers.RepeatedCompositeFieldContainer[_parameter_pb2.Parameter]
+    def __init__(self, entry_id: _Optional[str] = ..., index: _Optional[int] = ..., kind: _Optional[_Union[Kind, str]] = ..., key: _Optional[int] = ..., template: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., probability: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., window: _Optional[_Iterable[int]] = ..., session: _Optional[str] = ..., session_end: _Optional[_Union[SessionEndReason, str]] = ..., reason: _Optional[str] = ..., model_version: _Optional[int] = ..., application: _Optional[str] = ..., time_unix_nano: _Optional[int] = ..., typed_parameters: _Optional[_Iterable[_Union[_parameter_pb2.Parameter, _Mapping]]] = ...) -> None: ...

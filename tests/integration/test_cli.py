@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from deeplog_grpc.cli import main
 from deeplog_grpc.storage import load_bundle
@@ -22,7 +23,7 @@ from deeplog_grpc.testing import EPOCH_S, SimulatedLog, simulate_log
 
 BOUND_S = 60.0
 """No wait of a test takes longer; a sound run needs seconds."""
-COMMANDS = ["train", "serve", "score", "parse", "evaluate sequences", "config", "demo"]
+COMMANDS = ["train", "serve", "score", "parse", "evaluate sequences", "templates export", "config", "demo"]
 ROW_KEYS = ["file", "line", "time", "application", "session", "kind", "key", "template", "score", "reason"]
 SEQUENCE_KEYS = ["normal", "abnormal", "fp", "fn", "precision", "recall", "f1", "fpr", "recall_by_class", "train_s"]
 QUICK = ["--set", "key_model.epochs=2", "--set", "key_model.hidden=8"]
@@ -211,8 +212,59 @@ def test_parse_prints_templates_with_their_counts(call: Any, folder: Path, train
     assert code == 0
     assert sum(row["count"] for row in templates) == len(training_log.lines)
     assert [row["count"] for row in templates] == sorted((row["count"] for row in templates), reverse=True)
-    assert {"key", "count", "template"} == set(templates[0])
+    assert list(templates[0]) == [
+        *("key", "count", "template", "share", "first_seen", "last_seen", "typed_template", "slots")
+    ]
+    assert sum(row["share"] for row in templates) == pytest.approx(1.0)
     assert "order closed after" in call("parse", folder / "normal.log.gz")[1]
+
+
+def test_parse_tells_when_templates_were_seen_and_what_their_values_are(call: Any, tmp_path: Path) -> None:
+    lines = [f"2024-05-01 10:00:{n:02} order ord-{n} closed after {n % 5} ms" for n in range(40)]
+    log = _written(tmp_path / "orders.log", "\n".join(["order without a time", *lines]))
+    (code, out, _), table = call("parse", log, "--json", "--examples", 2), call("parse", log, "--examples", 2)[1]
+    row, untimed = json.loads(out)
+    assert code == 0
+    assert row["typed_template"] == "order <identifier> closed after <duration> ms"
+    assert (row["first_seen"], row["last_seen"]) == ("2024-05-01T10:00:00.000Z", "2024-05-01T10:00:39.000Z")
+    assert (untimed["first_seen"], untimed["last_seen"]) == ("", "")
+    assert row["examples"] == ["order ord-0 closed after 0 ms", "order ord-1 closed after 1 ms"]
+    assert [slot["is_identifier"] for slot in row["slots"]] == [True, False]
+    assert "order ord-1 closed" in " ".join(table.split())
+    assert "order ord-2 closed" not in " ".join(table.split())
+
+
+def test_parse_shows_what_changed_since_a_log_or_a_model(call: Any, folder: Path, tmp_path: Path) -> None:
+    old = _written(tmp_path / "old.log", "session opened for user ann\nshutdown now\nbye\n")
+    new = _written(tmp_path / "new.log", "session opened for user bob\ndisk is on fire\nbye\nbye\n")
+    changes = json.loads(call("parse", new, "--diff", old, "--json")[1])
+    assert [(c["change"], c["count_before"], c["count"], c["template_before"], c["template"]) for c in changes] == [
+        ("new", 0, 1, "", "disk is on fire"),
+        ("changed", 1, 1, "session opened for user ann", "session opened for user <*>"),
+        ("gone", 1, 0, "shutdown now", "shutdown now"),
+    ]
+    assert "1 new, 1 changed, 1 gone" in call("parse", new, "--diff", old)[1]
+    found = json.loads(call("parse", folder / "judged.log", "--diff", folder / "model", "--json")[1])
+    assert [c["template"] for c in found if c["change"] == "new"] == [
+        "ERROR stock [<*>] database connection lost: timeout after <*> ms"
+    ]
+
+
+def test_two_models_are_compared_by_the_texts_of_their_templates(call: Any, folder: Path, tmp_path: Path) -> None:
+    assert json.loads(call("parse", folder / "model", "--diff", folder / "model", "--json")[1]) == []
+    code, _, err = call("parse", folder / "model", "--diff", folder / "judged.log")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "is compared with one other model bundle" in err
+
+
+def test_templates_of_a_model_are_exported(call: Any, folder: Path) -> None:
+    code, out, _ = call("templates", "export", folder / "model")
+    rows = json.loads(out)
+    assert code == 0
+    assert set(rows[0]) == {"key", "template", "count", "sealed"}
+    assert [row["key"] for row in rows] == sorted(row["key"] for row in rows)
+    assert all(row["sealed"] for row in rows)
+    assert yaml.safe_load(call("templates", "export", folder / "model", "--yaml")[1]) == rows
 
 
 @pytest.mark.parametrize("name", COMMANDS)

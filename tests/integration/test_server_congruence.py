@@ -12,11 +12,13 @@ from deeplog_grpc.client import AsyncDeepLogClient, StreamItem
 from deeplog_grpc.detection import ApplicationModel, Detector, EntryBatch, Verdict
 from deeplog_grpc.ingest import IngestConfig
 from deeplog_grpc.models import KeyModelConfig, set_threads
+from deeplog_grpc.parsing import Parameter
 from deeplog_grpc.serving import Server, ServerConfig
+from deeplog_grpc.serving.answers import VALUE_KINDS
 from deeplog_grpc.testing import simulate_log
 from deeplog_grpc.training import Trainer
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
-from deeplog_grpc.v1 import verdict_pb2
+from deeplog_grpc.v1 import parameter_pb2, verdict_pb2
 from deeplog_grpc.v1.log_entry_pb2 import LogEntry
 
 FULL = pb.ScoreOptions(detail=pb.VERDICT_DETAIL_FULL)
@@ -81,6 +83,7 @@ def said(verdict: Verdict | verdict_pb2.Verdict) -> tuple[Any, ...]:
         verdict.key,
         verdict.template,
         tuple(verdict.parameters),
+        tuple(map(parameter_said, verdict.typed_parameters)),
         np.float32(verdict.score),
         verdict.rank,
         np.float32(verdict.probability),
@@ -90,6 +93,14 @@ def said(verdict: Verdict | verdict_pb2.Verdict) -> tuple[Any, ...]:
         verdict.reason,
         verdict.model_version,
     )
+
+
+def parameter_said(parameter: Parameter | parameter_pb2.Parameter) -> tuple[Any, ...]:
+    if isinstance(parameter, Parameter):
+        kind, number = VALUE_KINDS[parameter.kind], parameter.number
+    else:
+        kind, number = parameter.kind, parameter.number if parameter.HasField("number") else None
+    return parameter.text, kind, parameter.start, parameter.end, number, parameter.unit
 
 
 @pytest.mark.parametrize("way", [by_score, by_stream])
@@ -107,3 +118,5 @@ async def test_verdicts_over_grpc_are_those_in_process(learned: Learned, way: Ca
     assert ids == [str(i) for i in range(len(learned.bodies))]
     assert {verdict[0] for verdict in verdicts} > {verdict_pb2.KIND_NORMAL}
     assert ends
+    typed = [p for response in responses for verdict in response.verdicts for p in verdict.typed_parameters]
+    assert any(p.HasField("number") for p in typed)
