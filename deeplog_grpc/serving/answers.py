@@ -16,7 +16,7 @@ from deeplog_grpc.serving.detectors import ParsedBodies, ScoredBatch, Scorer
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from deeplog_grpc.v1 import parameter_pb2, verdict_pb2
 
-VALUE_KINDS = {kind: parameter_pb2.ValueKind.Value(f"VALUE_KIND_{kind.name}") for kind in ValueKind}
+VALUE_KINDS = {kind: f"VALUE_KIND_{kind.name}" for kind in ValueKind}
 END_REASONS = {
     EndReason.MARKER: verdict_pb2.SESSION_END_REASON_MARKER,
     EndReason.TIMEOUT: verdict_pb2.SESSION_END_REASON_TIMEOUT,
@@ -167,7 +167,7 @@ def _add_evidence(message: verdict_pb2.Verdict, verdict: Verdict) -> None:
 def _parameter(parameter: Parameter) -> parameter_pb2.Parameter:
     return parameter_pb2.Parameter(
         text=parameter.text,
-        kind=parameter_pb2.ValueKind.ValueType(VALUE_KINDS[parameter.kind]),
+        kind=VALUE_KINDS[parameter.kind],
         start=parameter.start,
         end=parameter.end,
         number=parameter.number,

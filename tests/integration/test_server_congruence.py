@@ -97,7 +97,7 @@ def said(verdict: Verdict | verdict_pb2.Verdict) -> tuple[Any, ...]:
 
 def parameter_said(parameter: Parameter | parameter_pb2.Parameter) -> tuple[Any, ...]:
     if isinstance(parameter, Parameter):
-        kind, number = VALUE_KINDS[parameter.kind], parameter.number
+        kind, number = parameter_pb2.ValueKind.Value(VALUE_KINDS[parameter.kind]), parameter.number
     else:
         kind, number = parameter.kind, parameter.number if parameter.HasField("number") else None
     return parameter.text, kind, parameter.start, parameter.end, number, parameter.unit
