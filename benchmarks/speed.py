@@ -56,8 +56,14 @@ def parts(bundle: Path, batch: EntryBatch) -> dict[str, Any]:
         for part in slices:
             detector.score(part)
 
+    parsed = [model.parser.parse(part.bodies) for part in slices]
+
+    def read_values() -> int:
+        return sum(len(slot.numbers()) for part in parsed for columns in part.columns() for slot in columns.slots)
+
     return {
         "parse_lines_per_s": _rate(parse, len(batch)),
+        "values_per_s": _rate(read_values, read_values()),
         "lstm_windows_per_s": _rate(lambda: model.key_model.predict(windows), LSTM_WINDOWS),
         "detector_entries_per_s": _rate(detect, len(batch)),
     }

@@ -169,6 +169,8 @@ class Parser:
         self._forms: dict[str, int] = {}
         self._cache: dict[str, int] = {}
         self._snapshot = _Snapshot({}, {})
+        self._noted: dict[int, tuple[str, ...]] = {}
+        """Tokens of the templates, as they were last taken down."""
         self._pieces: dict[int, tuple[str, ...]] = {}
         self._has_learned = False
         """Since the snapshot."""
@@ -323,8 +325,11 @@ class Parser:
     def _note(self, key: int) -> bool:
         """Take down a key's template as it is now; tell whether it was another one before."""
         tokens = _CATCH_ALL if key == self._spell.catch_all else self._spell.table.tokens[key]
-        known, self._pieces[key] = self._pieces.get(key), pieces_of(tokens)
-        return known is not None and known != self._pieces[key]
+        known = self._noted.get(key)
+        if known == tokens:
+            return False
+        self._noted[key], self._pieces[key] = tokens, pieces_of(tokens)
+        return known is not None
 
     def _take_snapshot(self) -> None:
         if self._has_learned:
