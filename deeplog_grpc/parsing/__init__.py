@@ -7,10 +7,11 @@ against known templates.
 """
 
 from deeplog_grpc.parsing.accuracy import ParsingAccuracy, grouping_accuracy
+from deeplog_grpc.parsing.batch import ParsedBatch
 from deeplog_grpc.parsing.columns import KeyColumns, SlotColumn
 from deeplog_grpc.parsing.config import ParserConfig
 from deeplog_grpc.parsing.kinds import ValueKind
-from deeplog_grpc.parsing.parser import ParsedBatch, Parser
+from deeplog_grpc.parsing.parser import Parser
 from deeplog_grpc.parsing.slots import SlotStatistics, SlotTable
 from deeplog_grpc.parsing.templates import Template
 from deeplog_grpc.parsing.timestamps import HeadTimestamps

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplog_grpc.parsing.batch import ParsedBatch
 from deeplog_grpc.parsing.columns import KeyColumns, SlotColumn
 from deeplog_grpc.parsing.kinds import AMOUNTS, ValueKind
-from deeplog_grpc.parsing.parser import ParsedBatch
 from deeplog_grpc.parsing.values import SlotContext, contexts_of, read
 
 CAPACITY = 128
