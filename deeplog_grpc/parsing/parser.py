@@ -166,7 +166,7 @@ class Parser:
 
     def templates(self) -> list[Template]:
         """Give all templates by key, without aliases."""
-        keys = set(self._spell.table.tokens)
+        keys = set(self._spell.table.messages)
         if self._spell.catch_all is not None:
             keys.add(self._spell.catch_all)
         return [self._template(key) for key in sorted(keys)]
@@ -256,7 +256,9 @@ class Parser:
             return
         pieces = self._snapshot.pieces.copy()
         for key in map(self.resolve, self._changed):
-            pieces[key] = pieces_of(_CATCH_ALL if key == self._spell.catch_all else self._spell.table.tokens[key])
+            pieces[key] = pieces_of(
+                _CATCH_ALL if key == self._spell.catch_all else self._spell.table.messages[key].tokens
+            )
         self._snapshot = _Snapshot(pieces, self._spell.table.aliases.copy())
         self._changed.clear()
 

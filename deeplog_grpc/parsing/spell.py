@@ -20,9 +20,10 @@ from dataclasses import dataclass
 
 from deeplog_grpc.parsing.alignment import Stretch, align, generalise
 from deeplog_grpc.parsing.config import ParserConfig
-from deeplog_grpc.parsing.plausibility import Difference, judge, may_hold_free_text
+from deeplog_grpc.parsing.message import Message
+from deeplog_grpc.parsing.plausibility import Difference, judge
 from deeplog_grpc.parsing.table import TemplateTable
-from deeplog_grpc.parsing.words import VARIABLE, constants, is_unit, is_word, may_vary
+from deeplog_grpc.parsing.words import VARIABLE, is_unit, is_word, may_vary
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Spell:
     >>> lines = ("session opened for user ann", "session closed for user ann", "session opened for user bob")
     >>> [spell.assign(tokenize(line, 99)).key for line in lines]
     [0, 1, 0]
-    >>> [len(spell.table.tokens[key]) for key in (0, 1)], spell.table.tokens[0][-1] == VARIABLE
+    >>> [len(spell.table.messages[key].tokens) for key in (0, 1)], spell.table.messages[0].tokens[-1] == VARIABLE
     ([9, 9], True)
     """
 
@@ -82,14 +83,14 @@ class Spell:
         found = self.table.find(line)
         if found is not None:
             return Assignment(found)
-        words = constants(line)
-        match = self._best_match(line, words) if words else None
+        message = Message.of(line)
+        match = self._best_match(message) if message.constants else None
         if match is not None:
             return self._join(match)
-        return self._evidence(line) or self._found(line)
+        return self._evidence(message) or self._found(message)
 
-    def _found(self, line: tuple[str, ...]) -> Assignment:
-        if len(self.table.tokens) < self._config.max_templates:
+    def _found(self, line: Message) -> Assignment:
+        if len(self.table.messages) < self._config.max_templates:
             return Assignment(self.table.add(line), is_new=True)
         if self.catch_all is None:
             # It stands in no index: only a line that found nothing else and has no room comes here.
@@ -98,36 +99,38 @@ class Spell:
             return Assignment(self.catch_all, is_new=True)
         return Assignment(self.catch_all)
 
-    def _best_match(self, line: tuple[str, ...], words: Sequence[str]) -> _Match | None:
-        candidates = self.table.candidates(words)
-        covered = [key for key in candidates if _is_subsequence(self.table.tokens[key], words)]
+    def _best_match(self, line: Message) -> _Match | None:
+        candidates = [key for key in self.table.candidates(line) if self._may_match(self.table.messages[key], line)]
+        covered = [key for key in candidates if _is_subsequence(self.table.messages[key].constants, line.constants)]
         rest = [key for key in candidates if key not in covered]
-        return self._best_of(covered, line, words) or self._best_of(rest, line, words)
+        return self._best_of(covered, line) or self._best_of(rest, line)
 
-    def _best_of(self, keys: Iterable[int], line: tuple[str, ...], words: Sequence[str]) -> _Match | None:
-        matches = [match for key in keys if (match := self._match(key, line, words)) is not None]
+    def _may_match(self, template: Message, line: Message) -> bool:
+        """Tell whether an alignment has a chance: what it would find by its end is seen here at a tenth of the cost."""
+        if sum(map(template.words.__contains__, line.constants)) < self._config.tau * len(line.constants):
+            return False
+        return line.has_free_text or all(map(may_vary, template.words ^ line.words))
+
+    def _best_of(self, keys: Iterable[int], line: Message) -> _Match | None:
+        matches = [match for key in keys if (match := self._match(key, line)) is not None]
         return min(matches, key=lambda match: match.rank, default=None)
 
-    def _match(self, key: int, line: tuple[str, ...], words: Sequence[str]) -> _Match | None:
-        tokens = self.table.tokens[key]
-        known = self.table.words[key]
-        if sum(word in known for word in words) < self._config.tau * len(words):
-            return None
-        differing_words = known.symmetric_difference(filter(is_word, line))
-        if not all(map(may_vary, differing_words)) and not may_hold_free_text(line):
-            return None  # The alignment would find the same, at many times the cost.
-        stretches = align(tokens, line)
+    def _match(self, key: int, line: Message) -> _Match | None:
+        template = self.table.messages[key]
+        stretches = align(template.tokens, line.tokens)
         if stretches is None:
             return None
-        judgements = [judge(tokens, line, stretch) for stretch in stretches]
-        if Difference.MEANING in judgements:
-            return None
+        judgements = []
+        for stretch in stretches:
+            judgements.append(judge(template.tokens, line.tokens, stretch))
+            if judgements[-1] is Difference.MEANING:
+                return None
         differing = {k for stretch in stretches for k in range(stretch.i0, stretch.i1)}
+        tokens = template.tokens
         common = sum(is_word(t) and not is_unit(tokens, k) and k not in differing for k, t in enumerate(tokens))
         names = judgements.count(Difference.NAME)
-        sealed = key < self.table.sealed
-        needed = (self._config.sealed_tau if sealed else self._config.tau) * max(len(constants(tokens)), len(words))
-        if not common or common < needed or common < 2 * names:
+        tau = self._config.sealed_tau if key < self.table.sealed else self._config.tau
+        if not common or common < tau * max(len(template.constants), len(line.constants)) or common < 2 * names:
             return None
         wide = [judgement is Difference.VALUE for judgement in judgements]
         return _Match(key=key, common=common, tokens=generalise(tokens, stretches, wide), stretches=stretches)
@@ -135,24 +138,25 @@ class Spell:
     def _join(self, match: _Match) -> Assignment:
         """Let a template take in a line, and with it the templates that differ from it only where it changed."""
         key, table = match.key, self.table
-        if match.tokens == table.tokens[key]:
+        template = table.messages[key]
+        if match.tokens == template.tokens:
             return Assignment(key)
         if key < table.sealed:
             twin = table.exact(match.tokens)
             if twin is not None:
                 return Assignment(twin)
             table.remove(key)
-            table.insert(key, match.tokens)
+            table.insert(key, Message.of(match.tokens))
             return Assignment(key)
-        places = {stretch.i0 for stretch in match.stretches if stretch.i1 - stretch.i0 == 1}
-        same = {other for place, _, keys in table.siblings(table.tokens[key]) if place in places for other in keys}
+        changed = {stretch.i0 for stretch in match.stretches if stretch.i1 - stretch.i0 == 1}
+        same = {other for place, keys in table.siblings(template) if place.index in changed for other in keys}
         return self._unite({key, *same}, match.tokens)
 
-    def _evidence(self, line: tuple[str, ...]) -> Assignment | None:
+    def _evidence(self, line: Message) -> Assignment | None:
         """Turn a place into a parameter once enough templates are equal to the line but for that place."""
-        for place, needed, keys in self.table.siblings(line):
-            if len(keys) + 1 >= needed:
-                return self._unite(set(keys), (*line[:place], VARIABLE, *line[place + 1 :]))
+        for place, keys in self.table.siblings(line):
+            if len(keys) + 1 >= place.needed:
+                return self._unite(set(keys), (*line.tokens[: place.index], VARIABLE, *line.tokens[place.index + 1 :]))
         return None
 
     def _unite(self, keys: set[int], tokens: tuple[str, ...]) -> Assignment:
@@ -168,10 +172,10 @@ class Spell:
             # Only the twin can be sealed, and it has these tokens already.
             return Assignment(survivor, is_merge=True)
         table.remove(survivor)
-        table.insert(survivor, tokens)
+        table.insert(survivor, Message.of(tokens))
         return Assignment(survivor, is_merge=len(keys) > 1)
 
 
-def _is_subsequence(tokens: Sequence[str], words: Sequence[str]) -> bool:
-    rest = iter(words)
-    return all(token in rest for token in constants(tokens))
+def _is_subsequence(part: Sequence[str], whole: Sequence[str]) -> bool:
+    rest = iter(whole)
+    return all(word in rest for word in part)

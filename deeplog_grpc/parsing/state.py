@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from deeplog_grpc.parsing.config import ParserConfig
+from deeplog_grpc.parsing.message import Message
 from deeplog_grpc.parsing.spell import Spell
 
 FORMAT = 1
@@ -47,7 +48,7 @@ def dump(config: ParserConfig, spell: Spell, forms: Mapping[str, int]) -> dict[s
         "keys": len(table),
         "sealed": table.sealed,
         "catch_all": None if spell.catch_all is None else [spell.catch_all, table.counts[spell.catch_all]],
-        "templates": [[key, list(table.tokens[key]), table.counts[key]] for key in table.live()],
+        "templates": [[key, list(table.messages[key].tokens), table.counts[key]] for key in table.live()],
         "aliases": [[key, table.resolve(key)] for key in sorted(table.aliases)],
         "forms": [[form, key] for form, key in forms.items()],
     }
@@ -69,7 +70,7 @@ def load(state: Mapping[str, Any]) -> tuple[ParserConfig, Spell, dict[str, int]]
     table.sealed = fields.sealed
     table.counts = [0] * fields.keys
     for key, tokens, count in fields.templates:
-        table.insert(key, tuple(tokens))
+        table.insert(key, Message.of(tuple(tokens)))
         table.counts[key] = count
     if fields.catch_all is not None:
         spell.catch_all, table.counts[fields.catch_all[0]] = fields.catch_all

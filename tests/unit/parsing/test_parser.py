@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from deeplog_grpc.parsing import Parser, ParserConfig
+from deeplog_grpc.parsing.message import Message
 
 
 def texts(parser: Parser) -> list[str]:
@@ -263,4 +264,4 @@ def test_the_cost_of_a_line_does_not_grow_with_the_templates() -> None:
     parser.parse([f"stays {a} there {a}{b} with {b}" for a in letters for b in letters[:20]])
     table = parser._spell.table
     assert len(table) > 1000
-    assert len(table.candidates(["stays", "with", "there", "nobody"])) <= 6
+    assert len(table.candidates(Message.of(("stays", "with", "there", "nobody")))) <= 6
