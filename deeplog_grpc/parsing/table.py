@@ -5,7 +5,6 @@ its meaning. All indexes are rebuilt from the tokens alone, so they are no part 
 """
 
 from bisect import bisect_left, insort
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
@@ -30,6 +29,10 @@ class TemplateTable:
         self.counts: list[int] = []
         self.sealed = 0
         """Keys below were sealed."""
+        self.firm: set[int] = set()
+        """Keys whose constants were found by a split: they never become parameters again."""
+        self.forgotten: dict[int, tuple[str, ...]] = {}
+        """Keys that are gone, with the tokens they had last."""
         self._tree = PrefixTree()
         self._postings: dict[str, list[int]] = {}
         self._siblings: dict[int, list[int]] = {}
@@ -60,7 +63,7 @@ class TemplateTable:
         self._tree.add(message.tokens, key)
         for word in message.words:
             insort(self._postings.setdefault(word, []), key)
-        if key >= self.sealed:
+        if self._is_open(key):
             for place in message.places:
                 insort(self._siblings.setdefault(place.signature, []), key)
 
@@ -70,13 +73,29 @@ class TemplateTable:
         self._tree.remove(message.tokens, key)
         for word in message.words:
             _discard(self._postings, word, key)
-        if key >= self.sealed:
+        if self._is_open(key):
             for place in message.places:
                 _discard(self._siblings, place.signature, key)
+
+    def _is_open(self, key: int) -> bool:
+        """Tell whether evidence may make a parameter of a word of this template."""
+        return key >= self.sealed and key not in self.firm
+
+    def replace(self, key: int, message: Message) -> None:
+        """Give a key another template."""
+        self.remove(key)
+        self.insert(key, message)
+
+    def forget(self, key: int) -> None:
+        """Take a template away for good; its key is never given again."""
+        self.forgotten[key] = self.messages[key].tokens
+        self.remove(key)
+        self.firm.discard(key)
 
     def merge(self, key: int, survivor: int) -> None:
         """Make a key an alias of another one."""
         self.remove(key)
+        self.firm.discard(key)
         self.aliases[key] = survivor
         self.counts[survivor] += self.counts[key]
         self.counts[key] = 0
@@ -94,24 +113,33 @@ class TemplateTable:
         """Find the template with exactly these tokens."""
         return self._tree.get(tokens)
 
-    def candidates(self, message: Message) -> list[int]:
+    def candidates(self, line: Message, tau: float) -> list[int]:
         """Give the templates that share most words with a line; ties go to the smaller key.
 
         Parameters
         ----------
-        message : Message
+        line : Message
             The line.
+        tau : float
+            Share of the line's constants that a template must hold.
 
         Returns
         -------
         list of int
-            At most 6 keys. Words are looked up rarest first, 64 templates each, so the cost does not grow with the
-            number of templates.
+            At most 6 keys. Words are looked up rarest first, 64 templates each, and only as many as a template must
+            hold one of. So the cost does not grow with the number of templates.
         """
-        shared: Counter[int] = Counter()
-        for word in sorted(set(message.constants), key=lambda word: (len(self._postings.get(word, ())), word)):
-            shared.update(self._postings.get(word, [])[:_MAX_POSTINGS])
-        return sorted(shared, key=lambda key: (-shared[key], key))[:_MAX_CANDIDATES]
+        postings = self._postings
+        may_lack = (1 - tau) * len(line.constants)
+        found: set[int] = set()
+        for lacking, (_, word) in enumerate(sorted((len(postings.get(word, ())), word) for word in line.constants)):
+            if lacking > may_lack:
+                break
+            found.update(postings.get(word, ())[:_MAX_POSTINGS])
+        found -= self.firm
+        shared = [(-sum(map(self.messages[key].words.__contains__, line.constants)), key) for key in found]
+        least = tau * len(line.constants)
+        return [key for count, key in sorted(shared)[:_MAX_CANDIDATES] if -count >= least]
 
     def siblings(self, message: Message) -> Iterator[tuple[Place, list[int]]]:
         """For each place of a template that may be a parameter: the templates that differ there and only there."""
