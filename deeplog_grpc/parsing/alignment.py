@@ -1,7 +1,7 @@
 """The longest common subsequence of a template and a line, and where the two differ.
 
 A constant word weighs more than all separators together, so words lead the alignment and separators follow it; a
-variable never counts. The table is computed only between the common head and the common tail, and never over more
+variable never counts. The table is computed only over what is left between common heads and tails, and never over more
 than `MAX_CELLS` cells: two token lists that differ over a longer stretch are not one message.
 """
 
@@ -52,24 +52,45 @@ def align(left: Sequence[str], right: Sequence[str]) -> list[Stretch] | None:
     >>> align(("wait", " ", "for", " ", "disk"), ("wait", " ", "for", " ", "net", " ", "disk"))
     [Stretch(i0=3, i1=3, j0=3, j1=5)]
     """
-    head = 0
-    shorter = min(len(left), len(right))
-    while head < shorter and left[head] == right[head]:
-        head += 1
-    tail = 0
-    while tail < shorter - head and left[-1 - tail] == right[-1 - tail]:
-        tail += 1
-    a, b = left[head : len(left) - tail], right[head : len(right) - tail]
-    if not a and not b:
-        return []
-    if len(a) * len(b) > MAX_CELLS:
+    pairs = _pairs(left, right)
+    if pairs is None:
         return None
-    stretches = _stretches(_pairs(a, b), len(a), len(b), head)
+    stretches = _stretches(pairs, len(left), len(right))
     return [_led_by_blank(left, right, stretch) for stretch in stretches]
 
 
-def _pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
-    """Give the pairs of equal tokens on a heaviest common subsequence, by back-tracking through the table."""
+def _pairs(left: Sequence[str], right: Sequence[str]) -> list[tuple[int, int]] | None:
+    """Give the places of equal tokens on a heaviest common subsequence; None when finding them costs too much.
+
+    Common heads and tails pair, and tokens that the other side lacks drop out; that by turns leaves little or nothing
+    for the table.
+    """
+    heads: list[tuple[int, int]] = []
+    tails: list[tuple[int, int]] = []
+    a, b = list(range(len(left))), list(range(len(right)))
+    while True:
+        head = tail = 0
+        shorter = min(len(a), len(b))
+        while head < shorter and left[a[head]] == right[b[head]]:
+            head += 1
+        while tail < shorter - head and left[a[-1 - tail]] == right[b[-1 - tail]]:
+            tail += 1
+        heads += zip(a[:head], b[:head], strict=True)
+        tails += zip(a[len(a) - tail :][::-1], b[len(b) - tail :][::-1], strict=True)
+        a, b = a[head : len(a) - tail], b[head : len(b) - tail]
+        in_left, in_right = {left[i] for i in a}, {right[j] for j in b}
+        shared_a, shared_b = [i for i in a if left[i] in in_right], [j for j in b if right[j] in in_left]
+        if len(shared_a) == len(a) and len(shared_b) == len(b):
+            break
+        a, b = shared_a, shared_b
+    if len(a) * len(b) > MAX_CELLS:
+        return None
+    traced = _traced([left[i] for i in a], [right[j] for j in b])
+    return [*heads, *((a[i], b[j]) for i, j in traced), *reversed(tails)]
+
+
+def _traced(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
+    """Find the pairs by back-tracking through the table of the weights of all beginnings."""
     weights = [_weight(token) for token in a]
     table = [[0] * (len(b) + 1)]
     for i, token in enumerate(a):
@@ -102,12 +123,12 @@ def _led_by_blank(left: Sequence[str], right: Sequence[str], stretch: Stretch) -
     return Stretch(i0 - 1, i1 - 1, j0 - 1, j1 - 1)
 
 
-def _stretches(pairs: list[tuple[int, int]], a_size: int, b_size: int, offset: int) -> list[Stretch]:
+def _stretches(pairs: list[tuple[int, int]], a_size: int, b_size: int) -> list[Stretch]:
     stretches = []
     i0 = j0 = 0
     for i, j in [*pairs, (a_size, b_size)]:
         if i > i0 or j > j0:
-            stretches.append(Stretch(i0 + offset, i + offset, j0 + offset, j + offset))
+            stretches.append(Stretch(i0, i, j0, j))
         i0, j0 = i + 1, j + 1
     return stretches
 

@@ -4,12 +4,14 @@ Invariant: parameters are read by the templates as they were when the batch had 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplog_grpc.parsing.bodies import Heads, body_offsets
 from deeplog_grpc.parsing.columns import KeyColumns, key_columns
+from deeplog_grpc.parsing.events import NO_ROW, EventKind, TemplateEvent
 from deeplog_grpc.parsing.kinds import ValueKind
 from deeplog_grpc.parsing.templates import match_pieces
 from deeplog_grpc.parsing.values import Parameter, typed
@@ -44,11 +46,20 @@ class ParsedBatch:
     """Log keys [n], in the order of the lines."""
     is_new: NDArray[np.bool_]
     """[n], True where this very line founded its key."""
-    is_changed: NDArray[np.bool_]
-    """[n], True where this very line made the template of its key, which was there before, more general."""
+    events: tuple[TemplateEvent, ...]
+    """What the lines changed, in order."""
     _bodies: Sequence[str]
-    _heads: Sequence[str]
+    _heads: Heads
     _snapshot: Snapshot
+
+    @property
+    def is_changed(self) -> NDArray[np.bool_]:
+        """[n], True where this very line changed the template of its key, which was there before."""
+        changed = np.zeros(len(self.keys), np.bool_)
+        for event in self.events:
+            if event.row != NO_ROW and event.kind is not EventKind.CREATED:
+                changed[event.row] = True
+        return changed & ~self.is_new
 
     def parameters(self, index: int) -> tuple[str, ...]:
         """Read the parameters of one line.
@@ -71,9 +82,8 @@ class ParsedBatch:
         IndexError
             If there is no such line.
         """
-        head, body = self._heads[index], self._bodies[index]
-        values = self._match(index)
-        return values if len(head) == len(body) else (*values, body[len(head) :])
+        values, rest_at = self._match(index), self._heads.rest_at.get(index)
+        return values if rest_at is None else (*values, self._bodies[index][rest_at:])
 
     def typed_parameters(self, index: int) -> tuple[Parameter, ...]:
         """Read the parameters of one line with their kinds, numbers and places.
@@ -95,11 +105,13 @@ class ParsedBatch:
         >>> [(p.text, p.kind.value, p.number, p.unit) for p in batch.typed_parameters(0)]
         [('17', 'duration', 17.0, 'ms'), ('1.5', 'size', 1610612736.0, 'bytes')]
         """
-        head, body = self._heads[index], self._bodies[index]
+        body, rest_at = self._bodies[index], self._heads.rest_at.get(index)
         found = typed(self._pieces(index), self._match(index))
-        if len(head) == len(body):
+        if offsets := body_offsets(body[:rest_at]):
+            found = tuple(_moved(parameter, body, offsets) for parameter in found)
+        if rest_at is None:
             return found
-        rest = Parameter(text=body[len(head) :], kind=ValueKind.TEXT, start=len(head), end=len(body))
+        rest = Parameter(text=body[rest_at:], kind=ValueKind.TEXT, start=rest_at, end=len(body))
         return (*found, rest)
 
     def columns(self) -> Iterator[KeyColumns]:
@@ -121,13 +133,20 @@ class ParsedBatch:
         0 [0, 2] [[17.0, 4.0]]
         1 [1] []
         """
-        return key_columns(self._snapshot.resolved(self.keys), self._heads, self._snapshot.pieces)
+        return key_columns(self._snapshot.resolved(self.keys), self._heads.texts, self._snapshot.pieces)
 
     def _pieces(self, index: int) -> tuple[str, ...]:
         return self._snapshot.pieces[self._snapshot.resolve(int(self.keys[index]))]
 
     def _match(self, index: int) -> tuple[str, ...]:
-        values = match_pieces(self._pieces(index), self._heads[index])
+        values = match_pieces(self._pieces(index), self._heads.texts[index])
         if values is None:
             raise AssertionError(f"line {index} is not of its template: a template covers all lines of its key")
         return values
+
+
+def _moved(parameter: Parameter, body: str, offsets: Sequence[int]) -> Parameter:
+    """Place a parameter of what was looked at in its body; escapes inside a value belong to its text there."""
+    start = offsets[parameter.start]
+    end = offsets[parameter.end - 1] + 1 if parameter.text else start
+    return replace(parameter, text=body[start:end], start=start, end=end)

@@ -1,9 +1,12 @@
 """Settings of the parser. One default fits all systems; nothing here is meant to be tuned for one log."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
+
+from deeplog_grpc.parsing.user_masks import UserMasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -51,3 +54,17 @@ class ParserConfig:
 
     cache_entries: Annotated[int, Field(ge=0, le=10_000_000)] = 50_000
     """Skeletons in the cache in front of all, about 250 bytes each; 0 switches it off. It never changes a result."""
+
+    seed_templates: tuple[str, ...] = ()
+    """Templates known beforehand, with ``<*>`` for a parameter. They get the first log keys, in this order, and are
+    sealed. A word with a digit is a parameter in a template as it is in a line."""
+
+    masks: Mapping[str, str] = Field(default_factory=dict)
+    """Kinds of values beside the built-in ones: name to regular expression (RE2 syntax). What one matches is a
+    parameter. Costs some microseconds a line and mask; without masks nothing."""
+
+    @field_validator("masks")
+    @classmethod
+    def _masks_compile(cls, masks: Mapping[str, str]) -> Mapping[str, str]:
+        UserMasks(masks)
+        return masks

@@ -23,6 +23,20 @@ TOP_LEVEL = "com|net|org|edu|gov|mil|int|info|biz|arpa|local|localdomain|lan|int
 LITERALS = "true|false|True|False|TRUE|FALSE|null|NULL|nil|None|NaN|undefined"
 """Words that are values wherever they stand, and parts of the patterns below."""
 
+_DATES = "|".join(
+    (
+        # Sun Jun 04 04:47:44 PDT 2005, Jun 14 15:16:01, 10/Oct/2000:13:55:36 -0700
+        rf"(?<!\w)(?:{DAY},?\s+)?{MONTH}\s+0(?:\s+0:0(?::0)?(?:[.,]0)?)?(?:\s+[A-Z]{{2,4}})?(?:,?\s+0)?(?![\w:])",
+        rf"(?<!\w)(?:{DAY},?\s+)?0[ /-]{MONTH}[ /-]0(?:[: ]0:0(?::0)?)?(?:\s+(?:[+-]?0|[A-Z]{{2,4}}))?(?!\w)",
+        # 2015-10-18 18:01:47,978 (the T form has no blank and needs no help)
+        r"(?<![\w./])0(?:/0/0)?\s+0:0:0(?:[.,]0)?(?![\w:])",
+    )
+)
+"""Dates with blanks inside."""
+
+HEAD_DATE = re.compile(rf"(?>{_DATES})(?=\s|\Z)")
+"""A date that a line begins with."""
+
 MASKS = "|".join(
     (
         # https://host:8080/a?b=c (up to a bracket, a quote or a comma)
@@ -33,11 +47,8 @@ MASKS = "|".join(
         r"(?<!\w)[A-Za-z]:\\[^\s\"'<>|,;()\[\]{}]*",
         # /var/log/x, ~/x, ./x, ../x, /10.0.0.1:50010; the colon or dot that ends a sentence stays outside
         r"(?<![^\s=:,;()\[\]{}<>\"'|#])(?:~|\.\.?)?/[^\s\"'<>|,;()\[\]{}]*[^\s\"'<>|,;()\[\]{}:.]",
-        # Sun Jun 04 04:47:44 PDT 2005, Jun 14 15:16:01, 10/Oct/2000:13:55:36 -0700
-        rf"(?<!\w)(?:{DAY},?\s+)?{MONTH}\s+0(?:\s+0:0(?::0)?(?:[.,]0)?)?(?:\s+[A-Z]{{2,4}})?(?:,?\s+0)?(?![\w:])",
-        rf"(?<!\w)(?:{DAY},?\s+)?0[ /-]{MONTH}[ /-]0(?:[: ]0:0(?::0)?)?(?:\s+(?:[+-]?0|[A-Z]{{2,4}}))?(?!\w)",
-        # 2015-10-18 18:01:47,978 (the T form has no blank and needs no help), 00:01, 18:01:47.5
-        r"(?<![\w./])0(?:/0/0)?\s+0:0:0(?:[.,]0)?(?![\w:])",
+        _DATES,
+        # 00:01, 18:01:47.5
         r"(?<![\w.:])0:0(?::0){0,2}(?:[.,]0)?(?![\w:])",
         # ff:f2:9f:16:e2:23, fe80::1
         r"(?<![\w:])(?=[A-Fa-f:]*0)(?:[0A-Fa-f]{1,4}:{1,2}){2,}[0A-Fa-f]{1,4}(?![\w:])",

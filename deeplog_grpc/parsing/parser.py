@@ -1,28 +1,40 @@
 """The columnar parser: log lines in, log keys and parameter values out.
 
-How a batch goes through: the lines are folded to skeletons (`skeletons.fold`), a skeleton seen before gives its key by
+How a batch goes through: the lines are folded to skeletons (`skeletons.fold`), a skeleton seen before gives its form by
 one look-up in a cache, and only a new one is tokenized to its *form* (variables masked). A form's key is remembered
 for good; a form never seen goes to `spell.Spell`, which learns from it.
 
 Invariants: a line's key depends on the lines before it alone, never on how they were batched or on what was cached,
-for the cache only repeats what the remembered forms say. The same form keeps its key, whatever is learned later; only
-a merge replaces a key, by an alias that `Parser.resolve` follows.
+for the cache only repeats what the remembered forms say, and what is decided now and then (limiter, splits) is decided
+after a fixed number of lines. The same form keeps its key, whatever is learned later; only a merge replaces a key, by
+an alias that `Parser.resolve` follows, and a split gives some forms of a key another one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeplog_grpc.parsing.batch import ParsedBatch, Snapshot
+from deeplog_grpc.parsing.bodies import heads_of
 from deeplog_grpc.parsing.config import ParserConfig
-from deeplog_grpc.parsing.skeletons import fold
-from deeplog_grpc.parsing.spell import Assignment, Spell
-from deeplog_grpc.parsing.state import dump, load
-from deeplog_grpc.parsing.templates import Template, pieces_of
+from deeplog_grpc.parsing.events import EventKind, TemplateEvent
+from deeplog_grpc.parsing.forms import UNKNOWN, Forms
+from deeplog_grpc.parsing.limiter import WINDOW_LINES, Limiter
+from deeplog_grpc.parsing.skeletons import fold, undated
+from deeplog_grpc.parsing.spell import Spell
+from deeplog_grpc.parsing.splitting import LEAST_LINES, MOST_FORMS, slot_to_split
+from deeplog_grpc.parsing.state import Learned, dump, load
+from deeplog_grpc.parsing.templates import WILDCARD, Template, pieces_of
+from deeplog_grpc.parsing.user_masks import UserMasks
 from deeplog_grpc.parsing.words import VARIABLE, tokenize
 
 _CATCH_ALL = (VARIABLE,)
+
+_REVIEW_LINES = 16 * WINDOW_LINES
+"""Lines between two searches for constants that were taken for a parameter."""
 
 
 class Parser:
@@ -46,21 +58,41 @@ class Parser:
     """
 
     def __init__(self, config: ParserConfig = ParserConfig()) -> None:  # noqa: B008 (frozen: one value for all)
-        self._config = config
-        self._spell = Spell(config)
-        self._forms: dict[str, int] = {}
+        self._adopt(Learned(config, Spell(config), Forms(), Limiter(), 0, {}))
+        self._seed(config.seed_templates)
+
+    def _adopt(self, learned: Learned) -> None:
+        self._learned = learned
+        self._spell, self._limiter = learned.spell, learned.limiter
+        self._masks = UserMasks(learned.config.masks) if learned.config.masks else None
         self._cache: dict[str, int] = {}
         self._snapshot = Snapshot({}, {})
-        self._noted: dict[int, tuple[str, ...]] = {}
-        """Tokens of the templates, as they were last taken down."""
-        self._pieces: dict[int, tuple[str, ...]] = {}
-        self._has_learned = False
-        """Since the snapshot."""
+        self._take_snapshot(map(self.resolve, range(len(self))))
+
+    def _seed(self, templates: Sequence[str]) -> None:
+        skeletons = self._skeletons([template.replace(WILDCARD, "0") for template in templates])
+        for number, skeleton in enumerate(skeletons):
+            try:
+                self._spell.seed(tokenize(skeleton, self.config.max_tokens))
+            except ValueError as error:
+                raise ValueError(f"seed_templates[{number}]: {templates[number]!r}: {error}") from error
+        self.seal()
+        self._take_snapshot(range(len(self)))
 
     @property
     def config(self) -> ParserConfig:
         """The settings."""
-        return self._config
+        return self._learned.config
+
+    @property
+    def limited(self) -> int:
+        """Lines that found no room for a template of their own: those of the catch-all key."""
+        return 0 if self._spell.catch_all is None else self._spell.table.counts[self._spell.catch_all]
+
+    @property
+    def is_limiting(self) -> bool:
+        """Whether the recent lines did not fall into kinds, so that new kinds have to show themselves twice."""
+        return self._limiter.is_on
 
     def __len__(self) -> int:
         """Number of keys given so far."""
@@ -80,28 +112,57 @@ class Parser:
         ParsedBatch
             Keys and parameters [n].
         """
-        heads = self._heads(bodies)
-        skeletons = fold(heads)
-        keys: list[int] = list(map(self._cache.get, skeletons, [-1] * len(skeletons)))
-        is_new, is_changed = np.zeros(len(keys), np.bool_), np.zeros(len(keys), np.bool_)
-        position, merged = 0, False
-        while True:
-            try:
-                position = keys.index(-1, position)
-            except ValueError:
-                break
-            assignment = self._assign(skeletons[position])
-            keys[position], is_new[position] = assignment.key, assignment.is_new
-            is_changed[position] = self._note(assignment.key)
-            position += 1
-            if assignment.is_merge:
-                merged = True
-                keys[position:] = [self._cache.get(skeleton, -1) for skeleton in skeletons[position:]]
-        counts = self._spell.table.counts
-        for key in map(self.resolve, keys) if merged else keys:
-            counts[key] += 1
-        self._take_snapshot()
-        return ParsedBatch(np.array(keys, np.int32), is_new, is_changed, bodies, heads, self._snapshot)
+        heads = heads_of(bodies, self.config.max_line_chars)
+        skeletons = self._skeletons(heads.texts)
+        keys, is_new = np.empty(len(skeletons), np.int32), np.zeros(len(skeletons), np.bool_)
+        row = 0
+        while row < len(skeletons):
+            window_end = row + WINDOW_LINES - self._learned.lines % WINDOW_LINES
+            done = self._parse_some(skeletons[row:window_end], row, keys, is_new)
+            self._learned.lines += done
+            row += done
+            if row == window_end:
+                self._end_window(row - 1)
+        events = tuple(self._spell.events)
+        self._spell.events.clear()
+        if events:
+            self._take_snapshot(self.resolve(event.key) for event in events)
+        return ParsedBatch(keys, is_new, events, bodies, heads, self._snapshot)
+
+    def forget(self, key: int) -> TemplateEvent:
+        """Take a template away: its lines will found a new key. `template` still gives it, as it was last.
+
+        Parameters
+        ----------
+        key : int
+            Its log key, or an alias of it; it may be sealed.
+
+        Raises
+        ------
+        ValueError
+            If there is no such template (any more).
+
+        Examples
+        --------
+        >>> parser = Parser()
+        >>> parser.parse(["user 7 left", "disk full"]).keys.tolist()
+        [0, 1]
+        >>> parser.forget(0).kind.value
+        'forgotten'
+        >>> parser.parse(["user 7 left", "disk full"]).keys.tolist(), parser.template(0).text
+        ([2, 1], 'user <*> left')
+        """
+        key = self.resolve(key)
+        catch_all = self._spell.catch_all
+        self._spell.forget(key)
+        # There is room again, so what was contained may be learned too.
+        self._replace_forms(Forms(form for form in self._learned.forms if form[1] not in (key, catch_all)))
+        self._learned.reviewed.pop(key, None)
+        return self._spell.events.pop()
+
+    def mask_name(self, value: str) -> str | None:
+        """Give the name of the user's mask that a parameter value is a match of."""
+        return None if self._masks is None else self._masks.name_of(value)
 
     def template(self, key: int) -> Template:
         """Give a template as it is now; for an alias, the template it was merged into.
@@ -117,7 +178,7 @@ class Parser:
 
     def templates(self) -> list[Template]:
         """Give all templates by key, without aliases."""
-        keys = set(self._spell.table.tokens)
+        keys = set(self._spell.table.messages)
         if self._spell.catch_all is not None:
             keys.add(self._spell.catch_all)
         return [self._template(key) for key in sorted(keys)]
@@ -145,7 +206,7 @@ class Parser:
 
     def state(self) -> dict[str, Any]:
         """Give all that has been learned, as JSON values; `from_state` goes on from there as if nothing happened."""
-        return dump(self._config, self._spell, self._forms)
+        return dump(self._learned)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Parser":
@@ -164,59 +225,137 @@ class Parser:
         [1, 0]
         """
         parser = cls()
-        parser._config, parser._spell, parser._forms = load(state)
-        for key in range(len(parser)):
-            parser._note(parser.resolve(key))
-        parser._has_learned = True
-        parser._take_snapshot()
+        parser._adopt(load(state))
         return parser
 
-    def _heads(self, bodies: Sequence[str]) -> Sequence[str]:
-        limit = self._config.max_line_chars
-        if max(map(len, bodies), default=0) > limit or any("\n" in body for body in bodies):
-            return [body[:limit].partition("\n")[0] for body in bodies]
-        return bodies
+    def _skeletons(self, heads: Sequence[str]) -> list[str]:
+        return fold(heads if self._masks is None else self._masks.hide(heads))
 
-    def _assign(self, skeleton: str) -> Assignment:
-        known = self._cache.get(skeleton)
+    def _parse_some(
+        self, part: Sequence[str], first_row: int, keys: NDArray[np.int32], is_new: NDArray[np.bool_]
+    ) -> int:
+        """Give keys to lines, up to the last one or to the first that changes the keys of known forms: how many."""
+        numbers = np.fromiter(map(self._cache.get, part, repeat(UNKNOWN)), np.intp, len(part))
+        forms = self._learned.forms
+        found = forms.keys(numbers)
+        missing = np.flatnonzero(found < 0)
+        done, self._keys_moved = len(part), False
+        fresh: dict[str, list[int]] = {}
+        answers = []
+        for index in missing.tolist():
+            answer = fresh.get(part[index])
+            if answer is None:
+                self._spell.row = first_row + index
+                *answer, is_new[self._spell.row] = self._form_of(part[index])
+                if answer[0] != UNKNOWN:
+                    fresh[part[index]] = answer
+            answers.append(answer)
+            if self._keys_moved:
+                done = index + 1
+                break
+        if answers:
+            numbers[missing[: len(answers)]], found[missing[: len(answers)]] = np.array(answers).T
+        if forms is not self._learned.forms:
+            numbers[: done - 1] = UNKNOWN  # Those forms are forgotten.
+        keys[first_row : first_row + done] = found[:done]
+        self._learned.forms.count(numbers[:done])
+        counts = np.bincount(found[:done])
+        for key in np.flatnonzero(counts).tolist():
+            self._spell.table.counts[self.resolve(key)] += int(counts[key])
+        return done
+
+    def _form_of(self, skeleton: str) -> tuple[int, int, bool]:
+        """Find or learn the form of a skeleton: its number, its key, whether the key is new."""
+        number, is_new = self._cache.get(skeleton, UNKNOWN), False
+        if number == UNKNOWN:
+            plain = undated(skeleton)
+            number = self._cache.get(plain, UNKNOWN)
+            if number == UNKNOWN:
+                tokens = tokenize(plain, self.config.max_tokens)
+                form = "".join(tokens)
+                number = self._learned.forms.find(form)
+                if number == UNKNOWN:
+                    key, is_new, is_kept = self._learn(form, tokens)
+                    if not is_kept:
+                        return UNKNOWN, key, is_new
+                    number = self._add_form(form, key)
+            self._remember(number, skeleton, plain)
+        return number, self._learned.forms.key(number), is_new
+
+    def _learn(self, form: str, tokens: tuple[str, ...]) -> tuple[int, bool, bool]:
+        """Give a key to a form never seen: the key, whether it is new, whether the form keeps it."""
+        known = self._spell.table.find(tokens)
         if known is not None:
-            return Assignment(known)
-        tokens = tokenize(skeleton, self._config.max_tokens)
-        form = "".join(tokens)
-        key = self._forms.get(form)
-        assignment = Assignment(key) if key is not None else self._learn(form, tokens)
-        if self._config.cache_entries:
-            if len(self._cache) >= self._config.cache_entries:
-                self._cache.clear()
-            self._cache[skeleton] = assignment.key
-        return assignment
+            return known, False, True
+        if not self._limiter.admits(form):
+            return *self._spell.contain(), False
+        events_before = len(self._spell.events)
+        assignment = self._spell.learn(tokens)
+        for event in self._spell.events[events_before:]:
+            if event.kind is EventKind.MERGED and event.other is not None:
+                self._learned.forms.merge(event.key, event.other)
+                self._keys_moved = True
+        return *assignment, True
 
-    def _learn(self, form: str, tokens: tuple[str, ...]) -> Assignment:
-        assignment = self._spell.assign(tokens)
-        self._has_learned = True
-        if assignment.is_merge:
-            for known in (self._forms, self._cache):
-                known.update({text: self.resolve(key) for text, key in known.items()})
-        if len(self._forms) >= self._config.max_forms:
-            # The cache repeats the forms, so it goes with them.
-            self._forms.clear()
+    def _add_form(self, form: str, key: int) -> int:
+        if len(self._learned.forms) >= self.config.max_forms:
+            self._replace_forms(Forms())
+        return self._learned.forms.add(form, key)
+
+    def _replace_forms(self, forms: Forms) -> None:
+        """Go on with other forms; the cache repeats the forms, so it goes with them."""
+        self._learned.forms = forms
+        self._cache.clear()
+        self._keys_moved = True
+
+    def _remember(self, number: int, *skeletons: str) -> None:
+        if len(self._cache) + 1 >= self.config.cache_entries:
             self._cache.clear()
-        self._forms[form] = assignment.key
-        return assignment
+        if self.config.cache_entries:
+            self._cache.update(dict.fromkeys(skeletons, number))
 
-    def _note(self, key: int) -> bool:
-        """Take down a key's template as it is now; tell whether it was another one before."""
-        tokens = _CATCH_ALL if key == self._spell.catch_all else self._spell.table.tokens[key]
-        known = self._noted.get(key)
-        if known == tokens:
+    def _end_window(self, row: int) -> None:
+        self._limiter.end_window()
+        if self._learned.lines % _REVIEW_LINES == 0:
+            self._spell.row = row
+            for key in self._learned.forms.keys_with(2, MOST_FORMS):
+                if self._is_due(key):
+                    self._split_constants(key)
+
+    def _is_due(self, key: int) -> bool:
+        """Tell whether to search a template for a wrong parameter: when it has twice the lines it had last time."""
+        table, reviewed = self._spell.table, self._learned.reviewed
+        if key < table.sealed or key in table.firm or key == self._spell.catch_all:
             return False
-        self._noted[key], self._pieces[key] = tokens, pieces_of(tokens)
-        return known is not None
+        if table.counts[key] < max(LEAST_LINES, 2 * reviewed.get(key, 0)):
+            return False
+        reviewed[key] = table.counts[key]
+        return True
 
-    def _take_snapshot(self) -> None:
-        if self._has_learned:
-            self._snapshot = Snapshot(self._pieces.copy(), self._spell.table.aliases.copy())
-            self._has_learned = False
+    def _split_constants(self, key: int) -> None:
+        """Make a template several if one of its parameters is a constant."""
+        table, forms = self._spell.table, self._learned.forms
+        lines_of = dict(forms.of(key))
+        found = slot_to_split(pieces_of(table.messages[key].tokens), list(lines_of.items()))
+        if found is None:
+            return
+        slot, parts = found
+        for part, texts in zip(self._spell.split(key, slot, list(parts)), parts.values(), strict=False):
+            for text in texts:
+                forms.move(text, part)
+                table.counts[key] -= lines_of[text]
+                table.counts[part] += lines_of[text]
+
+    def _take_snapshot(self, changed: Iterable[int]) -> None:
+        pieces = self._snapshot.pieces.copy()
+        pieces.update((key, self._pieces(key)) for key in changed)
+        self._snapshot = Snapshot(pieces, self._spell.table.aliases.copy())
+
+    def _pieces(self, key: int) -> tuple[str, ...]:
+        table = self._spell.table
+        if key in table.messages:
+            return pieces_of(table.messages[key].tokens)
+        return pieces_of(table.forgotten.get(key, _CATCH_ALL))
 
     def _template(self, key: int) -> Template:
         key = self.resolve(key)

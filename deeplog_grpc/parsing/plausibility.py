@@ -7,6 +7,7 @@ would put it, and is shown by an example.
 
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 
 from deeplog_grpc.parsing.alignment import Stretch
 from deeplog_grpc.parsing.words import (
@@ -32,6 +33,9 @@ _COMPANY_OF_NAME, _COMPANY_OF_WORD = 2, 3
 
 _NAMES_NEEDED, _WORDS_NEEDED = 3, 12
 """Different identifiers, or plain words, in one place: print statements differ in fewer, parameters in more."""
+
+_WORDS_CACHED = 16_384
+"""Words whose answer is remembered; a log's vocabulary is a few thousand."""
 
 _FREE_TEXT_OPENING = frozenset(["[", "{", *_QUOTES])
 
@@ -83,6 +87,8 @@ def judge(left: Sequence[str], right: Sequence[str], stretch: Stretch) -> Differ
     ['NAME']
     >>> judged("id=0 msg=started", "id=0 msg=stopped")
     ['MEANING']
+    >>> judged("denied: context=system:object:disk class=file", "denied: context=system:object:net class=file")
+    ['NAME']
     >>> judged('{"id":0,"tag":"View Lock"}', '{"id":0,"tag":"wake"}')
     ['NAME']
     >>> judged('{"id":0,"msg":"boot"}', '{"id":0,"msg":"halt"}')
@@ -213,17 +219,42 @@ def _is_in_list(left: Sequence[str], right: Sequence[str], stretch: Stretch) -> 
     return before >= 0 and left[before] in ("=", ":")
 
 
+def _value_start(left: Sequence[str], at: int) -> int:
+    """Give the start of a value in several parts, of which one begins at ``at``: ``key=a:b:c``."""
+    while at > 1 and left[at - 1] == ":" and (is_word(left[at - 2]) or left[at - 2] == VARIABLE):
+        at -= 2
+    return at
+
+
+def cannot_vary(left: Sequence[str], at: int) -> bool:
+    """Tell whether a word may not change for another one here, whatever stands behind (values in quotes aside).
+
+    Examples
+    --------
+    >>> line = ("user", " ", "root", " ", "left", " ", "in", "=", "haste")
+    >>> [cannot_vary(line, at) for at in (0, 2, 4, 8)]
+    [True, False, True, False]
+    """
+    if not at:
+        return True
+    before = left[at - 1]
+    if before.isspace():
+        return at == 1 or not is_introducer(left[at - 2])
+    return before not in _QUOTES and left[_value_start(left, at) - 1] != "="
+
+
 def _names_expected(left: Sequence[str], stretch: Stretch) -> bool:
     """Tell whether one word in place of another is a name, by what stands beside it."""
     start, end = stretch.i0, stretch.i1
     if not start:
         return False
     before, after = left[start - 1], left[end] if end < len(left) else ""
-    if before == "=":
-        key = _key_before(left, start)
-        return key != "" and not is_message_key(key)
-    if start == end or stretch.j0 == stretch.j1:
+    if before != "=" and (start == end or stretch.j0 == stretch.j1):
         return False
+    value = _value_start(left, start)
+    if left[value - 1] == "=":
+        key = _key_before(left, value)
+        return key != "" and not is_message_key(key)
     if before in _QUOTES:
         return not after.isspace() and not is_message_key(_key_before(left, start - 1))
     announced = before.isspace() and start > 1 and is_introducer(left[start - 2])
@@ -257,12 +288,20 @@ def evidence_needed(tokens: Sequence[str]) -> list[tuple[int, int]]:
     places = [place for place, token in enumerate(tokens) if is_word(token)]
     found = []
     for place in places:
-        word = tokens[place]
-        company = len(places) - 1 - (place == 0)
-        if company < _COMPANY_OF_NAME or not is_name_like(word) or is_code(word):
+        needed = _words_needed(tokens[place])
+        if not needed:
             continue
-        if is_compound(word) or (place > 1 and is_preposition(tokens[place - 2])):
-            found.append((place, _NAMES_NEEDED))
-        elif company >= _COMPANY_OF_WORD:
-            found.append((place, _WORDS_NEEDED))
+        company = len(places) - 1 - (place == 0)
+        if needed > _NAMES_NEEDED and place > 1 and is_preposition(tokens[place - 2]):
+            needed = _NAMES_NEEDED
+        if company >= (_COMPANY_OF_NAME if needed == _NAMES_NEEDED else _COMPANY_OF_WORD):
+            found.append((place, needed))
     return found
+
+
+@lru_cache(_WORDS_CACHED)
+def _words_needed(word: str) -> int:
+    """Give how many words in place of this one make a parameter; 0 if none do."""
+    if not is_name_like(word) or is_code(word):
+        return 0
+    return _NAMES_NEEDED if is_compound(word) else _WORDS_NEEDED

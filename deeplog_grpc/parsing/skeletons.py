@@ -17,16 +17,28 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplog_grpc.parsing.masks import HEAD_DATE
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ZERO = ord("0")
 
-_DIGIT = np.zeros(256, np.bool_)
-_DIGIT[[0, *b"0123456789"]] = True
-
-_WORD = _DIGIT.copy()
+_DIGITS = b"\0" + b"0123456789"
 # Bytes from 128 on belong to letters outside ASCII: as word bytes they are kept, or dropped, as whole characters.
-_WORD[[*b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-", *range(128, 256)]] = True
+_WORD_BYTES = _DIGITS + b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-" + bytes(range(128, 256))
+_DIGIT = bytes(byte in _DIGITS for byte in range(256))
+_WORD = bytes(byte in _WORD_BYTES for byte in range(256))
 _DOT = ord(".")
+
+
+def valid_text(text: str) -> str:
+    r"""Replace what cannot be encoded by a digit.
+
+    Examples
+    --------
+    >>> valid_text("caf\u00e9 \ud800")
+    'café 0'
+    """
+    return _SURROGATE.sub("0", text)
 
 
 def fold(lines: Sequence[str]) -> list[str]:
@@ -53,25 +65,41 @@ def fold(lines: Sequence[str]) -> list[str]:
     try:
         raw = joined.encode()
     except UnicodeEncodeError:
-        raw = _SURROGATE.sub("0", joined).encode()
-    return _fold_bytes(np.frombuffer(raw, np.uint8)).decode().split("\n")
+        raw = valid_text(joined).encode()
+    return _fold_bytes(raw).decode().split("\n")
 
 
-def _fold_bytes(text: NDArray[np.uint8]) -> bytes:
-    word = _WORD[text]
+def undated(skeleton: str) -> str:
+    """Replace the date that a skeleton begins with by one word; both have the same tokens.
+
+    The raw lines of a year would else have each skeleton twelve times and more.
+
+    Examples
+    --------
+    >>> undated("Jun  0 0:0:0 combo kernel: up"), undated("0 0:0:0,0 up"), undated("Jun bug")
+    ('0 combo kernel: up', '0 up', 'Jun bug')
+    """
+    date = HEAD_DATE.match(skeleton)
+    return skeleton if date is None else "0" + skeleton[date.end() :]
+
+
+def _fold_bytes(raw: bytes) -> bytes:
+    text = np.frombuffer(raw, np.uint8)
+    word = np.frombuffer(bytearray(raw.translate(_WORD)), np.bool_)
     # A dot between two letters or digits is part of the word, one that ends a sentence or leads to a value is not.
     dots = np.flatnonzero(text[1:-1] == _DOT) + 1
     word[dots[word[dots - 1] & word[dots + 1]]] = True
-    starts = word.copy()
-    starts[1:] &= ~word[:-1]
-    at = np.flatnonzero(starts)
-    if not at.size:
-        return text.tobytes()
-    # From one word's start to the next, digits stand only in that word.
-    numeric = np.logical_or.reduceat(_DIGIT[text], at)
-    lengths = np.diff(at, append=text.size)
-    inside = np.zeros(text.size, np.bool_)
-    inside[at[0] :] = np.repeat(numeric, lengths)
+    edges = np.flatnonzero(np.diff(word, prepend=False, append=False))
+    starts, ends = edges[::2], edges[1::2]
+    digits = np.zeros(text.size + 1, np.int32)
+    np.cumsum(np.frombuffer(raw.translate(_DIGIT), np.uint8), dtype=np.int32, out=digits[1:])
+    numeric = digits[ends] > digits[starts]
+    starts, ends = starts[numeric], ends[numeric]
     folded = text.copy()
-    folded[at[numeric]] = _ZERO
-    return folded[~(inside & word & ~starts)].tobytes()
+    folded[starts] = _ZERO
+    # Of each such word all but the first byte goes.
+    depth = np.zeros(text.size + 1, np.int8)
+    depth[starts + 1] += 1
+    depth[ends] -= 1
+    kept: NDArray[np.uint8] = folded[np.cumsum(depth[:-1], dtype=np.int8) == 0]
+    return kept.tobytes()

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from deeplog_grpc.parsing.batch import ParsedBatch
 from deeplog_grpc.parsing.columns import KeyColumns, SlotColumn
+from deeplog_grpc.parsing.events import moved_slots
 from deeplog_grpc.parsing.kinds import AMOUNTS, ValueKind
 from deeplog_grpc.parsing.values import SlotContext, contexts_of, read
 
@@ -236,7 +237,7 @@ def _hash(text: str) -> int:
 class SlotTable:
     """The statistics of all slots of all keys.
 
-    When a template changes, what was learned of its slots is dropped: they are other slots now.
+    When a template grows more general, the slots that read the same values as before keep what was learned of them.
 
     Examples
     --------
@@ -294,5 +295,10 @@ class SlotTable:
         return table
 
     def _enter(self, key: int, pieces: tuple[str, ...]) -> None:
-        self._pieces[key] = pieces
-        self._slots[key] = tuple(SlotStatistics(context=context) for context in contexts_of(pieces))
+        slots = [SlotStatistics(context=context) for context in contexts_of(pieces)]
+        if key in self._pieces:
+            moved = moved_slots(self._pieces[key], pieces)
+            for slot, place in zip(self._slots[key], moved, strict=True):
+                if place >= 0 and slots[place].context == slot.context:
+                    slots[place] = slot
+        self._pieces[key], self._slots[key] = pieces, tuple(slots)

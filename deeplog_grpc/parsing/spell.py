@@ -17,23 +17,24 @@ M. Du and F. Li, "Spell: Streaming Parsing of System Event Logs", ICDM 2016.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from deeplog_grpc.parsing.alignment import Stretch, align, generalise
 from deeplog_grpc.parsing.config import ParserConfig
-from deeplog_grpc.parsing.plausibility import Difference, judge, may_hold_free_text
+from deeplog_grpc.parsing.events import NO_ROW, EventKind, TemplateEvent, kept_slots, moved_slots
+from deeplog_grpc.parsing.message import Message
+from deeplog_grpc.parsing.plausibility import Difference, cannot_vary, judge
 from deeplog_grpc.parsing.table import TemplateTable
-from deeplog_grpc.parsing.words import VARIABLE, constants, is_unit, is_word, may_vary
+from deeplog_grpc.parsing.templates import pieces_of
+from deeplog_grpc.parsing.words import VARIABLE, is_unit, is_word, may_vary
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """The key of a line, and what learning it changed."""
+class Assignment(NamedTuple):
+    """The key of a line."""
 
     key: int
     is_new: bool = False
     """The line founded its key."""
-    is_merge: bool = False
-    """Other keys became aliases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +60,9 @@ class Spell:
     >>> from deeplog_grpc.parsing.words import tokenize
     >>> spell = Spell(ParserConfig())
     >>> lines = ("session opened for user ann", "session closed for user ann", "session opened for user bob")
-    >>> [spell.assign(tokenize(line, 99)).key for line in lines]
+    >>> [spell.learn(tokenize(line, 99)).key for line in lines]
     [0, 1, 0]
-    >>> [len(spell.table.tokens[key]) for key in (0, 1)], spell.table.tokens[0][-1] == VARIABLE
+    >>> [len(spell.table.messages[key].tokens) for key in (0, 1)], spell.table.messages[0].tokens[-1] == VARIABLE
     ([9, 9], True)
     """
 
@@ -70,64 +71,135 @@ class Spell:
         self.table = TemplateTable()
         self.catch_all: int | None = None
         """The key of all lines that found no room for a template of their own."""
+        self.events: list[TemplateEvent] = []
+        """What happened since somebody took them out."""
+        self.row = NO_ROW
+        """The line that events are caused by."""
 
-    def assign(self, line: tuple[str, ...]) -> Assignment:
-        """Find or found the key of a line.
+    def seed(self, tokens: tuple[str, ...]) -> None:
+        """Enter a template given by the user.
+
+        Raises
+        ------
+        ValueError
+            If there is one with the same tokens.
+        """
+        if self.table.exact(tokens) is not None:
+            raise ValueError("another one has the same constants")
+        self.table.add(Message.of(tokens))
+
+    def learn(self, line: tuple[str, ...]) -> Assignment:
+        """Find or found the key of a line that no template covers.
 
         Parameters
         ----------
         line : tuple of str
             Tokens of a skeleton (`words.tokenize`).
         """
-        found = self.table.find(line)
-        if found is not None:
-            return Assignment(found)
-        words = constants(line)
-        match = self._best_match(line, words) if words else None
+        message = Message.of(line)
+        match = self._best_match(message) if message.constants else None
         if match is not None:
             return self._join(match)
-        return self._evidence(line) or self._found(line)
+        return self._evidence(message) or self._found(message)
 
-    def _found(self, line: tuple[str, ...]) -> Assignment:
-        if len(self.table.tokens) < self._config.max_templates:
-            return Assignment(self.table.add(line), is_new=True)
-        if self.catch_all is None:
-            # It stands in no index: only a line that found nothing else and has no room comes here.
-            self.catch_all = len(self.table)
-            self.table.counts.append(0)
-            return Assignment(self.catch_all, is_new=True)
-        return Assignment(self.catch_all)
+    def _found(self, line: Message) -> Assignment:
+        if len(self.table.messages) >= self._config.max_templates:
+            return self.contain()
+        return self._created(self.table.add(line))
 
-    def _best_match(self, line: tuple[str, ...], words: Sequence[str]) -> _Match | None:
-        candidates = self.table.candidates(words)
-        covered = [key for key in candidates if _is_subsequence(self.table.tokens[key], words)]
+    def contain(self) -> Assignment:
+        """Give the key of all lines without a template of their own."""
+        if self.catch_all is not None:
+            return Assignment(self.catch_all)
+        # It stands in no index: no line is found to be like it.
+        self.catch_all = len(self.table)
+        self.table.counts.append(0)
+        return self._created(self.catch_all)
+
+    def _created(self, key: int) -> Assignment:
+        self._tell(EventKind.CREATED, key)
+        return Assignment(key, is_new=True)
+
+    def _tell(self, kind: EventKind, key: int, other: int | None = None, slots: tuple[int, ...] = ()) -> None:
+        self.events.append(TemplateEvent(kind=kind, key=key, other=other, slots=slots, row=self.row))
+
+    def forget(self, key: int) -> None:
+        """Take a template away; the next line of its kind founds a new key.
+
+        Raises
+        ------
+        ValueError
+            If there is no such template.
+        """
+        if key == self.catch_all:
+            self.catch_all = None
+            self.table.forgotten[key] = (VARIABLE,)
+        elif key in self.table.messages:
+            self.table.forget(key)
+        else:
+            raise ValueError(f"there is no template with log key {key}")
+        self._tell(EventKind.FORGOTTEN, key)
+
+    def split(self, key: int, slot: int, words: Sequence[str]) -> list[int]:
+        """Make a parameter constant: a template for each word that stood there.
+
+        Parameters
+        ----------
+        key : int
+            The template.
+        slot : int
+            The parameter.
+        words : sequence of str
+            Its values. The first one keeps the key.
+
+        Returns
+        -------
+        list of int
+            The key of each word; empty when there is no room, or a template for one of the words already.
+        """
+        table = self.table
+        old = table.messages[key].tokens
+        index = [n for n, token in enumerate(old) if token == VARIABLE][slot]
+        parts = [(*old[:index], word, *old[index + 1 :]) for word in words]
+        has_room = len(table.messages) + len(parts) - 1 <= self._config.max_templates
+        if not has_room or any(table.exact(tokens) is not None for tokens in parts):
+            return []
+        table.remove(key)
+        keys = [key, *range(len(table), len(table) + len(parts) - 1)]
+        table.counts += [0] * (len(parts) - 1)
+        table.firm.update(keys)
+        for part, tokens in zip(keys, parts, strict=True):
+            table.insert(part, Message.of(tokens))
+            self._tell(EventKind.SPLIT, part, key, kept_slots(pieces_of(old), pieces_of(tokens)))
+        return keys
+
+    def _best_match(self, line: Message) -> _Match | None:
+        near = self.table.candidates(line, self._config.tau)
+        candidates = [key for key in near if _may_match(self.table.messages[key], line)]
+        covered = [key for key in candidates if _is_subsequence(self.table.messages[key].constants, line.constants)]
         rest = [key for key in candidates if key not in covered]
-        return self._best_of(covered, line, words) or self._best_of(rest, line, words)
+        return self._best_of(covered, line) or self._best_of(rest, line)
 
-    def _best_of(self, keys: Iterable[int], line: tuple[str, ...], words: Sequence[str]) -> _Match | None:
-        matches = [match for key in keys if (match := self._match(key, line, words)) is not None]
+    def _best_of(self, keys: Iterable[int], line: Message) -> _Match | None:
+        matches = [match for key in keys if (match := self._match(key, line)) is not None]
         return min(matches, key=lambda match: match.rank, default=None)
 
-    def _match(self, key: int, line: tuple[str, ...], words: Sequence[str]) -> _Match | None:
-        tokens = self.table.tokens[key]
-        known = self.table.words[key]
-        if sum(word in known for word in words) < self._config.tau * len(words):
-            return None
-        differing_words = known.symmetric_difference(filter(is_word, line))
-        if not all(map(may_vary, differing_words)) and not may_hold_free_text(line):
-            return None  # The alignment would find the same, at many times the cost.
-        stretches = align(tokens, line)
+    def _match(self, key: int, line: Message) -> _Match | None:
+        template = self.table.messages[key]
+        stretches = align(template.tokens, line.tokens)
         if stretches is None:
             return None
-        judgements = [judge(tokens, line, stretch) for stretch in stretches]
-        if Difference.MEANING in judgements:
-            return None
+        judgements = []
+        for stretch in stretches:
+            judgements.append(judge(template.tokens, line.tokens, stretch))
+            if judgements[-1] is Difference.MEANING:
+                return None
         differing = {k for stretch in stretches for k in range(stretch.i0, stretch.i1)}
+        tokens = template.tokens
         common = sum(is_word(t) and not is_unit(tokens, k) and k not in differing for k, t in enumerate(tokens))
         names = judgements.count(Difference.NAME)
-        sealed = key < self.table.sealed
-        needed = (self._config.sealed_tau if sealed else self._config.tau) * max(len(constants(tokens)), len(words))
-        if not common or common < needed or common < 2 * names:
+        tau = self._config.sealed_tau if key < self.table.sealed else self._config.tau
+        if not common or common < tau * max(len(template.constants), len(line.constants)) or common < 2 * names:
             return None
         wide = [judgement is Difference.VALUE for judgement in judgements]
         return _Match(key=key, common=common, tokens=generalise(tokens, stretches, wide), stretches=stretches)
@@ -135,24 +207,21 @@ class Spell:
     def _join(self, match: _Match) -> Assignment:
         """Let a template take in a line, and with it the templates that differ from it only where it changed."""
         key, table = match.key, self.table
-        if match.tokens == table.tokens[key]:
+        template = table.messages[key]
+        if match.tokens == template.tokens:
             return Assignment(key)
         if key < table.sealed:
             twin = table.exact(match.tokens)
-            if twin is not None:
-                return Assignment(twin)
-            table.remove(key)
-            table.insert(key, match.tokens)
-            return Assignment(key)
-        places = {stretch.i0 for stretch in match.stretches if stretch.i1 - stretch.i0 == 1}
-        same = {other for place, _, keys in table.siblings(table.tokens[key]) if place in places for other in keys}
+            return Assignment(twin) if twin is not None else self._generalised(key, match.tokens)
+        changed = {stretch.i0 for stretch in match.stretches if stretch.i1 - stretch.i0 == 1}
+        same = {other for place, keys in table.siblings(template) if place.index in changed for other in keys}
         return self._unite({key, *same}, match.tokens)
 
-    def _evidence(self, line: tuple[str, ...]) -> Assignment | None:
+    def _evidence(self, line: Message) -> Assignment | None:
         """Turn a place into a parameter once enough templates are equal to the line but for that place."""
-        for place, needed, keys in self.table.siblings(line):
-            if len(keys) + 1 >= needed:
-                return self._unite(set(keys), (*line[:place], VARIABLE, *line[place + 1 :]))
+        for place, keys in self.table.siblings(line):
+            if len(keys) + 1 >= place.needed:
+                return self._unite(set(keys), (*line.tokens[: place.index], VARIABLE, *line.tokens[place.index + 1 :]))
         return None
 
     def _unite(self, keys: set[int], tokens: tuple[str, ...]) -> Assignment:
@@ -163,15 +232,40 @@ class Spell:
             keys = keys | {twin}
         survivor = min(keys)
         for key in sorted(keys - {survivor}):
+            slots = moved_slots(pieces_of(table.messages[key].tokens), pieces_of(tokens))
             table.merge(key, survivor)
-        if survivor < table.sealed:
-            # Only the twin can be sealed, and it has these tokens already.
-            return Assignment(survivor, is_merge=True)
-        table.remove(survivor)
-        table.insert(survivor, tokens)
-        return Assignment(survivor, is_merge=len(keys) > 1)
+            self._tell(EventKind.MERGED, key, survivor, slots)
+        if table.messages[survivor].tokens == tokens:
+            return Assignment(survivor)
+        return self._generalised(survivor, tokens)
+
+    def _generalised(self, key: int, tokens: tuple[str, ...]) -> Assignment:
+        slots = moved_slots(pieces_of(self.table.messages[key].tokens), pieces_of(tokens))
+        self.table.replace(key, Message.of(tokens))
+        self._tell(EventKind.GENERALISED, key, slots=slots)
+        return Assignment(key)
 
 
-def _is_subsequence(tokens: Sequence[str], words: Sequence[str]) -> bool:
-    rest = iter(words)
-    return all(token in rest for token in constants(tokens))
+def _may_match(template: Message, line: Message) -> bool:
+    """Tell whether an alignment has a chance: what it would find by its end is seen here at a tenth of the cost."""
+    if line.has_free_text:
+        return True
+    return all(map(may_vary, template.words ^ line.words)) and not _says_something_else(template, line)
+
+
+def _says_something_else(template: Message, line: Message) -> bool:
+    """Tell whether the first difference is a new word for an old one, where no word may vary."""
+    if template.has_free_text:
+        return False
+    for at, (old, new) in enumerate(zip(template.tokens, line.tokens, strict=False)):
+        if old != new:
+            exchanged = (
+                old in template.words and new in line.words and old not in line.words and new not in template.words
+            )
+            return exchanged and cannot_vary(template.tokens, at) and not is_unit(template.tokens, at)
+    return False
+
+
+def _is_subsequence(part: Sequence[str], whole: Sequence[str]) -> bool:
+    rest = iter(whole)
+    return all(word in rest for word in part)

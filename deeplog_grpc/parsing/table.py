@@ -5,13 +5,11 @@ its meaning. All indexes are rebuilt from the tokens alone, so they are no part 
 """
 
 from bisect import bisect_left, insort
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from deeplog_grpc.parsing.plausibility import evidence_needed
+from deeplog_grpc.parsing.message import Message, Place
 from deeplog_grpc.parsing.tree import PrefixTree
-from deeplog_grpc.parsing.words import is_word
 
 _K = TypeVar("_K")
 
@@ -21,22 +19,21 @@ _MAX_POSTINGS = 64
 _MAX_CANDIDATES = 6
 """Templates compared with a line; those with most words in common come first."""
 
-_MAX_PLACES = 16
-"""Places of one template for which evidence is kept."""
-
 
 class TemplateTable:
     """Templates by key, by prefix tree, by word, and by "equal but for one word"."""
 
     def __init__(self) -> None:
-        self.tokens: dict[int, tuple[str, ...]] = {}
+        self.messages: dict[int, Message] = {}
         self.aliases: dict[int, int] = {}
         self.counts: list[int] = []
         self.sealed = 0
         """Keys below were sealed."""
+        self.firm: set[int] = set()
+        """Keys whose constants were found by a split: they never become parameters again."""
+        self.forgotten: dict[int, tuple[str, ...]] = {}
+        """Keys that are gone, with the tokens they had last."""
         self._tree = PrefixTree()
-        self.words: dict[int, frozenset[str]] = {}
-        """The words of each template, units too."""
         self._postings: dict[str, list[int]] = {}
         self._siblings: dict[int, list[int]] = {}
 
@@ -51,40 +48,54 @@ class TemplateTable:
 
     def live(self) -> Iterator[int]:
         """Give the keys that are no aliases, in order."""
-        return iter(sorted(self.tokens))
+        return iter(sorted(self.messages))
 
-    def add(self, tokens: tuple[str, ...]) -> int:
+    def add(self, message: Message) -> int:
         """Give a new key to a template."""
         key = len(self.counts)
         self.counts.append(0)
-        self.insert(key, tokens)
+        self.insert(key, message)
         return key
 
-    def insert(self, key: int, tokens: tuple[str, ...]) -> None:
+    def insert(self, key: int, message: Message) -> None:
         """Enter a template under a key that has none."""
-        self.tokens[key] = tokens
-        self._tree.add(tokens, key)
-        self.words[key] = frozenset(token for token in tokens if is_word(token))
-        for word in self.words[key]:
+        self.messages[key] = message
+        self._tree.add(message.tokens, key)
+        for word in message.words:
             insort(self._postings.setdefault(word, []), key)
-        if key >= self.sealed:
-            for signature, _, _ in _places(tokens):
-                insort(self._siblings.setdefault(signature, []), key)
+        if self._is_open(key):
+            for place in message.places:
+                insort(self._siblings.setdefault(place.signature, []), key)
 
-    def remove(self, key: int) -> tuple[str, ...]:
+    def remove(self, key: int) -> None:
         """Take a template out of all indexes; its key stays given."""
-        tokens = self.tokens.pop(key)
-        self._tree.remove(tokens, key)
-        for word in self.words.pop(key):
+        message = self.messages.pop(key)
+        self._tree.remove(message.tokens, key)
+        for word in message.words:
             _discard(self._postings, word, key)
-        if key >= self.sealed:
-            for signature, _, _ in _places(tokens):
-                _discard(self._siblings, signature, key)
-        return tokens
+        if self._is_open(key):
+            for place in message.places:
+                _discard(self._siblings, place.signature, key)
+
+    def _is_open(self, key: int) -> bool:
+        """Tell whether evidence may make a parameter of a word of this template."""
+        return key >= self.sealed and key not in self.firm
+
+    def replace(self, key: int, message: Message) -> None:
+        """Give a key another template."""
+        self.remove(key)
+        self.insert(key, message)
+
+    def forget(self, key: int) -> None:
+        """Take a template away for good; its key is never given again."""
+        self.forgotten[key] = self.messages[key].tokens
+        self.remove(key)
+        self.firm.discard(key)
 
     def merge(self, key: int, survivor: int) -> None:
         """Make a key an alias of another one."""
         self.remove(key)
+        self.firm.discard(key)
         self.aliases[key] = survivor
         self.counts[survivor] += self.counts[key]
         self.counts[key] = 0
@@ -102,45 +113,47 @@ class TemplateTable:
         """Find the template with exactly these tokens."""
         return self._tree.get(tokens)
 
-    def candidates(self, words: Sequence[str]) -> list[int]:
+    def candidates(self, line: Message, tau: float) -> list[int]:
         """Give the templates that share most words with a line; ties go to the smaller key.
 
         Parameters
         ----------
-        words : sequence of str
-            The line's constant words.
+        line : Message
+            The line.
+        tau : float
+            Share of the line's constants that a template must hold.
 
         Returns
         -------
         list of int
-            At most 6 keys. Words are looked up rarest first, 64 templates each, so the cost does not grow with the
-            number of templates.
+            At most 6 keys. Words are looked up rarest first, 64 templates each, and only as many as a template must
+            hold one of. So the cost does not grow with the number of templates.
         """
-        shared: Counter[int] = Counter()
-        for word in sorted(set(words), key=lambda word: (len(self._postings.get(word, ())), word)):
-            shared.update(self._postings.get(word, [])[:_MAX_POSTINGS])
-        return sorted(shared, key=lambda key: (-shared[key], key))[:_MAX_CANDIDATES]
+        postings = self._postings
+        may_lack = (1 - tau) * len(line.constants)
+        found: set[int] = set()
+        for lacking, (_, word) in enumerate(sorted((len(postings.get(word, ())), word) for word in line.constants)):
+            if lacking > may_lack:
+                break
+            found.update(postings.get(word, ())[:_MAX_POSTINGS])
+        found -= self.firm
+        shared = [(-sum(map(self.messages[key].words.__contains__, line.constants)), key) for key in found]
+        least = tau * len(line.constants)
+        return [key for count, key in sorted(shared)[:_MAX_CANDIDATES] if -count >= least]
 
-    def siblings(self, tokens: Sequence[str]) -> Iterator[tuple[int, int, list[int]]]:
-        """For each place of a template that may be a parameter: (place, words needed, templates that differ there)."""
-        for signature, place, needed in _places(tokens):
-            keys = self._siblings.get(signature, ())
-            yield place, needed, [key for key in keys if self._differ_at(key, tokens, place)]
+    def siblings(self, message: Message) -> Iterator[tuple[Place, list[int]]]:
+        """For each place of a template that may be a parameter: the templates that differ there and only there."""
+        for place in message.places:
+            keys = self._siblings.get(place.signature, ())
+            yield place, [key for key in keys if self._differ_at(key, message.tokens, place.index)]
 
-    def _differ_at(self, key: int, tokens: Sequence[str], place: int) -> bool:
-        other = self.tokens[key]
+    def _differ_at(self, key: int, tokens: tuple[str, ...], index: int) -> bool:
+        other = self.messages[key].tokens
         return (
-            other[:place] == tuple(tokens[:place])
-            and other[place + 1 :] == tuple(tokens[place + 1 :])
-            and other[place] != tokens[place]
+            other[index] != tokens[index]
+            and other[:index] == tokens[:index]
+            and other[index + 1 :] == tokens[index + 1 :]
         )
-
-
-def _places(tokens: Sequence[str]) -> Iterator[tuple[int, int, int]]:
-    """Give, for each place that evidence can turn into a parameter: a hash of all but it, the place, words needed."""
-    for place, needed in evidence_needed(tokens)[:_MAX_PLACES]:
-        # Equal hashes are compared token by token before they count, so a collision changes nothing.
-        yield hash((tuple(tokens[:place]), tuple(tokens[place + 1 :]))), place, needed
 
 
 def _discard(index: dict[_K, list[int]], entry: _K, key: int) -> None:

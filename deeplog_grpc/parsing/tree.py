@@ -91,6 +91,7 @@ class PrefixTree:
         # A state is a place in tree and line, the loosest thing taken in so far, and the constant words so far.
         stack = [(self._root, 0, _VALUE, 0)]
         seen: set[tuple[int, int, int, int]] = set()
+        takes: dict[int, list[tuple[int, int]]] = {}
         size = len(line)
         for _ in range(MAX_STEPS):
             if not stack:
@@ -100,13 +101,16 @@ class PrefixTree:
                 return node.key
             variable = node.children.get(VARIABLE)
             if variable is not None:
-                for end, looseness in _takes(line, at):
-                    state = (id(variable), end, max(loosest, looseness), anchors)
+                if at not in takes:
+                    takes[at] = _takes(line, at)
+                for end, looseness in takes[at]:
+                    loose = looseness if looseness > loosest else loosest
+                    state = (id(variable), end, loose, anchors)
                     if state not in seen:
                         seen.add(state)
-                        stack.append((variable, end, max(loosest, looseness), anchors))
+                        stack.append((variable, end, loose, anchors))
             if at < size and line[at] != VARIABLE and (child := node.children.get(line[at])) is not None:
-                stack.append((child, at + 1, loosest, min(_NAME, anchors + is_word(line[at]))))
+                stack.append((child, at + 1, loosest, anchors if anchors == _NAME else anchors + is_word(line[at])))
         return None
 
 

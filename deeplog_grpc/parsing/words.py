@@ -139,6 +139,7 @@ def is_name_like(token: str) -> bool:
     return not (len(word) > _SHORTEST_VERB_FORM and word.isalpha() and word.endswith(("ed", "ing")))
 
 
+@lru_cache(_WORDS_CACHED)
 def may_vary(word: str) -> bool:
     """Tell whether two messages of one kind may differ in this word: it is a name or a unit.
 
@@ -147,7 +148,19 @@ def may_vary(word: str) -> bool:
     >>> may_vary("cyrus"), may_vary("bytes"), may_vary("not")
     (True, True, False)
     """
-    return is_name_like(word) or UNIT.match(word) is not None
+    return is_name_like(word) or names_unit(word)
+
+
+@lru_cache(_WORDS_CACHED)
+def names_unit(word: str) -> bool:
+    """Tell whether a word is a unit, if it stands behind a number.
+
+    Examples
+    --------
+    >>> names_unit("KB"), names_unit("disk")
+    (True, False)
+    """
+    return UNIT.match(word) is not None
 
 
 @lru_cache(_WORDS_CACHED)
@@ -163,6 +176,7 @@ def is_compound(token: str) -> bool:
     return any(c in "_.$@/\\" for c in inner) or (not token.isupper() and any(c.isupper() for c in inner))
 
 
+@lru_cache(_WORDS_CACHED)
 def is_code(token: str) -> bool:
     """Tell whether a word is written in capitals only: a protocol, a method, a state, so a constant.
 
@@ -182,7 +196,9 @@ def constants(tokens: Sequence[str]) -> list[str]:
     >>> constants(("free", " ", VARIABLE, " ", "KB", " ", "left"))
     ['free', 'left']
     """
-    return [token for n, token in enumerate(tokens) if is_word(token) and not is_unit(tokens, n)]
+    return [
+        token for n, token in enumerate(tokens) if is_word(token) and not (names_unit(token) and is_unit(tokens, n))
+    ]
 
 
 def is_introducer(token: str) -> bool:
@@ -238,7 +254,7 @@ def is_unit(tokens: Sequence[str], index: int) -> bool:
     >>> is_unit(line, 4), is_unit(("kept", " ", "KB"), 2)
     (True, False)
     """
-    before = index - 1
-    if before > 0 and tokens[before].isspace():
-        before -= 1
-    return before >= 0 and tokens[before] == VARIABLE and UNIT.match(tokens[index]) is not None
+    if not index or not names_unit(tokens[index]):
+        return False
+    before = index - 2 if index > 1 and tokens[index - 1].isspace() else index - 1
+    return tokens[before] == VARIABLE

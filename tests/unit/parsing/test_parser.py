@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from deeplog_grpc.parsing import Parser, ParserConfig
+from deeplog_grpc.parsing.message import Message
 
 
 def texts(parser: Parser) -> list[str]:
@@ -228,13 +229,13 @@ def _learned() -> Parser:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"format": 2}, "format"),
+        ({"format": 1}, "format"),
         ({"keys": -1}, "keys"),
         ({"keys": 2}, "each key from 0 to 1 once"),
         ({"sealed": 9}, "sealed"),
         ({"templates": [[0, ["a"], 1], [1, ["a"], 1], [2, ["b"], 1]]}, "two have the same tokens"),
         ({"templates": [[0, "ab", 1]]}, "templates"),
-        ({"forms": [["x", 7]]}, "'x' points to key 7"),
+        ({"forms": [["x", 7, 1]]}, "'x' points to key 7"),
         ({"catch_all": 3}, "catch_all"),
         ({"config": {"tau": 2}}, "tau"),
         ({"extra": 1}, "extra"),
@@ -263,4 +264,4 @@ def test_the_cost_of_a_line_does_not_grow_with_the_templates() -> None:
     parser.parse([f"stays {a} there {a}{b} with {b}" for a in letters for b in letters[:20]])
     table = parser._spell.table
     assert len(table) > 1000
-    assert len(table.candidates(["stays", "with", "there", "nobody"])) <= 6
+    assert len(table.candidates(Message.of(("stays", "with", "there", "nobody")), 0.5)) <= 6

@@ -116,18 +116,16 @@ def test_batches_and_saving_change_nothing() -> None:
     assert loaded == whole
 
 
-def test_a_table_starts_again_where_a_template_changes() -> None:
+def test_slots_keep_what_was_learned_where_a_template_grows() -> None:
     parser, table = Parser(), SlotTable()
-    table.update(parser.parse(["user 7 logged in"] * 3))
+    table.update(parser.parse([f"session {n} opened for user ann" for n in range(3)]))
     assert [slot.count for slot in table.slots(0)] == [3]
-    table.update(parser.parse(["session opened for user ann", "session opened for user bob"]))
-    assert [slot.count for slot in table.slots(1)] == [2]
+    table.update(parser.parse(["session 4 opened for user bob"]))
+    assert [slot.count for slot in table.slots(0)] == [4, 1]
     loaded = SlotTable.from_state(json.loads(json.dumps(table.state())))
-    assert loaded.slots(1) == table.slots(1)
-    loaded.drop(1)
-    assert loaded.slots(1) == ()
-    table.update(parser.parse(["user 8 logged in"]))
-    assert [slot.count for slot in table.slots(0)] == [4]
+    assert loaded.slots(0) == table.slots(0)
+    loaded.drop(0)
+    assert loaded.slots(0) == ()
 
 
 def test_a_hostile_slot_stays_small() -> None:

@@ -142,3 +142,10 @@ def test_the_batch_says_which_line_changed_its_template() -> None:
     assert parser.parse(["session opened for user ann"]).is_changed.tolist() == [False]
     loaded = Parser.from_state(parser.state())
     assert loaded.parse(["session opened for user zoe"]).is_changed.tolist() == [False]
+
+
+def test_places_count_terminal_colours() -> None:
+    body = "\x1b[1;31mERROR\x1b[0m disk \x1b[1m7\x1b[0m failed after 3\x1b[1m ms\x1b[0m\nrow"
+    number, duration, rest = Parser().parse([body]).typed_parameters(0)
+    assert (number.text, duration.text, duration.number, rest.text) == ("7", "3", 3.0, "\nrow")
+    assert all(body[p.start : p.end] == p.text for p in (number, duration, rest))
