@@ -91,7 +91,8 @@ class ParsedBatch:
         Returns
         -------
         tuple of Parameter
-            One for each of `parameters`, with the same text.
+            One for each of `parameters`, with the same text; only an escape sequence (a colour) inside a value is
+            left out there and part of the text here.
 
         Raises
         ------

@@ -23,7 +23,10 @@ from deeplog_grpc.testing import EPOCH_S, SimulatedLog, simulate_log
 
 BOUND_S = 60.0
 """No wait of a test takes longer; a sound run needs seconds."""
-COMMANDS = ["train", "serve", "score", "parse", "evaluate sequences", "templates export", "config", "demo"]
+COMMANDS = [
+    *("train", "serve", "score", "parse", "evaluate sequences", "config", "demo"),
+    *("templates export", "templates import", "templates forget"),
+]
 ROW_KEYS = ["file", "line", "time", "application", "session", "kind", "key", "template", "score", "reason"]
 SEQUENCE_KEYS = ["normal", "abnormal", "fp", "fn", "precision", "recall", "f1", "fpr", "recall_by_class", "train_s"]
 QUICK = ["--set", "key_model.epochs=2", "--set", "key_model.hidden=8"]
@@ -267,6 +270,35 @@ def test_templates_of_a_model_are_exported(call: Any, folder: Path) -> None:
     assert yaml.safe_load(call("templates", "export", folder / "model", "--yaml")[1]) == rows
 
 
+def test_a_parser_starts_from_the_templates_of_another(call: Any, folder: Path, tmp_path: Path) -> None:
+    listed = _written(tmp_path / "templates.json", call("templates", "export", folder / "model")[1])
+    code, out, err = call("templates", "import", listed)
+    assert (code, err) == (0, "")
+    seeds = _written(tmp_path / "seeds.yaml", out)
+    changes = json.loads(call("parse", folder / "normal.log.gz", "--config", seeds, "--json")[1])
+    assert {row["template"] for row in changes} == {row["template"] for row in json.loads(listed.read_text())}
+
+
+def test_a_forgotten_template_is_an_unseen_key(
+    call: Any, folder: Path, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(folder / "model", model)
+    text = "INFO parcel [<*>] label printed on printer <*>"
+    key = next(row["key"] for row in json.loads(call("templates", "export", model)[1]) if row["template"] == text)
+    code, out, _ = call("templates", "forget", model, key, "--json")
+    assert (code, [row["template"] for row in json.loads(out)["forgotten"]]) == (0, [text])
+    assert load_bundle(model).version == 2
+    assert text not in call("templates", "export", model)[1]
+    judged = call("score", folder / "judged.log", "--model", model, "--json")[1].splitlines()
+    found = [json.loads(line) for line in judged]
+    printed = [line for line in (folder / "judged.log").read_text().splitlines() if "label printed" in line]
+    unseen = [row for row in found if row["kind"] == "unseen_key" and row["template"] == text]
+    assert len(unseen) == len(printed) > 0
+    assert {row["key"] for row in unseen}.isdisjoint({key})
+    assert call("templates", "forget", model, key)[0] == 2
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_an_example(call: Any, name: str) -> None:
     code, out, _ = call(*name.split(), "--help")
@@ -327,6 +359,14 @@ WRONG = {
         lambda f, p: ["parse", "--ground-truth", _written(p / "t.csv", "Content,EventTemplate\na,a\nb\n")],
         "row 2 has fewer columns",
     ),
+    "no such template": (lambda f, p: ["templates", "forget", f / "model", 9999], "log key 9999 was never given"),
+    "no list": (lambda f, p: ["templates", "import", _written(p / "t", "a: 1\n")], "is not a list of templates"),
+    "no YAML": (lambda f, p: ["templates", "import", _written(p / "t", "[a, \n")], "t: cannot be read"),
+    "no template": (
+        lambda f, p: ["templates", "import", _written(p / "t", '["a", {"key": 3}]')],
+        "entry 2: is neither",
+    ),
+    "twice": (lambda f, p: ["templates", "import", _written(p / "t", '["user 1", "user <*>"]')], "the same constants"),
     "words as keys": (
         lambda f, p: [
             *("evaluate", "sequences", "--train", _written(p / "t", "1 2\n3 x\n")),
