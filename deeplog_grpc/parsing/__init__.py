@@ -6,12 +6,14 @@
 
 from deeplog_grpc.parsing.accuracy import ParsingAccuracy, grouping_accuracy
 from deeplog_grpc.parsing.config import ParserConfig
+from deeplog_grpc.parsing.events import EventKind, TemplateEvent
 from deeplog_grpc.parsing.masks import MaskKind, kind_of
 from deeplog_grpc.parsing.parser import ParsedBatch, Parser
 from deeplog_grpc.parsing.templates import Template
 from deeplog_grpc.parsing.timestamps import HeadTimestamps
 
 __all__ = [
+    "EventKind",
     "HeadTimestamps",
     "MaskKind",
     "ParsedBatch",
@@ -19,6 +21,7 @@ __all__ = [
     "ParserConfig",
     "ParsingAccuracy",
     "Template",
+    "TemplateEvent",
     "grouping_accuracy",
     "kind_of",
 ]
