@@ -10,6 +10,7 @@ from deeplog_grpc.parsing.accuracy import ParsingAccuracy, grouping_accuracy
 from deeplog_grpc.parsing.batch import ParsedBatch
 from deeplog_grpc.parsing.columns import KeyColumns, SlotColumn
 from deeplog_grpc.parsing.config import ParserConfig
+from deeplog_grpc.parsing.events import EventKind, TemplateEvent
 from deeplog_grpc.parsing.kinds import ValueKind
 from deeplog_grpc.parsing.parser import Parser
 from deeplog_grpc.parsing.slots import SlotStatistics, SlotTable
@@ -18,6 +19,7 @@ from deeplog_grpc.parsing.timestamps import HeadTimestamps
 from deeplog_grpc.parsing.values import Parameter, kind_of
 
 __all__ = [
+    "EventKind",
     "HeadTimestamps",
     "KeyColumns",
     "Parameter",
@@ -29,6 +31,7 @@ __all__ = [
     "SlotStatistics",
     "SlotTable",
     "Template",
+    "TemplateEvent",
     "ValueKind",
     "grouping_accuracy",
     "kind_of",

@@ -30,7 +30,8 @@ class Forms:
         self._keys = np.full(64, -1, np.int32)
         self._lines = np.zeros(64, np.int64)
         for text, key, lines in known:
-            self._lines[self.add(text, key)] = lines
+            number = self.add(text, key)
+            self._lines[number] = lines
 
     def __len__(self) -> int:
         return len(self._numbers)

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from deeplog_grpc.parsing.batch import ParsedBatch, Snapshot
 from deeplog_grpc.parsing.bodies import heads_of
 from deeplog_grpc.parsing.config import ParserConfig
-from deeplog_grpc.parsing.events import EventKind, TemplateEvent
+from deeplog_grpc.parsing.events import NO_ROW, EventKind, TemplateEvent
 from deeplog_grpc.parsing.forms import UNKNOWN, Forms
 from deeplog_grpc.parsing.limiter import WINDOW_LINES, Limiter
 from deeplog_grpc.parsing.skeletons import fold, undated
 from deeplog_grpc.parsing.spell import Spell
-from deeplog_grpc.parsing.splitting import LEAST_LINES, MOST_FORMS, slot_to_split
+from deeplog_grpc.parsing.splitting import split_constants
 from deeplog_grpc.parsing.state import Learned, dump, load
 from deeplog_grpc.parsing.templates import WILDCARD, Template, pieces_of
 from deeplog_grpc.parsing.user_masks import UserMasks
@@ -154,6 +154,7 @@ class Parser:
         """
         key = self.resolve(key)
         catch_all = self._spell.catch_all
+        self._spell.row = NO_ROW
         self._spell.forget(key)
         # There is room again, so what was contained may be learned too.
         self._replace_forms(Forms(form for form in self._learned.forms if form[1] not in (key, catch_all)))
@@ -308,43 +309,18 @@ class Parser:
         self._cache.clear()
         self._keys_moved = True
 
-    def _remember(self, number: int, *skeletons: str) -> None:
-        if len(self._cache) + 1 >= self.config.cache_entries:
+    def _remember(self, number: int, skeleton: str, plain: str) -> None:
+        if not self.config.cache_entries:
+            return
+        if len(self._cache) + 2 > self.config.cache_entries:
             self._cache.clear()
-        if self.config.cache_entries:
-            self._cache.update(dict.fromkeys(skeletons, number))
+        self._cache[skeleton] = self._cache[plain] = number
 
     def _end_window(self, row: int) -> None:
         self._limiter.end_window()
         if self._learned.lines % _REVIEW_LINES == 0:
             self._spell.row = row
-            for key in self._learned.forms.keys_with(2, MOST_FORMS):
-                if self._is_due(key):
-                    self._split_constants(key)
-
-    def _is_due(self, key: int) -> bool:
-        """Tell whether to search a template for a wrong parameter: when it has twice the lines it had last time."""
-        table, reviewed = self._spell.table, self._learned.reviewed
-        if key < table.sealed or key in table.firm or key == self._spell.catch_all:
-            return False
-        if table.counts[key] < max(LEAST_LINES, 2 * reviewed.get(key, 0)):
-            return False
-        reviewed[key] = table.counts[key]
-        return True
-
-    def _split_constants(self, key: int) -> None:
-        """Make a template several if one of its parameters is a constant."""
-        table, forms = self._spell.table, self._learned.forms
-        lines_of = dict(forms.of(key))
-        found = slot_to_split(pieces_of(table.messages[key].tokens), list(lines_of.items()))
-        if found is None:
-            return
-        slot, parts = found
-        for part, texts in zip(self._spell.split(key, slot, list(parts)), parts.values(), strict=False):
-            for text in texts:
-                forms.move(text, part)
-                table.counts[key] -= lines_of[text]
-                table.counts[part] += lines_of[text]
+            split_constants(self._spell, self._learned.forms, self._learned.reviewed)
 
     def _take_snapshot(self, changed: Iterable[int]) -> None:
         pieces = self._snapshot.pieces.copy()

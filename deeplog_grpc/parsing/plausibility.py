@@ -108,6 +108,9 @@ def judge(left: Sequence[str], right: Sequence[str], stretch: Stretch) -> Differ
     >>> judged("route of 0: stops=[nanjing, shanghai], ok", "route of 0: stops=[suzhou], ok")
     ['NAME']
 
+    >>> judged('{"id":0,"tags":["red","blue"],"n":0}', '{"id":0,"tags":["gray"],"n":0}')
+    ['NAME']
+
     A name stands where others have a digit:
 
     >>> judged("Found block 0 locally", "Found block meta locally")
@@ -201,7 +204,12 @@ def _is_quoted_value(left: Sequence[str], stretch: Stretch) -> bool:
 
 
 def _is_listed(token: str) -> bool:
-    return token in (",", VARIABLE) or token.isspace() or (is_word(token) and not is_function_word(token))
+    return (
+        token in (",", VARIABLE)
+        or token in _QUOTES
+        or token.isspace()
+        or (is_word(token) and not is_function_word(token))
+    )
 
 
 def _is_in_list(left: Sequence[str], right: Sequence[str], stretch: Stretch) -> bool:
@@ -262,7 +270,7 @@ def _names_expected(left: Sequence[str], stretch: Stretch) -> bool:
     return announced and (not after.isspace() or end + 1 == len(left) or is_function_word(left[end + 1]))
 
 
-def evidence_needed(tokens: Sequence[str]) -> list[tuple[int, int]]:
+def evidence_needed(tokens: Sequence[str], places: Sequence[int]) -> list[tuple[int, int]]:
     """Tell which words of a template could turn out to be a parameter, and how many words in their place it takes.
 
     A name among words of a sentence, or behind a preposition, needs few, a word like the others many. The first word of
@@ -272,6 +280,8 @@ def evidence_needed(tokens: Sequence[str]) -> list[tuple[int, int]]:
     ----------
     tokens : sequence of str
         Tokens of a template.
+    places : sequence of int
+        Where words stand.
 
     Returns
     -------
@@ -280,12 +290,11 @@ def evidence_needed(tokens: Sequence[str]) -> list[tuple[int, int]]:
 
     Examples
     --------
-    >>> evidence_needed(("registered", " ", "handler", " ", "for", " ", "org.example.Job", " ", "events"))
+    >>> evidence_needed(("registered", " ", "handler", " ", "for", " ", "org.Job", " ", "events"), (0, 2, 4, 6, 8))
     [(2, 12), (6, 3), (8, 12)]
-    >>> evidence_needed(("link", " ", "up"))
+    >>> evidence_needed(("link", " ", "up"), (0, 2))
     []
     """
-    places = [place for place, token in enumerate(tokens) if is_word(token)]
     found = []
     for place in places:
         needed = _words_needed(tokens[place])

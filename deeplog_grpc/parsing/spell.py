@@ -214,14 +214,14 @@ class Spell:
             twin = table.exact(match.tokens)
             return Assignment(twin) if twin is not None else self._generalised(key, match.tokens)
         changed = {stretch.i0 for stretch in match.stretches if stretch.i1 - stretch.i0 == 1}
-        same = {other for place, keys in table.siblings(template) if place.index in changed for other in keys}
+        same = {other for place, keys in table.siblings(template) if place.at in changed for other in keys}
         return self._unite({key, *same}, match.tokens)
 
     def _evidence(self, line: Message) -> Assignment | None:
         """Turn a place into a parameter once enough templates are equal to the line but for that place."""
         for place, keys in self.table.siblings(line):
             if len(keys) + 1 >= place.needed:
-                return self._unite(set(keys), (*line.tokens[: place.index], VARIABLE, *line.tokens[place.index + 1 :]))
+                return self._unite(set(keys), (*line.tokens[: place.at], VARIABLE, *line.tokens[place.at + 1 :]))
         return None
 
     def _unite(self, keys: set[int], tokens: tuple[str, ...]) -> Assignment:
@@ -254,16 +254,24 @@ def _may_match(template: Message, line: Message) -> bool:
 
 
 def _says_something_else(template: Message, line: Message) -> bool:
-    """Tell whether the first difference is a new word for an old one, where no word may vary."""
+    """Tell whether the first or the last difference is a new word for an old one, where no word may vary."""
     if template.has_free_text:
         return False
-    for at, (old, new) in enumerate(zip(template.tokens, line.tokens, strict=False)):
-        if old != new:
-            exchanged = (
-                old in template.words and new in line.words and old not in line.words and new not in template.words
-            )
-            return exchanged and cannot_vary(template.tokens, at) and not is_unit(template.tokens, at)
-    return False
+    ahead = zip(template.tokens, line.tokens, strict=False)
+    first = next((at for at, (old, new) in enumerate(ahead) if old != new), None)
+    if first is None:
+        return False
+    if _exchanges_constant(template, line, first, first):
+        return True
+    behind = zip(reversed(template.tokens), reversed(line.tokens), strict=False)
+    last = next((at for at, (old, new) in enumerate(behind, 1) if old != new), None)
+    return last is not None and _exchanges_constant(template, line, len(template.tokens) - last, -last)
+
+
+def _exchanges_constant(template: Message, line: Message, at: int, line_at: int) -> bool:
+    old, new = template.tokens[at], line.tokens[line_at]
+    is_exchange = old in template.words and new in line.words and old not in line.words and new not in template.words
+    return is_exchange and cannot_vary(template.tokens, at) and not is_unit(template.tokens, at)
 
 
 def _is_subsequence(part: Sequence[str], whole: Sequence[str]) -> bool:

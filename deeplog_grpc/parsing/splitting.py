@@ -8,17 +8,53 @@ many lines, only a few words ever stand there and they tell what happened (state
 from collections import Counter
 from collections.abc import Sequence
 
-from deeplog_grpc.parsing.templates import match_pieces
+from deeplog_grpc.parsing.forms import Forms
+from deeplog_grpc.parsing.spell import Spell
+from deeplog_grpc.parsing.templates import match_pieces, pieces_of
 from deeplog_grpc.parsing.words import is_code, is_name_like, is_word
 
-LEAST_LINES = 256
+_LEAST_LINES = 256
 """Lines of a template before it may be split."""
 
-MOST_FORMS = 64
+_MOST_FORMS = 64
 """Forms of a template that are looked at; one that takes names elsewhere has more, and costs more to look at."""
 
 _MOST_VALUES = 5
 _LEAST_LINES_A_VALUE = 32
+
+
+def split_constants(spell: Spell, forms: Forms, reviewed: dict[int, int]) -> None:
+    """Search the templates that are due for constants, and split those that have one.
+
+    Parameters
+    ----------
+    spell, forms : Spell, Forms
+        What was learned; changed where a template is split.
+    reviewed : dict
+        The lines of each template when it was last searched. One with twice as many is due again, so the searches of a
+        long stream cost nothing in the end.
+    """
+    table = spell.table
+    for key in forms.keys_with(2, _MOST_FORMS):
+        is_open = key >= table.sealed and key not in table.firm and key != spell.catch_all
+        if is_open and table.counts[key] >= max(_LEAST_LINES, 2 * reviewed.get(key, 0)):
+            reviewed[key] = table.counts[key]
+            _split(spell, forms, key)
+
+
+def _split(spell: Spell, forms: Forms, key: int) -> None:
+    table = spell.table
+    lines_of = dict(forms.of(key))
+    found = slot_to_split(pieces_of(table.messages[key].tokens), list(lines_of.items()))
+    if found is None:
+        return
+    slot, parts = found
+    # No keys, no split: there was no room.
+    for part, texts in zip(spell.split(key, slot, list(parts)), parts.values(), strict=False):
+        for text in texts:
+            forms.move(text, part)
+            table.counts[key] -= lines_of[text]
+            table.counts[part] += lines_of[text]
 
 
 def slot_to_split(pieces: Sequence[str], forms: Sequence[tuple[str, int]]) -> tuple[int, dict[str, list[str]]] | None:
@@ -61,7 +97,7 @@ def _are_constants(lines_of: Counter[str]) -> bool:
     return (
         1 < len(lines_of) <= _MOST_VALUES
         and min(lines_of.values()) >= _LEAST_LINES_A_VALUE
-        and lines_of.total() >= LEAST_LINES
+        and lines_of.total() >= _LEAST_LINES
         and all(value.isalpha() and is_word(value) and _tells_what_happened(value) for value in lines_of)
     )
 

@@ -145,7 +145,7 @@ class TemplateTable:
         """For each place of a template that may be a parameter: the templates that differ there and only there."""
         for place in message.places:
             keys = self._siblings.get(place.signature, ())
-            yield place, [key for key in keys if self._differ_at(key, message.tokens, place.index)]
+            yield place, [key for key in keys if self._differ_at(key, message.tokens, place.at)]
 
     def _differ_at(self, key: int, tokens: tuple[str, ...], index: int) -> bool:
         other = self.messages[key].tokens

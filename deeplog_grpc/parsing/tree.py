@@ -51,7 +51,10 @@ class PrefixTree:
         """Add a template; one with the same tokens keeps its key."""
         node = self._root
         for token in tokens:
-            node = node.children.setdefault(token, _Node())
+            child = node.children.get(token)
+            if child is None:
+                child = node.children[token] = _Node()
+            node = child
         if node.key is None:
             node.key = key
 
@@ -104,6 +107,9 @@ class PrefixTree:
                 if at not in takes:
                     takes[at] = _takes(line, at)
                 for end, looseness in takes[at]:
+                    # Two variables never touch, so what stands behind one is a constant.
+                    if (line[end] not in variable.children) if end < size else (variable.key is None):
+                        continue
                     loose = looseness if looseness > loosest else loosest
                     state = (id(variable), end, loose, anchors)
                     if state not in seen:

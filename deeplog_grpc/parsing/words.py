@@ -17,7 +17,7 @@ VARIABLE = "\0"
 _SEPARATORS = r"=:,;()\[\]{}<>\"'|#"
 _TOKENS = re.compile(
     # Most tokens are plain words and blanks. No mask begins with one of them, but for those named.
-    rf"((?!{MASKED_WORDS})[A-Za-z]+(?=[\s,;)\]])|\s+)"
+    rf"((?!{MASKED_WORDS})[A-Za-z]+(?=[\s=,;()\[\]{{}}<>\"'|#]|:\s|\Z)|\s+)"
     rf"|({MASKS})"
     # Dots that lead the eye to a value ("enable....0") or end a sentence are no part of a word.
     r"|(\.{2,}|\.(?=\s|\Z)"
@@ -117,7 +117,7 @@ def is_word(token: str) -> bool:
     >>> [is_word(t) for t in ("error", "=", "****", VARIABLE)]
     [True, False, False, False]
     """
-    return _LETTER.search(token) is not None
+    return token.isalpha() or _LETTER.search(token) is not None
 
 
 @lru_cache(_WORDS_CACHED)
@@ -186,19 +186,6 @@ def is_code(token: str) -> bool:
     (True, False, False)
     """
     return len(token) > 1 and token.isalpha() and token.isupper()
-
-
-def constants(tokens: Sequence[str]) -> list[str]:
-    """Give the constant words: all words but the units of numbers.
-
-    Examples
-    --------
-    >>> constants(("free", " ", VARIABLE, " ", "KB", " ", "left"))
-    ['free', 'left']
-    """
-    return [
-        token for n, token in enumerate(tokens) if is_word(token) and not (names_unit(token) and is_unit(tokens, n))
-    ]
 
 
 def is_introducer(token: str) -> bool:
