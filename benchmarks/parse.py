@@ -164,8 +164,9 @@ def _seconds_with(templates: int) -> float:
     rng = random.Random(templates)
     kinds = [f"{_sentence(rng)} user root in %d ms, code %d" for _ in range(templates)]
     parser = Parser()
-    for name in ("root", "guest", "admin"):
-        parser.parse([kind.replace("root", name) % (1, 2) for kind in kinds])
+    # Each kind shows itself some times in a row, as a program's messages do.
+    for kind in kinds:
+        parser.parse([kind.replace("root", name) % (1, 2) for name in ("root", "guest", "admin", "root", "guest")])
     assert len(parser.templates()) == templates
     lines = []
     for number in range(COST_LINES):

@@ -1,9 +1,10 @@
 """Keeps a stream that does not fall into kinds (random text, binary) from filling the parser with templates.
 
-Lines are counted off in windows. After a window in which more than half of the lines said something never seen, a new
-kind of line must show itself twice to get a template; until then its lines are of the catch-all key. Kinds of lines
-repeat, noise does not: so an application that starts to log loses a few lines, noise finds nothing, and both need no
-setting. After a window with less than a quarter of such lines the limiter rests again.
+Half of the room for templates is for any stream. The other half is guarded: lines are counted off in windows, and after
+one in which more than half of the lines founded a template, a new kind of line must show itself twice to get one; until
+then its lines are of the catch-all key. Kinds of lines repeat, noise does not: so an application that starts to log
+loses a few lines, noise finds nothing, and both need no setting. After a window with less than a quarter of such lines
+the limiter rests again.
 """
 
 from collections.abc import Iterable
@@ -23,26 +24,24 @@ class Limiter:
     Examples
     --------
     >>> limiter = Limiter()
-    >>> all(limiter.admits(f"noise {n}") for n in range(WINDOW_LINES))
-    True
+    >>> limiter.news = WINDOW_LINES
     >>> limiter.end_window()
     >>> limiter.is_on, limiter.admits("x"), limiter.admits("y"), limiter.admits("x")
     (True, False, False, True)
     >>> limiter.end_window()
-    >>> limiter.is_on
-    False
+    >>> limiter.is_on, limiter.admits("z")
+    (False, True)
     """
 
     def __init__(self, *, is_on: bool = False, news: int = 0, waiting: Iterable[str] = ()) -> None:
         self.is_on = is_on
         self.news = news
-        """Lines of this window that said something never seen."""
+        """Lines of this window that founded a template, or would have."""
         self.waiting = dict.fromkeys(waiting)
         """Forms seen once since the limiter is on, in that order."""
 
     def admits(self, form: str) -> bool:
-        """Count a line of a kind never seen, and tell whether it may found a template."""
-        self.news += 1
+        """Tell whether a line of a kind never seen may found a template."""
         if not self.is_on:
             return True
         if form in self.waiting:

@@ -67,7 +67,7 @@ class Parser:
         self._masks = UserMasks(learned.config.masks) if learned.config.masks else None
         self._cache: dict[str, int] = {}
         self._snapshot = Snapshot({}, {})
-        self._take_snapshot(map(self.resolve, range(len(self))))
+        self._take_snapshot(range(len(self)))
 
     def _seed(self, templates: Sequence[str]) -> None:
         skeletons = self._skeletons([template.replace(WILDCARD, "0") for template in templates])
@@ -92,7 +92,7 @@ class Parser:
     @property
     def is_limiting(self) -> bool:
         """Whether the recent lines did not fall into kinds, so that new kinds have to show themselves twice."""
-        return self._limiter.is_on
+        return self._limiter.is_on and self._is_crowded()
 
     def __len__(self) -> int:
         """Number of keys given so far."""
@@ -126,7 +126,7 @@ class Parser:
         events = tuple(self._spell.events)
         self._spell.events.clear()
         if events:
-            self._take_snapshot(self.resolve(event.key) for event in events)
+            self._take_snapshot({event.key for event in events})
         return ParsedBatch(keys, is_new, events, bodies, heads, self._snapshot)
 
     def forget(self, key: int) -> TemplateEvent:
@@ -288,15 +288,20 @@ class Parser:
         known = self._spell.table.find(tokens)
         if known is not None:
             return known, False, True
-        if not self._limiter.admits(form):
+        if self._is_crowded() and not self._limiter.admits(form):
+            self._limiter.news += 1
             return *self._spell.contain(), False
         events_before = len(self._spell.events)
         assignment = self._spell.learn(tokens)
+        self._limiter.news += assignment.is_new or assignment.key == self._spell.catch_all
         for event in self._spell.events[events_before:]:
             if event.kind is EventKind.MERGED and event.other is not None:
                 self._learned.forms.merge(event.key, event.other)
                 self._keys_moved = True
         return *assignment, True
+
+    def _is_crowded(self) -> bool:
+        return 2 * len(self._spell.table.messages) >= self.config.max_templates
 
     def _add_form(self, form: str, key: int) -> int:
         if len(self._learned.forms) >= self.config.max_forms:
@@ -324,7 +329,9 @@ class Parser:
 
     def _take_snapshot(self, changed: Iterable[int]) -> None:
         pieces = self._snapshot.pieces.copy()
-        pieces.update((key, self._pieces(key)) for key in changed)
+        for key in changed:
+            pieces.pop(key, None)
+            pieces[self.resolve(key)] = self._pieces(self.resolve(key))
         self._snapshot = Snapshot(pieces, self._spell.table.aliases.copy())
 
     def _pieces(self, key: int) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ def noise(count: int) -> list[str]:
 
 
 def test_noise_is_contained_counted_and_passes() -> None:
-    parser = Parser()
+    parser = Parser(ParserConfig(max_templates=2_000))
     parser.parse(["user 7 left"])
     parser.parse(noise(8_000))
     limiting = [parser.is_limiting]
@@ -91,7 +91,8 @@ def test_noise_is_contained_counted_and_passes() -> None:
 
 def test_the_limiter_depends_on_lines_alone() -> None:
     lines = noise(3_000)
-    whole, parts = Parser(), Parser()
+    config = ParserConfig(max_templates=2_000)
+    whole, parts = Parser(config), Parser(config)
     expected = whole.parse(lines * 2).keys.tolist()
     found = []
     for start in range(0, 6_000, 1_700):
