@@ -1,29 +1,48 @@
-"""The neural models: what they know (vocabulary), what they learn from (windows), the network, its training.
+"""The neural models, of log keys and of values: what they learn from, the networks, their training.
 
 Nothing here touches files, the network, the clock or the event loop. This is the only package that imports torch.
 """
 
 from deeplog_grpc.models.fitting import Epoch, Fit, fit_key_model
 from deeplog_grpc.models.key_model import KeyModelConfig, LogKeyModel, Prediction, Thresholds, set_threads
+from deeplog_grpc.models.value_config import ValueModelConfig
+from deeplog_grpc.models.value_fitting import KeyReport, ValueFit, fit_value_model
+from deeplog_grpc.models.value_judging import Finding
+from deeplog_grpc.models.value_model import ValueMemory, ValueModel, ValueVerdicts
+from deeplog_grpc.models.value_training import ValueEpoch
+from deeplog_grpc.models.value_vectors import ELAPSED, NO_PREVIOUS, KeyVectors, Position
 from deeplog_grpc.models.vocabulary import BEGIN, BEGIN_KEY, END, UNKNOWN_KEY, UNSEEN, Vocabulary
 from deeplog_grpc.models.windows import TrainingSession, WindowCounts, count_windows
 
 __all__ = [
     "BEGIN",
     "BEGIN_KEY",
+    "ELAPSED",
     "END",
+    "NO_PREVIOUS",
     "UNKNOWN_KEY",
     "UNSEEN",
     "Epoch",
+    "Finding",
     "Fit",
     "KeyModelConfig",
+    "KeyReport",
+    "KeyVectors",
     "LogKeyModel",
+    "Position",
     "Prediction",
     "Thresholds",
     "TrainingSession",
+    "ValueEpoch",
+    "ValueFit",
+    "ValueMemory",
+    "ValueModel",
+    "ValueModelConfig",
+    "ValueVerdicts",
     "Vocabulary",
     "WindowCounts",
     "count_windows",
     "fit_key_model",
+    "fit_value_model",
     "set_threads",
 ]

@@ -1,0 +1,160 @@
+"""How wrong predictions of normal values are, and how improbable a given error is: conformal p-values with a tail.
+
+The p-value of an error is the share of validation errors at least as large, plus one in each count [1]_. n errors can
+so tell no rate below 1 / (n + 1). Past the outermost tenth of them, on each side, a generalised Pareto tail goes on
+[2]_: exponential where the data are no heavier than that, at most of shape :data:`HEAVIEST`. That extrapolation is an
+assumption, and measured: at rate 1e-4 from 2,000 errors, Student's t with 3 degrees alarms 4 times too often, thinner
+tails at most twice. Rates down to about 1 / n are data.
+
+References
+----------
+.. [1] V. Vovk et al., "Algorithmic Learning in a Random World", 2005: conformal prediction.
+.. [2] J. Hosking, J. Wallis, "Parameter and Quantile Estimation for the Generalized Pareto Distribution",
+   Technometrics 29 (1987): probability-weighted moments.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+TAIL_SHARE = 0.1
+"""Share of the errors, on each side, that the tail is fitted to."""
+
+HEAVIEST = 0.5
+"""Largest shape of a tail: with a few dozen errors a larger estimate is chance, and a bound from it no bound."""
+
+KEPT = 64
+"""Errors kept of the middle: they only tell p-values above `TAIL_SHARE`, where nothing is decided."""
+
+_LEAST_TAIL = 0.02
+"""Mean excess of a tail at least, as a share of the errors' spread: errors that are all equal would allow none."""
+_LEAST_SPREAD = 1e-6
+"""Standard deviations of training; the spread of values that are constant but for rounding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """The upper tail of errors: P(error > start + x) = share * (1 + shape * x / scale) ** (-1 / shape)."""
+
+    start: float
+    share: float
+    """In (0, 1]."""
+    scale: float
+    """> 0."""
+    shape: float
+    """In [0, HEAVIEST]; 0 = exponential."""
+
+    def beyond(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probability of a larger error; errors below the start count as the start. Shape [n] -> [n]."""
+        excess = np.maximum(errors - self.start, 0.0) / self.scale
+        if self.shape == 0.0:
+            return self.share * np.exp(-excess)
+        with np.errstate(over="ignore"):
+            kept: NDArray[np.float64] = self.share * (1.0 + self.shape * excess) ** (-1.0 / self.shape)
+        return kept
+
+    def bound(self, rate: float) -> float:
+        """The error that is exceeded with this probability, for rates up to the share."""
+        ratio = max(self.share / rate, 1.0)
+        if self.shape == 0.0:
+            return self.start + self.scale * float(np.log(ratio))
+        return self.start + self.scale / self.shape * float(ratio**self.shape - 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorDistribution:
+    """Errors (observed less predicted) of normal values at one position, on its scale.
+
+    Examples
+    --------
+    >>> errors = ErrorDistribution.of(np.random.default_rng(0).normal(size=400))
+    >>> errors.p_values(np.array([0.0, 2.0, -5.0, 30.0, np.nan])).round(3).tolist()
+    [0.954, 0.036, 0.0, 0.0, 1.0]
+    >>> [round(bound, 1) for bound in errors.interval(0.001)]
+    [-4.2, 3.5]
+    """
+
+    count: int
+    """Errors it was learned from."""
+    middle: tuple[float, ...]
+    """At most `KEPT` of them, evenly spaced in rank, ascending."""
+    upper: Tail
+    lower: Tail
+    """Of the errors with their signs turned."""
+
+    @classmethod
+    def of(cls, errors: NDArray[np.float64]) -> "ErrorDistribution":
+        """Learn from validation errors, >= 2 of them; NaN is passed over. Shape [n]."""
+        known = np.sort(errors[~np.isnan(errors)])
+        ranks = np.unique(np.linspace(0, len(known) - 1, KEPT).round().astype(np.int64))
+        low, high = np.quantile(known, (0.25, 0.75))
+        spread = max(float(high - low), _LEAST_SPREAD)
+        return cls(
+            count=len(known),
+            middle=tuple(known[ranks].tolist()),
+            upper=_fit_tail(known, spread),
+            lower=_fit_tail(-known[::-1], spread),
+        )
+
+    def p_values(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Two-sided p-value of each error, in [0, 1]; 1 for NaN. Shape [n] -> [n]."""
+        kept = np.asarray(self.middle)
+        below = np.searchsorted(kept, errors, side="right")
+        above = len(kept) - np.searchsorted(kept, errors, side="left")
+        middle = (np.minimum(below, above) + 1) / (len(kept) + 1)
+        p = np.where(errors > self.upper.start, self.upper.beyond(errors), middle)
+        p = np.where(-errors > self.lower.start, self.lower.beyond(-errors), p)
+        return np.where(np.isnan(errors), 1.0, np.minimum(1.0, 2.0 * p))
+
+    def interval(self, rate: float) -> tuple[float, float]:
+        """The errors between which a p-value is at least ``rate``, for rates up to twice the tails' share."""
+        return -self.lower.bound(rate / 2), self.upper.bound(rate / 2)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a bundle."""
+        tails = {
+            name: [t.start, t.share, t.scale, t.shape] for name, t in (("upper", self.upper), ("lower", self.lower))
+        }
+        return {"count": self.count, "middle": list(self.middle), **tails}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "ErrorDistribution":
+        """Read what :meth:`to_json` wrote.
+
+        Raises
+        ------
+        ValueError
+            If a number is not finite or out of its range.
+        """
+        middle = tuple(float(error) for error in data["middle"])
+        if not middle or not np.isfinite(middle).all() or (np.diff(middle) < 0).any():
+            raise ValueError("the errors of a value model are damaged")
+        return cls(
+            count=int(data["count"]), middle=middle, upper=_read_tail(data["upper"]), lower=_read_tail(data["lower"])
+        )
+
+
+def _read_tail(numbers: list[float]) -> Tail:
+    start, share, scale, shape = map(float, numbers)
+    if not np.isfinite(start) or not 0 < share <= 1 or not 0 < scale < np.inf or not 0 <= shape <= HEAVIEST:
+        raise ValueError(f"the tail of a value model is damaged: {numbers}")
+    return Tail(start=start, share=share, scale=scale, shape=shape)
+
+
+def _fit_tail(errors: NDArray[np.float64], spread: float) -> Tail:
+    """Fit a tail to the upper end of ascending errors, by probability-weighted moments."""
+    count = min(max(2, round(len(errors) * TAIL_SHARE)), len(errors) - 1)
+    start = float(errors[-count - 1])
+    excess = errors[-count:] - start
+    mean = float(excess.mean())
+    # The weights are largest for the smallest excess; an exponential tail has weighted = mean / 4.
+    weighted = float((excess * (1.0 - (np.arange(1, count + 1) - 0.35) / count)).mean())
+    shape = 2.0 - mean / (mean - 2.0 * weighted) if mean > 2.0 * weighted else 0.0
+    # One standard error less: a tail is taken for heavier than an exponential one only where the data insist, for over
+    # the three powers of ten that are extrapolated, what is chance in a shape would double the bounds.
+    shape = min(HEAVIEST, max(0.0, shape - (1.0 + max(shape, 0.0)) / count**0.5))
+    scale = max(mean, _LEAST_TAIL * spread) * (1.0 - shape)
+    return Tail(start=start, share=(count + 1) / (len(errors) + 1), scale=scale, shape=shape)

@@ -1,0 +1,252 @@
+"""The value model: are the numbers of an entry, and the time it took to come, as they usually are (CCS'17, 3.2).
+
+A key with enough data has an LSTM that predicts its next vector from the h before, if that is better than the median;
+any other key, and every transition from one log key to the next, has the median as its prediction.
+
+A network judges a vector only when all h before it are good: neither abnormal nor far outside of training's range.
+Otherwise, and at a start, the median does, with its own errors. So what is abnormal never reaches a network, and a
+network that is out of step cannot go on to call all that follows abnormal.
+
+Invariants: a verdict depends on the vectors before it, never on how they were batched; the memory of a key is h
+vectors.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deeplog_grpc.models.value_config import ValueModelConfig
+from deeplog_grpc.models.value_judging import Finding, GaussianJudge, QuantileJudge, Sight
+from deeplog_grpc.models.value_network import Weights, network_inputs, predict, weight_shapes
+from deeplog_grpc.models.value_parts import GapRule, KeyRule, Outlook
+from deeplog_grpc.models.value_vectors import ELAPSED, KeyVectors, Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueVerdicts:
+    """What is said of vectors of one key."""
+
+    p_values: NDArray[np.float64]
+    """Probability that a normal vector is at least as odd, in [0, 1]; 1 where nothing is known. Shape [n]."""
+    findings: Mapping[int, Finding]
+    """By row, of the vectors whose p-value is below the rate."""
+
+
+class ValueMemory:
+    """The last vectors of each key: what predictions are made from. At most h vectors a key."""
+
+    def __init__(self) -> None:
+        self._tails: dict[int, tuple[NDArray[np.float32], int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tails)
+
+    @property
+    def numbers(self) -> int:
+        """Numbers held, of all keys."""
+        return sum(tail.size for tail, _ in self._tails.values())
+
+    def copy(self) -> "ValueMemory":
+        """A memory of its own that stands where this one does."""
+        other = ValueMemory()
+        other._tails = dict(self._tails)  # the arrays are never changed, only replaced
+        return other
+
+    def path(self, key: int, inputs: NDArray[np.float32], history: int) -> tuple[NDArray[np.float32], int]:
+        """The remembered vectors of a key with its new ones, and how many in a row were good before those.
+
+        Parameters
+        ----------
+        inputs : float32 array [n, 2 * width]
+
+        Returns
+        -------
+        float32 array [history + n, 2 * width], int
+        """
+        tail, run = self._tails.get(key, (np.zeros((history, inputs.shape[1]), np.float32), 0))
+        return np.concatenate([tail, inputs]), run
+
+    def remember(self, key: int, path: NDArray[np.float32], run: int, history: int) -> None:
+        """Keep the end of a path; the last ``run`` vectors of it are good."""
+        self._tails[key] = path[-history:].copy(), run
+
+
+class ValueModel:
+    """Trained value models of all keys of an application; immutable.
+
+    Parameters
+    ----------
+    rules : sequence of KeyRule
+        One a key.
+    gaps : sequence of GapRule
+        One a transition.
+    weights : mapping of str to Tensor
+        The networks of the keys that have one; empty if none has.
+    """
+
+    def __init__(
+        self, config: ValueModelConfig, rules: Sequence[KeyRule], gaps: Sequence[GapRule], weights: Weights
+    ) -> None:
+        self.config = config
+        self.rules = {rule.key: rule for rule in rules}
+        self.gaps = {(*gap.after, gap.key): gap for gap in gaps}
+        self._weights = dict(weights)
+
+    def positions(self, key: int, pieces: tuple[str, ...]) -> tuple[Position, ...]:
+        """The numbers to read from entries of a key: only the elapsed time if its template is not the one learned."""
+        rule = self.rules.get(key)
+        known = rule.positions if rule is not None and rule.pieces == pieces else ()
+        slots = tuple(position for position in known if position.slot != ELAPSED)
+        return (Position(slot=ELAPSED, unit="s"), *slots)
+
+    def judge(
+        self, batch: Sequence[KeyVectors], memory: ValueMemory, *, false_alarm_rate: float
+    ) -> list[ValueVerdicts]:
+        """Judge vectors, and remember them.
+
+        Parameters
+        ----------
+        batch : sequence of KeyVectors
+            One a key, with the positions that :meth:`positions` names.
+        memory : ValueMemory
+            The vectors before; changed.
+        false_alarm_rate : float
+            Share of normal vectors that may be called abnormal, in (0, 0.1].
+
+        Returns
+        -------
+        list of ValueVerdicts
+            One a key.
+        """
+        sights = [self._sight(vectors) for vectors in batch]
+        asked = [self._ask(sight, memory) for sight in sights]
+        requests = [(asking.network, asking.windows) for asking in asked if asking is not None]
+        answers = iter(predict(self._weights, requests) if requests else ())
+        verdicts = []
+        for sight, asking in zip(sights, asked, strict=True):
+            rule = sight.rule
+            judge = self._judge(sight, sight.medians(), rule.by_median if rule else None)
+            if rule is None or asking is None:
+                verdicts.append(_verdicts([judge] * len(sight.vectors), judge.p_values, false_alarm_rate))
+                continue
+            by_network = self._judge(sight, next(answers)[:, : len(rule.scales)], rule.by_network)
+            warm, run = _warm(asking, by_network.p_values, judge.p_values, self.config.history, false_alarm_rate)
+            memory.remember(rule.key, asking.path, run, self.config.history)
+            judges = [by_network if is_warm else judge for is_warm in warm.tolist()]
+            verdicts.append(_verdicts(judges, np.where(warm, by_network.p_values, judge.p_values), false_alarm_rate))
+        return verdicts
+
+    def _sight(self, vectors: KeyVectors) -> Sight:
+        gaps = [self._gap(after, vectors.key) for after in vectors.previous.tolist()]
+        return Sight.of(vectors, self.rules.get(vectors.key), gaps)
+
+    def _ask(self, sight: Sight, memory: ValueMemory) -> "_Asking | None":
+        rule = sight.rule
+        if rule is None or rule.network is None or not len(sight.vectors):
+            return None
+        inputs, whole = network_inputs(sight.normalised, self._weights["output"].shape[2])
+        path, run = memory.path(rule.key, inputs, self.config.history)
+        windows = windows_of(path, self.config.history)
+        return _Asking(network=rule.network, path=path, windows=windows, whole=whole, run=run)
+
+    def _judge(self, sight: Sight, predicted: NDArray[np.float64], outlook: Outlook | None) -> "_Judge":
+        kind = GaussianJudge if self.config.interval == "gaussian" else QuantileJudge
+        return kind(sight, predicted, outlook)
+
+    def _gap(self, after: Sequence[int], key: int) -> GapRule | None:
+        """The rule of the longest known transition."""
+        return self.gaps.get((*after, key)) or self.gaps.get((after[-1], key))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a bundle; with :meth:`weights` all there is."""
+        return {
+            "rules": [rule.to_json() for rule in self.rules.values()],
+            "gaps": [gap.to_json() for gap in self.gaps.values()],
+        }
+
+    def weights(self) -> dict[str, Tensor]:
+        """The networks' tensors by name."""
+        return dict(self._weights)
+
+    @classmethod
+    def from_json(
+        cls, config: ValueModelConfig, data: Mapping[str, Any], weights: Mapping[str, Tensor]
+    ) -> "ValueModel":
+        """Put a model together from :meth:`to_json` and :meth:`weights`.
+
+        Raises
+        ------
+        ValueError
+            If a tensor is missing, is too much, has another shape, or holds a number that is not finite; if a rule is
+            damaged.
+        KeyError
+            If a part of a rule is missing.
+        """
+        rules = [KeyRule.from_json(rule) for rule in data["rules"]]
+        _check_weights(config, rules, weights)
+        return cls(config, rules, [GapRule.from_json(gap) for gap in data["gaps"]], weights)
+
+
+_Judge = QuantileJudge | GaussianJudge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asking:
+    """What a network is asked about the vectors of its key."""
+
+    network: int
+    path: NDArray[np.float32]
+    """Shape [h + n, 2 * width]."""
+    windows: NDArray[np.float32]
+    """Shape [n, h, 2 * width]."""
+    whole: NDArray[np.bool_]
+    """Which vectors are near enough to training's to be shown. Shape [n]."""
+    run: int
+    """Good vectors in a row before the first."""
+
+
+def windows_of(path: NDArray[np.float32], history: int) -> NDArray[np.float32]:
+    """The ``history`` vectors before each but the first ones of a path. Shape [h + n, w] -> [n, h, w]."""
+    windows: NDArray[np.float32] = np.lib.stride_tricks.sliding_window_view(path, history, axis=0)[:-1]
+    return windows.transpose(0, 2, 1).copy()
+
+
+def _warm(
+    asking: _Asking, by_network: NDArray[np.float64], by_median: NDArray[np.float64], history: int, rate: float
+) -> tuple[NDArray[np.bool_], int]:
+    """Which vectors the network may judge, having h good ones before them; and the run of good ones at the end."""
+    run, warm = asking.run, np.zeros(len(by_network), np.bool_)
+    rows = zip(asking.whole.tolist(), (by_network >= rate).tolist(), (by_median >= rate).tolist(), strict=True)
+    for row, (is_whole, fits_network, fits_median) in enumerate(rows):
+        warm[row] = run >= history
+        is_good = is_whole and (fits_network if warm[row] else fits_median)
+        run = min(run + 1, history) if is_good else 0
+    return warm, run
+
+
+def _verdicts(judges: Sequence[_Judge], p_values: NDArray[np.float64], rate: float) -> ValueVerdicts:
+    rows = np.flatnonzero(p_values < rate).tolist()
+    return ValueVerdicts(p_values=p_values, findings={row: judges[row].finding(row, rate) for row in rows})
+
+
+def _check_weights(config: ValueModelConfig, rules: Sequence[KeyRule], weights: Weights) -> None:
+    networks = sorted(rule.network for rule in rules if rule.network is not None)
+    if networks != list(range(len(networks))):
+        raise ValueError("the networks of a value model are not numbered one by one")
+    if not networks and not weights:
+        return
+    width = weights["output"].shape[-1] if "output" in weights else 0
+    expected = {name: (len(networks), *shape) for name, shape in weight_shapes(width, config.hidden).items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if found != expected:
+        raise ValueError(f"weights do not fit the configured networks: {found} instead of {expected}")
+    if any(len(rule.positions) > width for rule in rules if rule.network is not None):
+        raise ValueError("a network of the value model is narrower than its vectors")
+    broken = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise ValueError(f"weights are not finite: {', '.join(broken)}")
