@@ -4,7 +4,7 @@ The p-value of an error is the share of validation errors at least as large, plu
 so tell no rate below 1 / (n + 1). Past the outermost tenth of them, on each side, a generalised Pareto tail goes on
 [2]_: exponential where the data are no heavier than that, at most of shape :data:`HEAVIEST`. That extrapolation is an
 assumption, and measured: at rate 1e-4 from 2,000 errors, Student's t with 3 degrees alarms 4 times too often, thinner
-tails at most twice. Rates down to about 1 / n are data.
+tails at most three times. Rates down to about 1 / n are data.
 
 References
 ----------
