@@ -1,10 +1,14 @@
-"""The neural models: what they know (vocabulary), what they learn from (windows), the network, its training.
+"""What is learned of normal sessions: the log key network, the session profile, and how rare is too rare.
 
 Nothing here touches files, the network, the clock or the event loop. This is the only package that imports torch.
 """
 
+from deeplog_grpc.models.behaviour import Behaviour, BehaviourFit, fit_behaviour
+from deeplog_grpc.models.calibration import Calibration, Check, Finding, ThresholdConfig
 from deeplog_grpc.models.fitting import Epoch, Fit, fit_key_model
-from deeplog_grpc.models.key_model import KeyModelConfig, LogKeyModel, Prediction, Thresholds, set_threads
+from deeplog_grpc.models.key_model import KeyModelConfig, LogKeyModel, Prediction, set_threads
+from deeplog_grpc.models.profile import CountDifference, SessionProfile
+from deeplog_grpc.models.tails import Tail
 from deeplog_grpc.models.vocabulary import BEGIN, BEGIN_KEY, END, UNKNOWN_KEY, UNSEEN, Vocabulary
 from deeplog_grpc.models.windows import TrainingSession, WindowCounts, count_windows
 
@@ -14,16 +18,25 @@ __all__ = [
     "END",
     "UNKNOWN_KEY",
     "UNSEEN",
+    "Behaviour",
+    "BehaviourFit",
+    "Calibration",
+    "Check",
+    "CountDifference",
     "Epoch",
+    "Finding",
     "Fit",
     "KeyModelConfig",
     "LogKeyModel",
     "Prediction",
-    "Thresholds",
+    "SessionProfile",
+    "Tail",
+    "ThresholdConfig",
     "TrainingSession",
     "Vocabulary",
     "WindowCounts",
     "count_windows",
+    "fit_behaviour",
     "fit_key_model",
     "set_threads",
 ]
