@@ -6,7 +6,7 @@ DATA   ?= ../shared/data
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format proto docs bench bench-main clean
+.PHONY: help install demo test lint format proto docs bench bench-main bench-detect clean
 
 help:  ## List the jobs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ bench: install  ## Speed: parse, LSTM, detector, gRPC beside a bare echo server
 
 bench-main: install  ## Accuracy and speed of the main job on real logs (DATA=folder)
 	$(BIN)/python -m benchmarks.main --data $(DATA)
+
+bench-detect: install  ## Detection on key sequences beside simple rules (DATA=folder)
+	$(BIN)/python -m benchmarks.detect --data $(DATA)
 
 clean:  ## Remove the environment and what tools left
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -137,9 +137,9 @@ class _Evidence:
     def of_end(self, end: SessionEnd, step: Transition) -> Verdict:
         # Most ends are normal, and nobody asks what else there could have been: that would be half the cost of a batch.
         shape = end.shape
-        named = shape is not None and shape.kind is not Kind.NORMAL
-        if shape is not None and named and (step.kind is Kind.NORMAL or shape.p_value < step.p_value):
-            kind, candidates, reason = shape.kind, (), self._reason_of_shape(shape)
+        candidates: tuple[Candidate, ...] = ()
+        if shape is not None and shape.kind is not Kind.NORMAL and self._names(shape, step):
+            kind, reason = shape.kind, self._reason_of_shape(shape)
         else:
             kind = Kind(step.kind or Kind.NORMAL)
             candidates = () if kind is Kind.NORMAL else self._candidates(step.state.prediction)
@@ -160,6 +160,11 @@ class _Evidence:
             reason=reason,
             model_version=self.model_version,
         )
+
+    def _names(self, shape: Shape, step: Transition) -> bool:
+        """Whether the session as a whole is more surprising than where it stopped, which says more when both are."""
+        least = self.behaviour.calibration.resolution
+        return step.kind is Kind.NORMAL or max(shape.p_value, least) < max(step.p_value, least)
 
     def _candidates(self, prediction: Prediction | None) -> tuple[Candidate, ...]:
         """The g most probable log keys, and the end of the session where it is as probable as one of them."""

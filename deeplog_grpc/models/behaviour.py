@@ -108,7 +108,7 @@ def _held_out(
     )
     dealt = np.random.default_rng(seed).permutation(count) % FOLDS
     for fold in range(FOLDS):
-        rows = np.flatnonzero(dealt == fold)
+        rows = np.flatnonzero(dealt == fold).tolist()
         rest = [session for session, part in zip(sessions, dealt, strict=True) if part != fold]
         try:
             model = fit_key_model(rest, config, vocabulary=vocabulary, seed=seed).model

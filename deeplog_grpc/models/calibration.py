@@ -117,6 +117,11 @@ class Calibration:
         return self.combined.count
 
     @property
+    def resolution(self) -> float:
+        """Smallest share that was counted and not extrapolated: smaller ones say no more than each other."""
+        return 1.0 / (1.0 + self.sessions)
+
+    @property
     def conservative(self) -> bool:
         """Whether there were so few that limits rest on the fitted tail, wider than it."""
         return self.sessions < FEW_SESSIONS
@@ -124,7 +129,7 @@ class Calibration:
     @property
     def usual_begin(self) -> float:
         """-ln(probability) up to which a first log key is a usual beginning."""
-        return self.begins.threshold(self.config.false_positive_rate)
+        return self.begins.rank_threshold(self.config.false_positive_rate)
 
     def judge(self, check: Check, score: float) -> Finding:
         """What a detector's score means."""

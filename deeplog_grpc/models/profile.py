@@ -155,7 +155,8 @@ def differences(vectors: NDArray[np.int32], vector: NDArray[np.int32]) -> NDArra
     >>> differences(np.array([[3, 0, 7]], np.int32), np.array([3, 1, 0], np.int32)).tolist()
     [[0.0, 1.0, 3.0]]
     """
-    return _STEPS.take(np.abs(vectors - vector), mode="clip")
+    steps: NDArray[np.float32] = _STEPS.take(np.abs(vectors - vector), mode="clip")
+    return steps
 
 
 def outside_nats(sessions: int) -> float:

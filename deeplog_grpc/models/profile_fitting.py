@@ -97,9 +97,9 @@ def _fit_counts(
     weights, left_out = _fit_weights(vectors, sampled, times.total())
     own = dict(zip((kept[row] for row in sampled), left_out, strict=True))
     stand_in = iter(np.resize(left_out, len(sessions)))  # a session not sampled is as unusual as one that was
-    for place, row in enumerate(rows):
-        if row is not None and times[row] == 1:
-            scores[place] = own[row] if row in own else next(stand_in)
+    for place, found in enumerate(rows):
+        if found is not None and times[found] == 1:
+            scores[place] = own[found] if found in own else next(stand_in)
     return vectors, weights, scores
 
 

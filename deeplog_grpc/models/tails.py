@@ -89,9 +89,10 @@ class Tail:
         (998.0, 0.002997..., True)
         """
         nothing_less = -log(p_value)
-        return max(nothing_less, self._rank_threshold(p_value))
+        return max(nothing_less, self.rank_threshold(p_value))
 
-    def _rank_threshold(self, p_value: float) -> float:
+    def rank_threshold(self, p_value: float) -> float:
+        """The same by the calibration scores alone: the highest score that is still usual."""
         rank = ceil(p_value * (1 + self.count))
         if rank > 1 and self.highest:  # a score above the one of that rank is above p_value's worth of them
             return self.highest[max(0, len(self.highest) + 1 - rank)]
