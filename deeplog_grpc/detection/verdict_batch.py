@@ -138,10 +138,10 @@ class _Evidence:
         # Most ends are normal, and nobody asks what else there could have been: that would be half the cost of a batch.
         shape = end.shape
         candidates: tuple[Candidate, ...] = ()
+        kind = Kind(step.kind or Kind.NORMAL)
         if shape is not None and shape.kind is not Kind.NORMAL and self._names(shape, step):
             kind, reason = shape.kind, self._reason_of_shape(shape)
         else:
-            kind = Kind(step.kind or Kind.NORMAL)
             candidates = () if kind is Kind.NORMAL else self._candidates(step.state.prediction)
             reason = self._reason(step, candidates)
         return Verdict(

@@ -19,6 +19,10 @@ from pydantic.dataclasses import dataclass as validated
 
 from deeplog_grpc.models.tails import FEW_SESSIONS, Tail
 
+BEGIN_MARGIN = log(3.0)
+"""A first log key may be three times less probable than the rarest usual beginning: one taken for the middle of a
+session would not be judged at all."""
+
 Pin = Annotated[float, Field(ge=0)] | None
 
 
@@ -129,7 +133,7 @@ class Calibration:
     @property
     def usual_begin(self) -> float:
         """-ln(probability) up to which a first log key is a usual beginning."""
-        return self.begins.rank_threshold(self.config.false_positive_rate)
+        return self.begins.rank_threshold(self.config.false_positive_rate) + BEGIN_MARGIN
 
     def judge(self, check: Check, score: float) -> Finding:
         """What a detector's score means."""

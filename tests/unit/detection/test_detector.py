@@ -324,7 +324,7 @@ def test_a_session_of_odd_length_is_named_by_its_length(trained: ApplicationMode
 
 
 def test_a_step_that_training_never_had_is_named_by_its_neighbour(trained: ApplicationModel) -> None:
-    config = replace(trained.behaviour.calibration.config, key=inf)
+    config = replace(trained.behaviour.calibration.config, key=inf, transition=1.0)
     calibration = replace(trained.behaviour.calibration, config=config)
     detector = fresh_detector(replace(trained, behaviour=replace(trained.behaviour, calibration=calibration)))
     scored = detector.score(order(fault=Fault.WRONG_ORDER))
