@@ -107,10 +107,10 @@ def sequence_report(
         "f1": report.f1,
         "fpr": report.fpr,
         "recall_by_class": report.recall_by_class,
-        "by_detector": _rates(report.by_detector),
-        **({"baselines": _rates(_baselines(train, normal, abnormal, settings))} if baselines else {}),
         "train_s": round(trained - started, 3),
         "score_s": round(scored - trained, 3),
+        "by_detector": _rates(report.by_detector),
+        **({"baselines": _rates(_baselines(train, normal, abnormal, settings))} if baselines else {}),
     }
 
 
