@@ -6,7 +6,7 @@ DATA   ?= ../shared/data
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format proto docs bench bench-main bench-parse clean
+.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect clean
 
 help:  ## List the jobs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ bench-main: install  ## Accuracy and speed of the main job on real logs (DATA=fo
 
 bench-parse: install  ## The parser beside Drain3: accuracy and speed (DATA=folder)
 	$(BIN)/python -m benchmarks.parse --data $(DATA)
+
+bench-detect: install  ## Detection on key sequences beside simple rules (DATA=folder)
+	$(BIN)/python -m benchmarks.detect --data $(DATA)
 
 clean:  ## Remove the environment and what tools left
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -19,8 +19,9 @@ from deeplog_grpc.cli.console import (
     training_progress,
 )
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.models import KeyModelConfig, TrainingSession, fit_key_model, set_threads
-from deeplog_grpc.training import SequenceScorer, evaluate_sequences
+from deeplog_grpc.models import TrainingSession, fit_behaviour, set_threads
+from deeplog_grpc.settings import Settings
+from deeplog_grpc.training import SequenceScorer, SimpleRules, evaluate_rules, evaluate_sequences
 
 evaluate = typer.Typer(help="Measure detection on labelled data.", no_args_is_help=True)
 
@@ -40,6 +41,9 @@ def sequences(
     begin_end: Annotated[
         bool | None, typer.Option("--begin-end/--no-begin-end", help="Model the begin and end of sessions.")
     ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also judge by simple rules under the same false positive rate.")
+    ] = False,
     config: ConfigOption = None,
     assignments: SetOption = None,
     json: JsonOption = False,
@@ -54,14 +58,21 @@ def sequences(
         read_sequences(train),
         [sequence for path in normal for sequence in read_sequences(path)],
         [sequence for path in abnormal for sequence in read_sequences(path)],
-        settings.key_model,
+        settings,
         seed=seed,
+        baselines=baselines,
     )
     print_json(report) if json else OUTPUT.print(_table(report))
 
 
 def sequence_report(
-    train: list[list[int]], normal: list[list[int]], abnormal: list[list[int]], config: KeyModelConfig, *, seed: int
+    train: list[list[int]],
+    normal: list[list[int]],
+    abnormal: list[list[int]],
+    settings: Settings,
+    *,
+    seed: int,
+    baselines: bool,
 ) -> dict[str, Any]:
     """Train, judge, count.
 
@@ -74,11 +85,17 @@ def sequence_report(
     started = time.perf_counter()
     try:
         with progress:
-            fit = fit_key_model([TrainingSession(keys=keys) for keys in train], config, seed=seed, on_epoch=on_epoch)
+            behaviour = fit_behaviour(
+                [TrainingSession(keys=keys) for keys in train],
+                settings.key_model,
+                settings.thresholds,
+                seed=seed,
+                on_epoch=on_epoch,
+            ).behaviour
     except ValueError as error:
         raise InputError(str(error), field="--train") from error
     trained = time.perf_counter()
-    report = evaluate_sequences(SequenceScorer(fit.model), normal=normal, abnormal=abnormal)
+    report = evaluate_sequences(SequenceScorer(behaviour), normal=normal, abnormal=abnormal)
     scored = time.perf_counter()
     return {
         "normal": report.normal,
@@ -92,7 +109,25 @@ def sequence_report(
         "recall_by_class": report.recall_by_class,
         "train_s": round(trained - started, 3),
         "score_s": round(scored - trained, 3),
+        "by_detector": _rates(report.by_detector),
+        **({"baselines": _rates(_baselines(train, normal, abnormal, settings))} if baselines else {}),
     }
+
+
+def _baselines(
+    train: list[list[int]], normal: list[list[int]], abnormal: list[list[int]], settings: Settings
+) -> dict[str, tuple[int, int]]:
+    """FP and FN of the simple rules, under the same rate."""
+    rules = SimpleRules(
+        train,
+        min_sessions=settings.key_model.min_sessions,
+        false_positive_rate=settings.thresholds.false_positive_rate,
+    )
+    return evaluate_rules(rules, normal=normal, abnormal=abnormal)
+
+
+def _rates(found: dict[str, tuple[int, int]]) -> dict[str, dict[str, int]]:
+    return {name: {"fp": fp, "fn": fn} for name, (fp, fn) in found.items()}
 
 
 def read_sequences(path: Path) -> list[list[int]]:
@@ -120,12 +155,20 @@ def read_sequences(path: Path) -> list[list[int]]:
     return sequences
 
 
+_GROUPS = {"recall_by_class": "recall", "by_detector": "alone", "baselines": "simple rule"}
+
+
+def _figure(value: float | dict[str, int]) -> str:
+    """A share, or false positives and negatives."""
+    return f"FP {value['fp']:,}  FN {value['fn']:,}" if isinstance(value, dict) else f"{value:.4f}"
+
+
 def _table(report: dict[str, Any]) -> Table:
     table = Table(show_header=False, title="sessions judged", title_justify="left")
     for name, value in report.items():
         if isinstance(value, dict):
-            for part, share in value.items():
-                table.add_row(f"recall: {part}", f"{share:.4f}")
+            for part, figure in value.items():
+                table.add_row(f"{_GROUPS[name]}: {part}", _figure(figure))
         else:
             table.add_row(name, f"{value:.4f}" if isinstance(value, float) else f"{value:,}")
     return table

@@ -14,7 +14,14 @@ from deeplog_grpc.cli.console import OUTPUT
 from deeplog_grpc.detection import Kind, Verdict
 from deeplog_grpc.v1 import verdict_pb2
 
-_KIND_STYLE = {Kind.UNSEEN_KEY: "red", Kind.EXECUTION_PATH: "magenta", Kind.INCOMPLETE_SESSION: "yellow"}
+_KIND_STYLE = {
+    Kind.UNSEEN_KEY: "red",
+    Kind.EXECUTION_PATH: "magenta",
+    Kind.INCOMPLETE_SESSION: "yellow",
+    Kind.SESSION_COUNTS: "yellow",
+    Kind.SESSION_LENGTH: "yellow",
+    Kind.UNSEEN_TRANSITION: "magenta",
+}
 _INDENT = (0, 0, 0, 11)
 _KIND_CHARS = 18
 

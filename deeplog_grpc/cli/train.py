@@ -56,7 +56,12 @@ def train(
     progress, on_epoch = training_progress()
     with progress:
         model, report = trainer.fit(
-            application=application, version=version, config=settings.key_model, seed=seed, on_epoch=on_epoch
+            application=application,
+            version=version,
+            config=settings.key_model,
+            thresholds=settings.thresholds,
+            seed=seed,
+            on_epoch=on_epoch,
         )
     save_bundle(model, out, report=report.to_json())
     if json:
@@ -92,6 +97,14 @@ def _next_version(out: Path) -> int:
         return 1
 
 
+def _calibrated_on(report: TrainingReport) -> str:
+    """What the thresholds rest on."""
+    if not report.calibration_sessions:
+        return "not calibrated"
+    few = ": too few to measure it, so thresholds are kept wide" if report.conservative else ""
+    return f"calibrated on {report.calibration_sessions:,} sessions{few}"
+
+
 def _table(report: TrainingReport, out: Path, version: int) -> Table:
     table = Table(title=f"model version {version} in {out}", show_header=False, title_justify="left")
     timeout = f"{report.timeout_s:,.0f} s" if report.timeout_s else "none"
@@ -104,6 +117,7 @@ def _table(report: TrainingReport, out: Path, version: int) -> Table:
         ("accuracy@g, held back", f"{report.accuracy:.2%}"),
         ("loss, held back", f"{report.validation_loss:.4f}"),
         ("session time-out", timeout),
+        ("normal sessions flagged, at most", f"{report.false_positive_rate:.2%}, {_calibrated_on(report)}"),
     ):
         table.add_row(name, value)
     return table

@@ -19,10 +19,11 @@ from pydantic.dataclasses import dataclass as validated
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.detection.identifiers import compile_patterns, cut, identify, last_entries, session_patterns
 from deeplog_grpc.detection.sessions import NS_PER_S, Session, SessionConfig, SessionTable, Watermark
+from deeplog_grpc.detection.shapes import ShapeJudge
 from deeplog_grpc.detection.states import StateGraph, Transition, WindowState
 from deeplog_grpc.detection.verdict_batch import SessionEnd, VerdictBatch
 from deeplog_grpc.detection.verdicts import EndReason
-from deeplog_grpc.models import END, UNSEEN, LogKeyModel
+from deeplog_grpc.models import END, UNSEEN, Behaviour, LogKeyModel
 from deeplog_grpc.parsing import ParsedBatch, Parser
 
 
@@ -52,11 +53,16 @@ class ApplicationModel:
     """Model version, >= 1."""
     parser: Parser
     """Trained and sealed; it goes on learning new log keys."""
-    key_model: LogKeyModel
-    """Knows the log keys of training."""
+    behaviour: Behaviour
+    """What its normal sessions are like."""
     sessions: SessionConfig
     timeout_s: float
     """Session time-out in force, in seconds of event time; 0 = sessions never time out."""
+
+    @property
+    def key_model(self) -> LogKeyModel:
+        """Knows the log keys of training."""
+        return self.behaviour.key_model
 
 
 class Detector:
@@ -82,7 +88,9 @@ class Detector:
         self.model_version = application.version
         self._parser = application.parser
         self._model = application.key_model
-        self._graph = StateGraph(self._model, cache_bytes=config.cache_mb << 20)
+        self._behaviour = application.behaviour
+        self._graph = StateGraph(self._behaviour, cache_bytes=config.cache_mb << 20)
+        self._shapes = ShapeJudge(self._behaviour)
         self._unit_of = self._model.vocabulary.unit_table()
         self._patterns = session_patterns(sessions.patterns, built_in=sessions.built_in)
         self._end_patterns = compile_patterns(sessions.end_patterns, field="sessions.end_patterns")
@@ -172,6 +180,7 @@ class Detector:
             state = session.state
             step = state.next.get(unit) or self._graph.step(state, unit)
             session.state = step.next
+            session.counts[unit] += 1
             steps.append(step)
             if index in finished:
                 ends += [self._end(closed, index, EndReason.MARKER) for closed in table.close([identifier])]
@@ -198,14 +207,16 @@ class Detector:
         """Units that are usual first keys of a session."""
         beginning = np.array([self._graph.beginning().window], np.int64)
         log_probabilities = self._model.predict(beginning)[0].log_probabilities.tolist()
-        return frozenset(unit for unit, value in enumerate(log_probabilities) if value >= self._model.thresholds.begin)
+        limit = -self._behaviour.calibration.usual_begin
+        return frozenset(unit for unit, value in enumerate(log_probabilities) if value >= limit)
 
     def _end(self, session: Session, index: int, reason: EndReason) -> SessionEnd:
         """Take the step to the session's end. Nothing is said of an end that the model does not know."""
         state = session.state
         judged = state.judged and self._model.config.begin_end
         step = (state.next.get(END) or self._graph.step(state, END)) if judged else None
-        return SessionEnd(index=index, session=session.identifier, reason=reason, state=state, step=step)
+        shape = self._shapes.judge(session.counts) if step is not None and session.whole else None
+        return SessionEnd(index=index, session=session.identifier, reason=reason, state=state, step=step, shape=shape)
 
     def _expired(self, now_ns: int) -> list[Session]:
         self._watermark.now_ns = max(self._watermark.now_ns, now_ns)
@@ -230,7 +241,7 @@ class Detector:
             sessions=identifiers,
             steps=steps,
             ends=ends,
-            model=self._model,
+            behaviour=self._behaviour,
             model_version=self.model_version,
             template=self.template,
         )

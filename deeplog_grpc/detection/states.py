@@ -7,16 +7,15 @@ wrong later, so with or without the cache the verdicts are the same.
 """
 
 from collections.abc import Iterable
-from math import log
+from math import log10
 
 import numpy as np
 
 from deeplog_grpc.detection.verdicts import Kind
-from deeplog_grpc.models import BEGIN, END, UNSEEN, LogKeyModel, Prediction, Thresholds
+from deeplog_grpc.models import BEGIN, END, UNSEEN, Behaviour, Check, Prediction
 
-SCORE_SCALE = log(1e10)
-"""Surprise of a key with probability 1e-10, in nats: score 1."""
-
+SCORE_DECADES = 10.0
+"""What one in 10 ** 10 normal sessions holds has score 1."""
 
 STATE_BYTES = 1500
 """About what a state and its transitions take without the prediction (measured on HDFS sessions: 1.1-1.4 kB)."""
@@ -28,7 +27,7 @@ BYTES_A_UNIT = 8
 class WindowState:
     """A window of units, and how many of them are known.
 
-    ``known`` < h means that the session was met in its middle: nothing is judged until the window is full.
+    ``known`` < h means that the session was met in its middle: the model is not asked until the window is full.
     """
 
     __slots__ = ("known", "next", "prediction", "window")
@@ -48,7 +47,7 @@ class WindowState:
 class Transition:
     """A state, the unit that came, and what that means. ``kind`` is None until the model was asked."""
 
-    __slots__ = ("kind", "next", "probability", "rank", "score", "state", "unit")
+    __slots__ = ("kind", "next", "p_value", "probability", "rank", "score", "state", "unit")
 
     def __init__(self, state: WindowState, unit: int, following: WindowState) -> None:
         self.state = state
@@ -57,41 +56,48 @@ class Transition:
         self.kind: Kind | None = None
         self.rank = 0
         self.probability = 1.0
+        self.p_value = 1.0
         self.score = 0.0
 
-    def judge(self, candidates: int, thresholds: Thresholds) -> None:
+    def judge(self, behaviour: Behaviour) -> None:
         """Fill in the verdict; the state's prediction must be there if the state is judged."""
         if self.unit == UNSEEN:
-            self.kind, self.probability, self.score = Kind.UNSEEN_KEY, 0.0, 1.0
+            self.kind, self.probability, self.p_value, self.score = Kind.UNSEEN_KEY, 0.0, 0.0, 1.0
             return
-        prediction = self.state.prediction
-        self.kind = Kind.NORMAL
-        if prediction is None:
-            return
-        log_probability = float(prediction.log_probabilities[self.unit])
-        self.rank = int(prediction.ranks[self.unit])
-        self.probability = float(np.exp(log_probability))
-        self.score = surprise(log_probability)
-        if self.unit == END:
-            if log_probability < thresholds.end:
-                self.kind = Kind.INCOMPLETE_SESSION
-        elif self.rank > candidates or log_probability < thresholds.key:
-            self.kind = Kind.EXECUTION_PATH
+        is_end = self.unit == END
+        findings = []
+        if self.state.prediction is not None:
+            log_probability = float(self.state.prediction.log_probabilities[self.unit])
+            self.rank = int(self.state.prediction.ranks[self.unit])
+            self.probability = float(np.exp(log_probability))
+            finding = behaviour.calibration.judge(Check.END if is_end else Check.KEY, -log_probability)
+            limit = behaviour.key_model.config.rank_limit
+            abnormal = finding.abnormal or (limit is not None and not is_end and self.rank > limit)
+            findings.append((finding.p_value, Kind.EXECUTION_PATH, abnormal))
+        if not is_end or self.state.judged:
+            nats = behaviour.profile.transition_score(self.state.window[-1], self.unit)
+            finding = behaviour.calibration.judge(Check.TRANSITION, nats)
+            findings.append((finding.p_value, Kind.UNSEEN_TRANSITION, finding.abnormal))
+        self.p_value = min((p_value for p_value, _, _ in findings), default=1.0)
+        self.score = surprise(self.p_value)
+        _, self.kind = min(((p_value, kind) for p_value, kind, bad in findings if bad), default=(1.0, Kind.NORMAL))
+        if is_end and self.kind is not Kind.NORMAL:
+            self.kind = Kind.INCOMPLETE_SESSION
 
 
-def surprise(log_probability: float) -> float:
-    """Score in [0, 1] of something that had this natural log of a probability.
+def surprise(p_value: float) -> float:
+    """Score in [0, 1] of something that this share of normal sessions holds.
 
     Examples
     --------
-    >>> round(surprise(log(1.0)), 3), round(surprise(log(1e-5)), 3), surprise(log(1e-30))
+    >>> surprise(1.0), surprise(1e-5), surprise(1e-30)
     (0.0, 0.5, 1.0)
     """
-    return min(1.0, max(0.0, -log_probability / SCORE_SCALE))
+    return min(1.0, max(0.0, -log10(p_value) / SCORE_DECADES))
 
 
 class StateGraph:
-    """The states met so far under one model, in bounded memory (plus the states that open sessions stand in).
+    """The states met so far under one behaviour, in bounded memory (plus the states that open sessions stand in).
 
     Parameters
     ----------
@@ -99,8 +105,9 @@ class StateGraph:
         About how much the cache may hold; 0 forgets everything between two batches.
     """
 
-    def __init__(self, model: LogKeyModel, *, cache_bytes: int) -> None:
-        self.model = model
+    def __init__(self, behaviour: Behaviour, *, cache_bytes: int) -> None:
+        self._behaviour = behaviour
+        self.model = model = behaviour.key_model
         self._history = model.config.history
         self._max_states = cache_bytes // (STATE_BYTES + BYTES_A_UNIT * model.vocabulary.size)
         self._states: dict[tuple[tuple[int, ...], int], WindowState] = {}
@@ -146,7 +153,7 @@ class StateGraph:
             for state, prediction in zip(states, self.model.predict(windows), strict=True):
                 state.prediction = prediction
         for transition in pending:
-            transition.judge(self.model.config.candidates, self.model.thresholds)
+            transition.judge(self._behaviour)
 
     def _state(self, window: tuple[int, ...], known: int) -> WindowState:
         state = self._states.get((window, known))

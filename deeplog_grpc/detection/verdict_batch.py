@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplog_grpc.detection.states import Transition, WindowState
+from deeplog_grpc.detection.shapes import Shape
+from deeplog_grpc.detection.states import Transition, WindowState, surprise
 from deeplog_grpc.detection.verdicts import Candidate, EndReason, Kind, Verdict
-from deeplog_grpc.models import BEGIN_KEY, LogKeyModel, Prediction
-from deeplog_grpc.models.vocabulary import END
+from deeplog_grpc.models import BEGIN_KEY, UNSEEN, Behaviour, Prediction
+from deeplog_grpc.models.vocabulary import BEGIN, END
 from deeplog_grpc.parsing import Parameter, ParsedBatch
 
 END_TEMPLATE = "<end of session>"
@@ -29,6 +30,8 @@ class SessionEnd:
     """Where the session stood."""
     step: Transition | None
     """The step to its end; None where the end cannot be judged."""
+    shape: Shape | None
+    """The session as a whole; None where its begin was not seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +70,12 @@ class VerdictBatch:
         sessions: list[str],
         steps: Sequence[Transition],
         ends: Sequence[SessionEnd],
-        model: LogKeyModel,
+        behaviour: Behaviour,
         model_version: int,
         template: Callable[[int], str],
     ) -> "VerdictBatch":
         """Read the columns off judged steps."""
-        evidence = _Evidence(model=model, model_version=model_version, template=template)
+        evidence = _Evidence(behaviour=behaviour, model_version=model_version, template=template)
         count = len(steps)
         return cls(
             keys=parsed.keys,
@@ -109,7 +112,7 @@ class VerdictBatch:
 class _Evidence:
     """Turns steps between states into what a person or program can read."""
 
-    model: LogKeyModel
+    behaviour: Behaviour
     model_version: int
     template: Callable[[int], str]
 
@@ -137,42 +140,54 @@ class _Evidence:
             window=self._window(step.state),
             session=session,
             session_end=None,
-            reason=_reason(step, candidates),
+            reason=self._reason(step, candidates),
             model_version=self.model_version,
             typed_parameters=typed_parameters,
         )
 
     def of_end(self, end: SessionEnd, step: Transition) -> Verdict:
         # Most ends are normal, and nobody asks what else there could have been: that would be half the cost of a batch.
-        candidates = () if step.kind is Kind.NORMAL else self._candidates(step.state.prediction)
+        shape = end.shape
+        candidates: tuple[Candidate, ...] = ()
+        kind = Kind(step.kind or Kind.NORMAL)
+        if shape is not None and shape.kind is not Kind.NORMAL and self._names(shape, step):
+            kind, reason = shape.kind, self._reason_of_shape(shape)
+        else:
+            candidates = () if kind is Kind.NORMAL else self._candidates(step.state.prediction)
+            reason = self._reason(step, candidates)
         return Verdict(
             index=end.index,
-            kind=Kind(step.kind or Kind.NORMAL),
+            kind=kind,
             key=BEGIN_KEY,
             template=END_TEMPLATE,
             parameters=(),
-            score=step.score,
+            score=step.score if shape is None else max(step.score, surprise(shape.p_value)),
             rank=step.rank,
             probability=step.probability,
             candidates=candidates,
             window=self._window(end.state),
             session=end.session,
             session_end=end.reason,
-            reason=_reason(step, candidates),
+            reason=reason,
             model_version=self.model_version,
         )
+
+    def _names(self, shape: Shape, step: Transition) -> bool:
+        """Whether the session as a whole is more surprising than where it stopped, which says more when both are."""
+        least = self.behaviour.calibration.resolution
+        return step.kind is Kind.NORMAL or max(shape.p_value, least) < max(step.p_value, least)
 
     def _candidates(self, prediction: Prediction | None) -> tuple[Candidate, ...]:
         """The g most probable log keys, and the end of the session where it is as probable as one of them."""
         if prediction is None:
             return ()
-        units = prediction.best(self.model.config.candidates)
-        if self.model.config.begin_end and prediction.ranks[END] <= len(units):
+        units = prediction.best(self.behaviour.key_model.config.shown)
+        if self.behaviour.key_model.config.begin_end and prediction.ranks[END] <= len(units):
             units.insert(int(prediction.ranks[END]) - 1, END)
         return tuple(self._candidate(unit, prediction) for unit in units)
 
     def _candidate(self, unit: int, prediction: Prediction) -> Candidate:
-        key = self.model.vocabulary.key_of(unit)
+        key = self.behaviour.key_model.vocabulary.key_of(unit)
         return Candidate(
             key=key,
             template=END_TEMPLATE if unit == END else self.template(key),
@@ -180,20 +195,41 @@ class _Evidence:
         )
 
     def _window(self, state: WindowState) -> tuple[int, ...]:
-        return tuple(self.model.vocabulary.key_of(unit) for unit in state.window)
+        return tuple(self.behaviour.key_model.vocabulary.key_of(unit) for unit in state.window)
+
+    def _reason(self, step: Transition, candidates: Sequence[Candidate]) -> str:
+        """One sentence that says why; empty when normal."""
+        expected = " or ".join(f"'{c.template}' ({c.probability:.1%})" for c in candidates[:SHOWN_CANDIDATES])
+        chance = f"probability {step.probability:.2g}"
+        match step.kind:
+            case Kind.UNSEEN_KEY:
+                return "this log key was not seen in training, or too seldom to be normal"
+            case Kind.EXECUTION_PATH:
+                return f"expected {expected}; this log key ranks {step.rank} with {chance}"
+            case Kind.UNSEEN_TRANSITION:
+                before = step.state.window[-1]
+                where = f"after {self._name(before)}" if before != BEGIN else "at the begin of a session"
+                return f"this log key never came {where} in training" + (f"; expected {expected}" if expected else "")
+            case Kind.INCOMPLETE_SESSION:
+                return f"the session ended where {expected} was expected; an end here has {chance}"
+            case _:
+                return ""
+
+    def _reason_of_shape(self, shape: Shape) -> str:
+        """What differs from the sessions of training."""
+        profile = self.behaviour.profile
+        if shape.kind is Kind.SESSION_LENGTH:
+            return f"{shape.length} entries where training sessions have {_range(profile.shortest, profile.longest)}"
+        gap = profile.difference(shape.counts)
+        times = _range(gap.least, gap.most)
+        return f"{gap.count} times {self._name(gap.unit)} where training sessions like it have {times}"
+
+    def _name(self, unit: int) -> str:
+        if unit == UNSEEN:
+            return "a log key that training did not have"
+        return f"'{self.template(self.behaviour.key_model.vocabulary.key_of(unit))}'"
 
 
-def _reason(step: Transition, candidates: Sequence[Candidate]) -> str:
-    """One sentence that says why; empty when normal."""
-    expected = " or ".join(f"'{c.template}' ({c.probability:.1%})" for c in candidates[:SHOWN_CANDIDATES])
-    match step.kind:
-        case Kind.UNSEEN_KEY:
-            return "this log key was not seen in training, or too seldom to be normal"
-        case Kind.EXECUTION_PATH:
-            return f"expected {expected}; this log key ranks {step.rank} with probability {step.probability:.2g}"
-        case Kind.INCOMPLETE_SESSION:
-            return (
-                f"the session ended where {expected} was expected; an end here has probability {step.probability:.2g}"
-            )
-        case _:
-            return ""
+def _range(least: int, most: int) -> str:
+    """``3``, or ``3-5``."""
+    return str(least) if least == most else f"{least}-{most}"

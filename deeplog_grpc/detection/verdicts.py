@@ -14,9 +14,16 @@ class Kind(IntEnum):
     UNSEEN_KEY = 2
     """The log key was not seen in training, or too seldom to be normal."""
     EXECUTION_PATH = 3
-    """The log key is not among the g most probable ones (CCS'17, section 3.1)."""
+    """The log key is far less probable after this history than log keys of normal sessions are (or, with a pinned g,
+    not among the g most probable ones: CCS'17, section 3.1)."""
     INCOMPLETE_SESSION = 4
     """The session ended where the model expects it to go on."""
+    SESSION_COUNTS = 5
+    """The session ended, and how often its log keys came is like no session of training."""
+    SESSION_LENGTH = 6
+    """The session ended with far fewer or more entries than any of training."""
+    UNSEEN_TRANSITION = 7
+    """The log key never followed the one before it, which is rarely followed by anything new."""
 
 
 class EndReason(StrEnum):
@@ -51,7 +58,8 @@ class Verdict:
     template: str
     parameters: tuple[str, ...]
     score: float
-    """Surprise in [0, 1]: -log10(probability) / 10, capped at 1; 1 for an unseen key."""
+    """Surprise in [0, 1]: -log10(p) / 10, capped at 1, where p is the share of normal sessions that hold something at
+    least as surprising; 1 for an unseen key. The highest score of its entries and its end is that of a session."""
     rank: int
     """Place of the key among the predictions, 1 = most probable; 0 = not judged, or an unseen key."""
     probability: float

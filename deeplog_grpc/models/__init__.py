@@ -1,13 +1,17 @@
-"""The neural models, of log keys and of values: what they learn from, the networks, their training.
+"""What is learned of normal sessions: the log key network, the session profile, value models, and how rare is too rare.
 
 Nothing here touches files, the network, the clock or the event loop. This is the only package that imports torch.
 """
 
+from deeplog_grpc.models.behaviour import Behaviour, BehaviourFit, fit_behaviour
+from deeplog_grpc.models.calibration import Calibration, Check, Finding, ThresholdConfig
 from deeplog_grpc.models.fitting import Epoch, Fit, fit_key_model
-from deeplog_grpc.models.key_model import KeyModelConfig, LogKeyModel, Prediction, Thresholds, set_threads
+from deeplog_grpc.models.key_model import KeyModelConfig, LogKeyModel, Prediction, set_threads
+from deeplog_grpc.models.profile import CountDifference, SessionProfile
+from deeplog_grpc.models.tails import Tail
 from deeplog_grpc.models.value_config import ValueModelConfig
 from deeplog_grpc.models.value_fitting import KeyReport, ValueFit, fit_value_model
-from deeplog_grpc.models.value_judging import Finding
+from deeplog_grpc.models.value_judging import ValueFinding
 from deeplog_grpc.models.value_model import ValueMemory, ValueModel, ValueVerdicts
 from deeplog_grpc.models.value_training import ValueEpoch
 from deeplog_grpc.models.value_vectors import ELAPSED, NO_PREVIOUS, KeyVectors, Position
@@ -22,6 +26,11 @@ __all__ = [
     "NO_PREVIOUS",
     "UNKNOWN_KEY",
     "UNSEEN",
+    "Behaviour",
+    "BehaviourFit",
+    "Calibration",
+    "Check",
+    "CountDifference",
     "Epoch",
     "Finding",
     "Fit",
@@ -31,9 +40,12 @@ __all__ = [
     "LogKeyModel",
     "Position",
     "Prediction",
-    "Thresholds",
+    "SessionProfile",
+    "Tail",
+    "ThresholdConfig",
     "TrainingSession",
     "ValueEpoch",
+    "ValueFinding",
     "ValueFit",
     "ValueMemory",
     "ValueModel",
@@ -42,6 +54,7 @@ __all__ = [
     "Vocabulary",
     "WindowCounts",
     "count_windows",
+    "fit_behaviour",
     "fit_key_model",
     "fit_value_model",
     "set_threads",

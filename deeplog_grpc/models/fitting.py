@@ -3,15 +3,15 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite, log
+from math import isfinite
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deeplog_grpc.models.key_model import KeyModelConfig, KeyNetwork, LogKeyModel, Thresholds, predictable
-from deeplog_grpc.models.vocabulary import BEGIN, END, FIRST_KEY_UNIT, UNSEEN, Vocabulary
+from deeplog_grpc.models.key_model import KeyModelConfig, KeyNetwork, LogKeyModel, predictable
+from deeplog_grpc.models.vocabulary import FIRST_KEY_UNIT, UNSEEN, Vocabulary
 from deeplog_grpc.models.windows import TrainingSession, WindowCounts, count_windows
 
 GRADIENT_NORM = 1.0
@@ -59,6 +59,7 @@ def fit_key_model(
     sessions: Sequence[TrainingSession],
     config: KeyModelConfig,
     *,
+    vocabulary: Vocabulary | None = None,
     seed: int = 0,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Fit:
@@ -71,6 +72,8 @@ def fit_key_model(
     ----------
     sessions : sequence of TrainingSession
         Normal sessions; the order does not matter to what is learned, but with the seed it fixes the split.
+    vocabulary : Vocabulary, optional
+        The log keys to know; None = those normal in the sessions (:func:`normal_keys`).
     seed : int
         The same seed and sessions give the same weights on one machine.
     on_epoch : callable
@@ -82,7 +85,8 @@ def fit_key_model(
         If the sessions hold no window to learn from.
     """
     torch.manual_seed(seed)
-    vocabulary = Vocabulary.of(normal_keys(sessions, config.min_sessions), reserve=config.reserve)
+    if vocabulary is None:
+        vocabulary = Vocabulary.of(normal_keys(sessions, config.min_sessions), reserve=config.reserve)
     kept_back = _kept_back(len(sessions), config.validation_share, seed)
     training = _windows([s for s, kept in zip(sessions, kept_back, strict=True) if not kept], vocabulary, config)
     validation_sessions = [s for s, kept in zip(sessions, kept_back, strict=True) if kept]
@@ -95,10 +99,8 @@ def fit_key_model(
     network, epochs = _train(training, validation if len(validation) else training, vocabulary, config, on_epoch)
     if not all(isfinite(epoch.validation_loss) for epoch in epochs):
         raise ValueError("training diverged: its loss is not a finite number; lower key_model.learning_rate")
-    unjudging = LogKeyModel(config, vocabulary, network, Thresholds())
-    thresholds = _thresholds(unjudging, validation, training)
     return Fit(
-        model=LogKeyModel(config, vocabulary, network, thresholds),
+        model=LogKeyModel(config, vocabulary, network),
         epochs=epochs,
         windows=training.total,
         distinct_windows=len(training),
@@ -171,7 +173,7 @@ def _train(
             optimizer.step()
             schedule.step()
             total += float(losses.detach().sum())
-        validation_loss, accuracy = _validate(network, mask, validation, config.candidates)
+        validation_loss, accuracy = _validate(network, mask, validation, config.shown)
         best = all(validation_loss < epoch.validation_loss for epoch in epochs)
         if best:
             best_state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -226,33 +228,3 @@ def _validate(network: KeyNetwork, mask: Tensor, pairs: WindowCounts, candidates
             own = logits.gather(1, targets[:, None])
             hits += float((((logits > own).sum(dim=1) < candidates) * counts[rows]).sum())
     return loss / pairs.total, hits / pairs.total
-
-
-def _thresholds(model: LogKeyModel, validation: WindowCounts, training: WindowCounts) -> Thresholds:
-    """Low quantiles of what the model gives to normal keys, beginnings and true ends, less the margins."""
-    config = model.config
-
-    def below(choose: Callable[[WindowCounts], NDArray[np.bool_]], quantile: float, margin: float) -> float:
-        """Windows kept back from training tell; where none of them is of the kind, the training ones."""
-        pairs = validation if choose(validation).any() else training
-        return _below(_own_log_probabilities(model, pairs, choose(pairs)), quantile, margin)
-
-    return Thresholds(
-        key=below(lambda pairs: pairs.targets != END, config.key_quantile, config.key_margin),
-        begin=below(lambda pairs: (pairs.windows == BEGIN).all(axis=1), config.end_quantile, config.end_margin),
-        end=below(lambda pairs: pairs.targets == END, config.end_quantile, config.end_margin),
-    )
-
-
-def _own_log_probabilities(model: LogKeyModel, pairs: WindowCounts, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Log-probabilities of the units that really followed in these rows, repeats counted."""
-    predictions = model.predict(pairs.windows[rows])
-    own = [p.log_probabilities[unit] for p, unit in zip(predictions, pairs.targets[rows], strict=True)]
-    return np.repeat(np.array(own, np.float64), pairs.counts[rows])
-
-
-def _below(log_probabilities: NDArray[np.float64], quantile: float, margin: float) -> float:
-    """The quantile less the margin; minus infinity where there is nothing to tell from, or no margin is wanted."""
-    if not len(log_probabilities) or not margin:
-        return -float("inf")
-    return float(np.quantile(log_probabilities, quantile, method="lower")) - log(margin)

@@ -9,8 +9,7 @@ the last bit and turn a rank.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from math import isfinite
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -25,6 +24,9 @@ from deeplog_grpc.models.vocabulary import BEGIN, END, FIRST_KEY_UNIT, Vocabular
 CHUNK_ROWS = 64
 """Rows of one pass through the network: at 64 a core is within 5 % of its best rate, and one pass takes about 1 ms."""
 
+PAPER_CANDIDATES = 9
+"""g of the paper."""
+
 NO_LOG_PROBABILITY = -100.0
 """Log-probability of a unit that cannot be predicted: far below any other, yet finite, so that sums stay finite."""
 
@@ -35,8 +37,10 @@ class KeyModelConfig:
 
     history: Annotated[int, Field(ge=1, le=1000)] = 10
     """h: log keys in a window."""
-    candidates: Annotated[int, Field(ge=1, le=1000)] = 9
-    """g: a log key among the g most probable ones is normal. The end of the session takes none of these places."""
+    candidates: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """g: a number pins the paper's rule, a log key is normal if it is among the g most probable ones, whatever its
+    probability; the end of the session takes none of these places. null = its probability decides, by `thresholds`
+    (without begin_end, where nothing is calibrated, the paper's 9)."""
     layers: Annotated[int, Field(ge=1, le=8)] = 2
     """L: LSTM layers."""
     hidden: Annotated[int, Field(ge=1, le=4096)] = 64
@@ -65,16 +69,16 @@ class KeyModelConfig:
     judged by their recent keys, and sessions met in their middle can be judged at all."""
     hide_share: Annotated[float, Field(ge=0, le=1)] = 0.02
     """Share of keys hidden in training windows, so that an unseen key does not upset the entries after it."""
-    key_quantile: Annotated[float, Field(ge=0, lt=1)] = 0.0001
-    """Share of normal log keys, kept back from training, that may lie below the threshold before the margin."""
-    key_margin: Annotated[float, Field(ge=0, le=1e12)] = 100.0
-    """A log key is abnormal, though among the g candidates, when it is this many times less probable than that
-    quantile: where an application has few log keys, g of them are nearly all. 0 = the paper's rule, rank alone."""
-    end_quantile: Annotated[float, Field(gt=0, lt=1)] = 0.001
-    """Share of normal sessions' ends, kept back from training, that may lie below the threshold before the margin."""
-    end_margin: Annotated[float, Field(ge=1, le=1e12)] = 3.0
-    """An end is abnormal when it is this many times less probable than that quantile: few sessions are kept back, so
-    their lowest is a poor estimate of a far quantile."""
+
+    @property
+    def rank_limit(self) -> int | None:
+        """Rank past which a log key is abnormal; None = ranks do not judge."""
+        return PAPER_CANDIDATES if self.candidates is None and not self.begin_end else self.candidates
+
+    @property
+    def shown(self) -> int:
+        """Most probable log keys that a verdict names."""
+        return self.candidates or PAPER_CANDIDATES
 
 
 class KeyNetwork(nn.Module):
@@ -123,36 +127,12 @@ class Prediction:
         return [int(unit) for unit in order if self.log_probabilities[unit] > NO_LOG_PROBABILITY / 2]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thresholds:
-    """Natural logs of probabilities below which something is abnormal; minus infinity = never."""
-
-    key: float = -float("inf")
-    """Of a log key, in addition to its rank."""
-    begin: float = -float("inf")
-    """Of the first log key of a session: a less probable one is no usual beginning."""
-    end: float = -float("inf")
-    """Of the end of a session."""
-
-    def to_json(self) -> dict[str, float | None]:
-        """Plain data for a bundle; JSON has no infinity."""
-        return {name: value if isfinite(value) else None for name, value in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, float | None]) -> "Thresholds":
-        """Read what :meth:`to_json` wrote."""
-        return cls(**{name: -float("inf") if value is None else float(value) for name, value in data.items()})
-
-
 class LogKeyModel:
-    """A trained log key model: an immutable snapshot of weights, vocabulary and thresholds."""
+    """A trained log key model: an immutable snapshot of weights and vocabulary."""
 
-    def __init__(
-        self, config: KeyModelConfig, vocabulary: Vocabulary, network: KeyNetwork, thresholds: Thresholds
-    ) -> None:
+    def __init__(self, config: KeyModelConfig, vocabulary: Vocabulary, network: KeyNetwork) -> None:
         self.config = config
         self.vocabulary = vocabulary
-        self.thresholds = thresholds
         self._network = network.eval()
         self._mask = predictable(vocabulary, begin_end=config.begin_end)
 
@@ -177,6 +157,14 @@ class LogKeyModel:
             ]
         return predictions
 
+    def log_probabilities(self, windows: NDArray[np.int64], units: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Natural log of the probability of one unit after each window. Shape [B, h], [B] -> [B]."""
+        own = [
+            rows[np.arange(len(rows)), units[start : start + len(rows)]]
+            for start, rows in zip(range(0, len(windows), CHUNK_ROWS), self._chunks(windows), strict=True)
+        ]
+        return np.concatenate([np.zeros(0), *own])
+
     def _chunks(self, windows: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
         """Log-probabilities [<= CHUNK_ROWS, size] of the windows, chunk by chunk, always computed in one shape."""
         chunk = torch.full((CHUNK_ROWS, self.config.history), BEGIN, dtype=torch.long)
@@ -197,7 +185,6 @@ class LogKeyModel:
         config: KeyModelConfig,
         vocabulary: Vocabulary,
         weights: Mapping[str, Tensor],
-        thresholds: Thresholds,
     ) -> "LogKeyModel":
         """Put a model together from :meth:`weights`.
 
@@ -216,7 +203,7 @@ class LogKeyModel:
         broken = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
         if broken:
             raise ValueError(f"weights are not finite: {', '.join(broken)}")
-        return cls(config, vocabulary, network, thresholds)
+        return cls(config, vocabulary, network)
 
 
 def rank_units(log_probabilities: NDArray[np.float32]) -> NDArray[np.int32]:

@@ -15,7 +15,7 @@ _ELAPSED_S = Position(slot=ELAPSED, unit="s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class ValueFinding:
     """Why a vector is abnormal: the number that fits least, in its own units."""
 
     position: Position
@@ -89,7 +89,7 @@ class QuantileJudge:
         self.p_values: NDArray[np.float64] = np.minimum(1.0, self._p.min(axis=1) * self._tests)
         """Shape [n]."""
 
-    def finding(self, row: int, rate: float) -> Finding:
+    def finding(self, row: int, rate: float) -> ValueFinding:
         """Why a row with a p-value below the rate is abnormal."""
         # Of numbers that are all impossible, the largest error is blamed.
         least = self._p[row] == self._p[row].min()
@@ -128,7 +128,7 @@ class GaussianJudge:
         )
         """Shape [n]."""
 
-    def finding(self, row: int, rate: float) -> Finding:
+    def finding(self, row: int, rate: float) -> ValueFinding:
         """Why a row with a p-value below the rate is abnormal."""
         rule = self._sight.rule
         if rule is None:
@@ -158,9 +158,9 @@ def _finding(
     p_value: float,
     *,
     slack: float | None = None,
-) -> Finding:
+) -> ValueFinding:
     slack = scale.slack if slack is None else slack
-    return Finding(
+    return ValueFinding(
         position=position,
         after=after,
         observed=float(observed),

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deeplog_grpc.models.value_config import ValueModelConfig
-from deeplog_grpc.models.value_judging import Finding, GaussianJudge, QuantileJudge, Sight
+from deeplog_grpc.models.value_judging import GaussianJudge, QuantileJudge, Sight, ValueFinding
 from deeplog_grpc.models.value_network import Weights, network_inputs, predict, weight_shapes
 from deeplog_grpc.models.value_parts import GapRule, KeyRule, Outlook
 from deeplog_grpc.models.value_vectors import ELAPSED, KeyVectors, Position
@@ -33,7 +33,7 @@ class ValueVerdicts:
 
     p_values: NDArray[np.float64]
     """Probability that a normal vector is at least as odd, in [0, 1]; 1 where nothing is known. Shape [n]."""
-    findings: Mapping[int, Finding]
+    findings: Mapping[int, ValueFinding]
     """By row, of the vectors whose p-value is below the rate."""
 
 

@@ -65,13 +65,24 @@ def count_windows(
     >>> pairs.windows.tolist(), pairs.targets.tolist(), pairs.counts.tolist()
     ([[0, 0], [0, 3], [3, 4]], [3, 4, 1], [2, 2, 1])
     """
-    padding, end = np.full(history, BEGIN, np.int64), np.array([END], np.int64)
-    nothing = np.zeros(0, np.int64)
-    rows = [np.zeros((0, history + 1), np.int64)]
-    for units, does_begin, does_end in zip(sessions, begins, ends, strict=True):
-        path = np.concatenate([padding if does_begin else nothing, units, end if does_end else nothing])
-        if len(path) > history:
-            rows.append(np.lib.stride_tricks.sliding_window_view(path, history + 1))
-    pairs = np.concatenate(rows)
+    rows = [
+        session_windows(units, begins=does_begin, ends=does_end, history=history)
+        for units, does_begin, does_end in zip(sessions, begins, ends, strict=True)
+    ]
+    pairs = np.concatenate([np.zeros((0, history + 1), np.int64), *rows])
     distinct, counts = np.unique(pairs[pairs[:, -1] != UNSEEN], axis=0, return_counts=True)
     return WindowCounts(windows=distinct[:, :-1].copy(), targets=distinct[:, -1].copy(), counts=counts.astype(np.int64))
+
+
+def session_windows(units: NDArray[np.int64], *, begins: bool, ends: bool, history: int) -> NDArray[np.int64]:
+    """Every window of one session with its next unit in the last column. Shape [n] -> [m, history + 1].
+
+    Examples
+    --------
+    >>> session_windows(np.array([3, 4]), begins=True, ends=False, history=2).tolist()
+    [[0, 0, 3], [0, 3, 4]]
+    """
+    path = np.concatenate([[BEGIN] * history if begins else [], units, [END] if ends else []]).astype(np.int64)
+    if len(path) <= history:
+        return np.zeros((0, history + 1), np.int64)
+    return np.lib.stride_tricks.sliding_window_view(path, history + 1)

@@ -3,8 +3,9 @@
     manifest.json           format, application, version, SHA-256 of the key table, of every file and of itself
     config.json             configuration of the key model and of sessions; the learned time-out
     parser.json             the parser's state: templates, key ids
-    key_model.json          vocabulary and threshold
+    key_model.json          vocabulary
     key_model.safetensors   weights
+    profile.json            shape of normal sessions; calibration of all thresholds
     report.json             what training saw and reached; for people
 
 Invariants: a bundle is whole or it is not there: it is written beside its place, flushed to the disk, and renamed.
@@ -16,6 +17,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,10 +29,18 @@ from pydantic import ValidationError
 from deeplog_grpc import __version__
 from deeplog_grpc.detection import ApplicationModel, SessionConfig
 from deeplog_grpc.errors import BundleError, InputError
-from deeplog_grpc.models import KeyModelConfig, LogKeyModel, Thresholds, Vocabulary
+from deeplog_grpc.models import (
+    Behaviour,
+    Calibration,
+    KeyModelConfig,
+    LogKeyModel,
+    SessionProfile,
+    ThresholdConfig,
+    Vocabulary,
+)
 from deeplog_grpc.parsing import Parser
 
-FORMAT = 1
+FORMAT = 2
 """Grows when an older release could not read the bundle."""
 
 MANIFEST = "manifest.json"
@@ -38,8 +48,9 @@ CONFIG = "config.json"
 PARSER = "parser.json"
 KEY_MODEL = "key_model.json"
 WEIGHTS = "key_model.safetensors"
+PROFILE = "profile.json"
 REPORT = "report.json"
-_PARTS = (CONFIG, PARSER, KEY_MODEL, WEIGHTS, REPORT)
+_PARTS = (CONFIG, PARSER, KEY_MODEL, WEIGHTS, PROFILE, REPORT)
 
 _SEAL = "sha256"
 _PREVIOUS = ".previous"
@@ -116,7 +127,12 @@ def load_bundle(directory: Path) -> ApplicationModel:
             KeyModelConfig(**config["key_model"]),
             Vocabulary.from_json(stored["vocabulary"]),
             safetensors.torch.load(parts[WEIGHTS]),
-            Thresholds.from_json(stored["thresholds"]),
+        )
+        learned = orjson.loads(parts[PROFILE])
+        behaviour = Behaviour(
+            key_model=key_model,
+            profile=SessionProfile.from_json(learned["profile"]),
+            calibration=Calibration.from_json(learned["calibration"], ThresholdConfig(**config["thresholds"])),
         )
         if manifest["key_table"] != _key_table(parser, key_model.vocabulary):
             raise ValueError("the parser's log keys are not those that the key model was trained on")
@@ -124,7 +140,7 @@ def load_bundle(directory: Path) -> ApplicationModel:
             application=manifest["application"],
             version=int(manifest["version"]),
             parser=parser,
-            key_model=key_model,
+            behaviour=behaviour,
             sessions=SessionConfig(**config["sessions"]),
             timeout_s=float(config["timeout_s"]),
         )
@@ -156,6 +172,7 @@ def _write_parts(model: ApplicationModel, directory: Path, report: Mapping[str, 
         CONFIG: _json(
             {
                 "key_model": asdict(model.key_model.config),
+                "thresholds": _with_infinity(asdict(model.behaviour.calibration.config)),
                 "sessions": asdict(model.sessions),
                 "timeout_s": model.timeout_s,
             }
@@ -164,10 +181,15 @@ def _write_parts(model: ApplicationModel, directory: Path, report: Mapping[str, 
         KEY_MODEL: _json(
             {
                 "vocabulary": model.key_model.vocabulary.to_json(),
-                "thresholds": model.key_model.thresholds.to_json(),
             }
         ),
         WEIGHTS: safetensors.torch.save(model.key_model.weights()),
+        PROFILE: _json(
+            {
+                "profile": model.behaviour.profile.to_json(),
+                "calibration": model.behaviour.calibration.to_json(),
+            }
+        ),
         REPORT: _json(report),
     }
     manifest = {
@@ -184,6 +206,11 @@ def _write_parts(model: ApplicationModel, directory: Path, report: Mapping[str, 
             file.flush()
             os.fsync(file.fileno())
     _sync_directory(directory)
+
+
+def _with_infinity(limits: Mapping[str, float | None]) -> dict[str, float | str | None]:
+    """JSON has no infinity; the configuration reads it as a text."""
+    return {name: "inf" if limit == inf else limit for name, limit in limits.items()}
 
 
 def _key_table(parser: Parser, vocabulary: Vocabulary) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from deeplog_grpc.detection import ApplicationModel, EntryBatch, SessionConfig
 from deeplog_grpc.detection.identifiers import compile_patterns, identify, last_entries, session_patterns
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.models import Epoch, KeyModelConfig, fit_key_model
+from deeplog_grpc.models import Epoch, KeyModelConfig, ThresholdConfig, fit_behaviour
 from deeplog_grpc.parsing import Parser, ParserConfig
 from deeplog_grpc.training.history import History
 
@@ -32,6 +32,16 @@ class TrainingReport:
     """Share of next keys in held-back sessions that are among the g candidates."""
     timeout_s: float
     seed: int
+    false_positive_rate: float
+    """Share of normal sessions that may be flagged by mistake; the thresholds were set for it."""
+    calibration_sessions: int
+    """Sessions that set the thresholds, each scored by models that had not learned from it; 0 = nothing calibrated."""
+    conservative: bool
+    """Whether they are so few that thresholds rest on a widened fit: fewer false alarms, more misses."""
+    limits: dict[str, float | None]
+    """Score, in nats, above which each detector calls something abnormal; None = never."""
+    count_vectors: int
+    """Distinct counts of log keys that sessions are compared to."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -79,6 +89,7 @@ class Trainer:
         application: str,
         version: int,
         config: KeyModelConfig | None = None,
+        thresholds: ThresholdConfig | None = None,
         seed: int = 0,
         on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     ) -> tuple[ApplicationModel, TrainingReport]:
@@ -92,10 +103,17 @@ class Trainer:
         final_keys = np.fromiter(map(self._parser.resolve, range(len(self._parser))), np.int32)
         cut = self._history.cut(self._sessions.timeout_s, final_keys=final_keys)
         try:
-            fit = fit_key_model(cut.sessions, config or KeyModelConfig(), seed=seed, on_epoch=on_epoch)
+            learned = fit_behaviour(
+                cut.sessions,
+                config or KeyModelConfig(),
+                thresholds or ThresholdConfig(),
+                seed=seed,
+                on_epoch=on_epoch,
+            )
         except ValueError as error:
             raise InputError(f"{error}: give a longer log of normal operation") from error
         self._parser.seal()
+        fit, behaviour = learned.key_fit, learned.behaviour
         best = next(epoch for epoch in reversed(fit.epochs) if epoch.best)
         report = TrainingReport(
             entries=len(self._history),
@@ -109,12 +127,17 @@ class Trainer:
             accuracy=best.accuracy,
             timeout_s=cut.timeout_s,
             seed=seed,
+            false_positive_rate=behaviour.calibration.config.false_positive_rate,
+            calibration_sessions=behaviour.calibration.sessions,
+            conservative=behaviour.calibration.conservative,
+            limits=behaviour.calibration.limits(),
+            count_vectors=len(behaviour.profile.vectors),
         )
         model = ApplicationModel(
             application=application,
             version=version,
             parser=self._parser,
-            key_model=fit.model,
+            behaviour=behaviour,
             sessions=self._sessions,
             timeout_s=cut.timeout_s,
         )

@@ -15,6 +15,9 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     KIND_UNSEEN_KEY: _ClassVar[Kind]
     KIND_EXECUTION_PATH: _ClassVar[Kind]
     KIND_INCOMPLETE_SESSION: _ClassVar[Kind]
+    KIND_SESSION_COUNTS: _ClassVar[Kind]
+    KIND_SESSION_LENGTH: _ClassVar[Kind]
+    KIND_UNSEEN_TRANSITION: _ClassVar[Kind]
 
 class SessionEndReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -27,6 +30,9 @@ KIND_NORMAL: Kind
 KIND_UNSEEN_KEY: Kind
 KIND_EXECUTION_PATH: Kind
 KIND_INCOMPLETE_SESSION: Kind
+KIND_SESSION_COUNTS: Kind
+KIND_SESSION_LENGTH: Kind
+KIND_UNSEEN_TRANSITION: Kind
 SESSION_END_REASON_UNSPECIFIED: SessionEndReason
 SESSION_END_REASON_MARKER: SessionEndReason
 SESSION_END_REASON_TIMEOUT: SessionEndReason

@@ -190,7 +190,7 @@ def test_evaluate_sequences(call: Any, sequences: Path) -> None:
     code, out, err = call("evaluate", "sequences", *files, "--json")
     assert (code, err, out.count("\n")) == (0, "", 1)
     report = json.loads(out)
-    assert list(report) == [*SEQUENCE_KEYS, "score_s"]
+    assert list(report) == [*SEQUENCE_KEYS, "score_s", "by_detector"]
     assert (report["normal"], report["abnormal"], report["fp"], report["fn"]) == (20, 2, 0, 0)
     assert report["recall_by_class"] == {"short": 1.0, "unseen_key": 1.0}
     assert "recall: short" in call("evaluate", "sequences", *files, *QUICK)[1]

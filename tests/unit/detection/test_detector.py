@@ -1,4 +1,5 @@
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 import pytest
@@ -244,10 +245,8 @@ def test_an_empty_batch_is_fine(new_detector: NewDetector) -> None:
 
 def test_without_begin_and_end_only_full_windows_are_judged(trained: ApplicationModel) -> None:
     model = trained.key_model
-    inside = LogKeyModel.from_weights(
-        replace(model.config, begin_end=False), model.vocabulary, model.weights(), model.thresholds
-    )
-    detector = fresh_detector(replace(trained, key_model=inside))
+    inside = LogKeyModel.from_weights(replace(model.config, begin_end=False), model.vocabulary, model.weights())
+    detector = fresh_detector(replace(trained, behaviour=replace(trained.behaviour, key_model=inside)))
     batch = max((order(seed) for seed in range(10)), key=len)
     scored = detector.score(batch)
     assert not scored.ranks[: model.config.history].any()
@@ -292,3 +291,44 @@ def test_a_session_that_was_dropped_may_come_back_in_its_middle(new_detector: Ne
     detector.score(flood)
     assert detector.evicted_sessions >= 7
     assert not detector.score(whole.slice(half, len(whole))).anomalies()
+
+
+def repeated_entry() -> EntryBatch:
+    """An order with its first entry once more where it may stand, so that only the counts are odd."""
+    batch = order(1)
+    return joined(*(batch.slice(0, 1) for _ in range(3)), batch.slice(1, len(batch)))
+
+
+def test_a_session_with_odd_counts_is_named_by_what_differs(trained: ApplicationModel) -> None:
+    config = replace(trained.behaviour.calibration.config, key=inf, transition=inf, end=inf)
+    calibration = replace(trained.behaviour.calibration, config=config)
+    detector = fresh_detector(replace(trained, behaviour=replace(trained.behaviour, calibration=calibration)))
+    scored = detector.score(with_times(repeated_entry(), [LATER_S + second for second in range(len(repeated_entry()))]))
+    assert kinds(scored) == {Kind.NORMAL}
+    end = only(detector.flush().session_ends)
+    assert end.kind is Kind.SESSION_COUNTS
+    assert end.reason.startswith("3 times '")
+    assert end.reason.endswith("where training sessions like it have 1")
+    assert end.candidates == ()
+
+
+def test_a_session_of_odd_length_is_named_by_its_length(trained: ApplicationModel) -> None:
+    off = {"key": inf, "transition": inf, "end": inf, "counts": inf, "length": 0.0}
+    calibration = replace(trained.behaviour.calibration, config=replace(trained.behaviour.calibration.config, **off))
+    detector = fresh_detector(replace(trained, behaviour=replace(trained.behaviour, calibration=calibration)))
+    detector.score(order(1).slice(0, 2))
+    end = only(detector.flush().session_ends)
+    assert end.kind is Kind.SESSION_LENGTH
+    profile = trained.behaviour.profile
+    assert end.reason == f"2 entries where training sessions have {profile.shortest}-{profile.longest}"
+
+
+def test_a_step_that_training_never_had_is_named_by_its_neighbour(trained: ApplicationModel) -> None:
+    config = replace(trained.behaviour.calibration.config, key=inf, transition=1.0)
+    calibration = replace(trained.behaviour.calibration, config=config)
+    detector = fresh_detector(replace(trained, behaviour=replace(trained.behaviour, calibration=calibration)))
+    scored = detector.score(order(fault=Fault.WRONG_ORDER))
+    verdict = scored.verdict(scored.anomalies()[0])
+    assert verdict.kind is Kind.UNSEEN_TRANSITION
+    assert verdict.reason.startswith("this log key never came after '")
+    assert 0 < verdict.score < 1

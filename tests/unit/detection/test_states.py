@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import inf, log
 
 import numpy as np
@@ -6,20 +7,34 @@ from numpy.typing import NDArray
 
 from deeplog_grpc.detection import ApplicationModel, Kind
 from deeplog_grpc.detection.states import BYTES_A_UNIT, STATE_BYTES, StateGraph, Transition, WindowState, surprise
-from deeplog_grpc.models import END, UNSEEN, Prediction, Thresholds
+from deeplog_grpc.models import END, UNSEEN, Behaviour, Calibration, LogKeyModel, Prediction
 from deeplog_grpc.models.vocabulary import FIRST_KEY_UNIT
 
 PLENTY = 1 << 20
 UNIT = FIRST_KEY_UNIT
 
 
-def judged(unit: int, *, rank: int, log_probability: float, candidates: int = 3, **limits: float) -> Transition:
-    state = WindowState((0, 0), 2)
-    state.prediction = Prediction(
-        log_probabilities=np.full(8, log_probability, np.float32), ranks=np.full(8, rank, np.int32)
+def judged(
+    behaviour: Behaviour, unit: int, *, rank: int, probability: float, known: int = 2, g: int | None = None
+) -> Transition:
+    """A step whose neighbours training had, so that the key model alone decides."""
+    before, following = next(
+        (b, u) for b, units in behaviour.profile.followers.items() for u in units if u > UNSEEN < b
     )
-    transition = Transition(state, unit, state)
-    transition.judge(candidates, Thresholds(**limits))
+    if unit == END:
+        before, following = next((b, END) for b, units in behaviour.profile.followers.items() if END in units)
+    size = behaviour.key_model.vocabulary.size
+    state = WindowState((before, before), known)
+    if known == 2:
+        state.prediction = Prediction(
+            log_probabilities=np.full(size, log(probability), np.float32), ranks=np.full(size, rank, np.int32)
+        )
+    transition = Transition(state, following, state)
+    config = replace(behaviour.key_model.config, candidates=g)
+    model = LogKeyModel.from_weights(config, behaviour.key_model.vocabulary, behaviour.key_model.weights())
+    thresholds = replace(behaviour.calibration.config, key=inf) if g else behaviour.calibration.config
+    calibration = replace(behaviour.calibration, config=thresholds)
+    transition.judge(replace(behaviour, key_model=model, calibration=calibration))
     return transition
 
 
@@ -33,41 +48,50 @@ def reachable(state: WindowState) -> int:
     return len(found)
 
 
-def test_a_key_is_normal_up_to_rank_g() -> None:
-    assert judged(UNIT, rank=3, log_probability=-9).kind is Kind.NORMAL
-    assert judged(UNIT, rank=4, log_probability=-1).kind is Kind.EXECUTION_PATH
+def test_with_a_pinned_g_a_key_is_normal_up_to_that_rank(trained: ApplicationModel) -> None:
+    assert judged(trained.behaviour, UNIT, rank=3, probability=1e-9, g=3).kind is Kind.NORMAL
+    assert judged(trained.behaviour, UNIT, rank=4, probability=0.5, g=3).kind is Kind.EXECUTION_PATH
 
 
-def test_a_key_far_below_its_threshold_is_abnormal_at_any_rank() -> None:
-    assert judged(UNIT, rank=1, log_probability=-9, key=-8.5).kind is Kind.EXECUTION_PATH
-    assert judged(UNIT, rank=1, log_probability=-9, key=-9.0).kind is Kind.NORMAL
+def test_without_one_its_probability_decides_at_any_rank(trained: ApplicationModel) -> None:
+    assert judged(trained.behaviour, UNIT, rank=1, probability=1e-9).kind is Kind.EXECUTION_PATH
+    assert judged(trained.behaviour, UNIT, rank=40, probability=0.2).kind is Kind.NORMAL
 
 
-def test_an_end_is_judged_by_probability_alone() -> None:
-    assert judged(END, rank=8, log_probability=-9, end=-9.5, key=-1).kind is Kind.NORMAL
-    assert judged(END, rank=1, log_probability=-9, end=-8.5).kind is Kind.INCOMPLETE_SESSION
-    assert judged(END, rank=8, log_probability=-90, end=-inf).kind is Kind.NORMAL
+def test_an_end_is_judged_by_probability_alone(trained: ApplicationModel) -> None:
+    assert judged(trained.behaviour, END, rank=8, probability=0.9, g=3).kind is Kind.NORMAL
+    assert judged(trained.behaviour, END, rank=1, probability=1e-9, g=3).kind is Kind.INCOMPLETE_SESSION
 
 
-def test_an_unseen_key_is_its_own_anomaly_whatever_is_known_of_the_window() -> None:
+def test_a_key_is_judged_after_its_neighbour_even_where_the_window_is_not_full(trained: ApplicationModel) -> None:
+    profile = trained.behaviour.profile
+    units = range(UNIT, trained.key_model.vocabulary.assigned)
+    new = next((b, u) for b in units for u in units if profile.transition_score(b, u) > -log(1e-4) - 4)
+    known = judged(trained.behaviour, UNIT, rank=0, probability=0.5, known=1)
+    assert (known.kind, known.rank, known.probability, known.score) == (Kind.NORMAL, 0, 1.0, 0.0)
+    transition = Transition(WindowState((UNSEEN, new[0]), 1), new[1], WindowState(new, 2))
+    transition.judge(replace(trained.behaviour, calibration=pinned(trained.behaviour, transition=1.0)))
+    assert (transition.kind, transition.rank) == (Kind.UNSEEN_TRANSITION, 0)
+    assert transition.score > 0
+
+
+def pinned(behaviour: Behaviour, **limits: float) -> Calibration:
+    return replace(behaviour.calibration, config=replace(behaviour.calibration.config, **limits))
+
+
+def test_an_unseen_key_is_its_own_anomaly_whatever_is_known_of_the_window(trained: ApplicationModel) -> None:
     transition = Transition(WindowState((UNSEEN,), 0), UNSEEN, WindowState((UNSEEN,), 1))
-    transition.judge(9, Thresholds())
+    transition.judge(trained.behaviour)
     assert (transition.kind, transition.rank, transition.probability, transition.score) == (Kind.UNSEEN_KEY, 0, 0, 1)
-
-
-def test_what_is_not_known_well_enough_is_not_judged() -> None:
-    transition = Transition(WindowState((UNSEEN, UNIT), 1), UNIT, WindowState((UNIT, UNIT), 2))
-    transition.judge(1, Thresholds(key=0.0))
-    assert (transition.kind, transition.rank, transition.probability, transition.score) == (Kind.NORMAL, 0, 1.0, 0.0)
 
 
 @pytest.mark.parametrize(("probability", "score"), [(1.0, 0.0), (1e-5, 0.5), (1e-10, 1.0), (1e-40, 1.0)])
 def test_surprise(probability: float, score: float) -> None:
-    assert surprise(log(probability)) == pytest.approx(score)
+    assert surprise(probability) == pytest.approx(score)
 
 
 def test_a_window_reached_on_two_ways_is_one_state(trained: ApplicationModel) -> None:
-    graph = StateGraph(trained.key_model, cache_bytes=PLENTY)
+    graph = StateGraph(trained.behaviour, cache_bytes=PLENTY)
     state = graph.beginning()
     for _ in range(trained.key_model.config.history):
         state = graph.step(state, UNIT).next
@@ -76,7 +100,7 @@ def test_a_window_reached_on_two_ways_is_one_state(trained: ApplicationModel) ->
 
 
 def test_a_window_from_the_middle_is_judged_once_it_is_full(trained: ApplicationModel) -> None:
-    graph = StateGraph(trained.key_model, cache_bytes=PLENTY)
+    graph = StateGraph(trained.behaviour, cache_bytes=PLENTY)
     state = graph.middle()
     seen = []
     for _ in range(trained.key_model.config.history + 1):
@@ -94,7 +118,7 @@ def test_the_model_is_asked_once_about_each_state(trained: ApplicationModel, mon
         return predict(windows)
 
     monkeypatch.setattr(trained.key_model, "predict", counted)
-    graph = StateGraph(trained.key_model, cache_bytes=PLENTY)
+    graph = StateGraph(trained.behaviour, cache_bytes=PLENTY)
     steps = [graph.step(graph.beginning(), unit) for unit in (UNIT, UNIT + 1, UNIT, END)]
     graph.resolve(steps)
     graph.resolve(steps)
@@ -103,7 +127,7 @@ def test_the_model_is_asked_once_about_each_state(trained: ApplicationModel, mon
 
 def test_trim_forgets_all_states_only_past_the_limit(trained: ApplicationModel) -> None:
     room = 3 * (STATE_BYTES + BYTES_A_UNIT * trained.key_model.vocabulary.size)
-    graph = StateGraph(trained.key_model, cache_bytes=room)
+    graph = StateGraph(trained.behaviour, cache_bytes=room)
     state = graph.step(graph.beginning(), UNIT).next
     graph.trim()
     assert len(graph) == 2
@@ -113,7 +137,7 @@ def test_trim_forgets_all_states_only_past_the_limit(trained: ApplicationModel) 
 
 
 def test_an_idle_session_does_not_keep_what_others_went_through_from_its_state(trained: ApplicationModel) -> None:
-    graph = StateGraph(trained.key_model, cache_bytes=0)
+    graph = StateGraph(trained.behaviour, cache_bytes=0)
     idle = running = graph.beginning()
     graph.trim()  # both stand in a state that is forgotten now
     for number in range(200):
@@ -123,7 +147,7 @@ def test_an_idle_session_does_not_keep_what_others_went_through_from_its_state(t
 
 
 def test_a_forgotten_state_leads_on_as_before(trained: ApplicationModel) -> None:
-    graph = StateGraph(trained.key_model, cache_bytes=0)
+    graph = StateGraph(trained.behaviour, cache_bytes=0)
     state = graph.beginning()
     before = graph.step(state, UNIT)
     graph.resolve([before])

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from math import inf, log
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     first, again, other = (fit_key_model(SESSIONS, TINY, seed=seed) for seed in (3, 3, 4))
     assert weights_of(first) == weights_of(again)
     assert first.epochs == again.epochs
-    assert first.model.thresholds == again.model.thresholds
     assert weights_of(first) != weights_of(other)
 
 
@@ -45,7 +43,7 @@ def test_training_stops_when_the_held_back_loss_no_longer_falls() -> None:
 
 
 def test_the_weights_of_the_best_pass_are_kept() -> None:
-    config = replace(TINY, epochs=400, patience=3, learning_rate=0.3, key_margin=1.0, end_margin=1.0)
+    config = replace(TINY, epochs=400, patience=3, learning_rate=0.3)
     fit = fit_key_model(SESSIONS, config)
     best = max(epoch.number for epoch in fit.epochs if epoch.best)
     windows = np.full((1, 3), BEGIN, np.int64)
@@ -94,27 +92,8 @@ def test_a_rare_key_gets_no_unit() -> None:
     assert fit.model.vocabulary.keys == (1, 2, 3)
 
 
-def test_thresholds_lie_below_what_normal_sessions_reach_by_the_margins() -> None:
-    config = replace(TINY, epochs=20, key_margin=10.0, end_margin=10.0)
-    wide = fit_key_model(SESSIONS, config).model.thresholds
-    narrow = fit_key_model(SESSIONS, replace(config, key_margin=1.0, end_margin=1.0)).model.thresholds
-    assert narrow.key - wide.key == pytest.approx(log(10))
-    assert narrow.end - wide.end == pytest.approx(log(10))
-
-
-def test_no_margin_is_the_rule_of_ranks_alone() -> None:
-    assert fit_key_model(SESSIONS, replace(TINY, epochs=1, key_margin=0.0)).model.thresholds.key == -inf
-
-
-def test_without_ends_in_the_log_no_end_is_abnormal() -> None:
-    sessions = [TrainingSession(keys=[1, 2, 3], ends=False)] * 20
-    fit = fit_key_model(sessions, replace(TINY, epochs=1))
-    assert fit.model.thresholds.end == -inf
-
-
 def test_true_ends_are_expected_and_others_are_not() -> None:
     fit = fit_key_model(SESSIONS, replace(TINY, epochs=40, patience=40))
     units = fit.model.vocabulary.units([1, 2, 3, 4])
     at_end, in_the_middle = fit.model.predict(np.array([units[1:], [BEGIN, units[0], units[1]]], np.int64))
-    assert at_end.log_probabilities[END] > fit.model.thresholds.end
     assert in_the_middle.log_probabilities[END] < at_end.log_probabilities[END]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from deeplog_grpc.detection import ApplicationModel
-from deeplog_grpc.models import BEGIN, END, UNSEEN, KeyModelConfig, LogKeyModel, Thresholds
+from deeplog_grpc.models import BEGIN, END, UNSEEN, KeyModelConfig, LogKeyModel
 from deeplog_grpc.models.key_model import CHUNK_ROWS, NO_LOG_PROBABILITY, rank_units
 from deeplog_grpc.models.vocabulary import FIRST_KEY_UNIT
 
@@ -68,9 +68,7 @@ def test_reserve_and_input_units_are_never_predicted(trained: ApplicationModel) 
 
 def test_without_begin_and_end_the_end_is_not_predicted(trained: ApplicationModel) -> None:
     model = trained.key_model
-    other = LogKeyModel.from_weights(
-        replace(model.config, begin_end=False), model.vocabulary, model.weights(), model.thresholds
-    )
+    other = LogKeyModel.from_weights(replace(model.config, begin_end=False), model.vocabulary, model.weights())
     assert other.predict(some_windows(model, 1))[0].log_probabilities[END] < NO_LOG_PROBABILITY / 2
 
 
@@ -85,7 +83,7 @@ def test_best_is_in_order_of_probability(trained: ApplicationModel) -> None:
 
 def test_weights_make_the_same_model_again(trained: ApplicationModel) -> None:
     model = trained.key_model
-    again = LogKeyModel.from_weights(model.config, model.vocabulary, model.weights(), model.thresholds)
+    again = LogKeyModel.from_weights(model.config, model.vocabulary, model.weights())
     windows = some_windows(model, 70)
     for one, other in zip(model.predict(windows), again.predict(windows), strict=True):
         assert one.log_probabilities.tobytes() == other.log_probabilities.tobytes()
@@ -97,7 +95,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(trained: ApplicationMod
     weights = {name: tensor.clone() for name, tensor in model.weights().items()}
     weights["output.bias"][0] = value
     with pytest.raises(ValueError, match=r"not finite: output\.bias"):
-        LogKeyModel.from_weights(model.config, model.vocabulary, weights, model.thresholds)
+        LogKeyModel.from_weights(model.config, model.vocabulary, weights)
 
 
 def test_weights_missing_too_many_or_of_another_shape_are_refused(trained: ApplicationModel) -> None:
@@ -106,18 +104,11 @@ def test_weights_missing_too_many_or_of_another_shape_are_refused(trained: Appli
     less = {name: tensor for name, tensor in weights.items() if name != "output.bias"}
     for wrong in (less, {**weights, "more": torch.zeros(1)}, {**weights, "output.bias": torch.zeros(1)}):
         with pytest.raises(ValueError, match="do not fit"):
-            LogKeyModel.from_weights(model.config, model.vocabulary, wrong, model.thresholds)
-
-
-@pytest.mark.parametrize("thresholds", [Thresholds(), Thresholds(key=-7.25, end=-inf), Thresholds(key=-1.5, end=-2.5)])
-def test_thresholds_survive_json(thresholds: Thresholds) -> None:
-    stored = thresholds.to_json()
-    assert not {inf, -inf} & set(stored.values())
-    assert Thresholds.from_json(stored) == thresholds
+            LogKeyModel.from_weights(model.config, model.vocabulary, wrong)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"history": 0}, {"key_margin": float("nan")}, {"validation_share": 1.0}, {"hiden": 3}]
+    "wrong", [{"history": 0}, {"hide_share": float("nan")}, {"validation_share": 1.0}, {"hiden": 3}]
 )
 def test_a_wrong_option_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -11,14 +11,22 @@ import pytest
 from deeplog_grpc import __version__
 from deeplog_grpc.detection import ApplicationModel, Detector, SessionConfig
 from deeplog_grpc.errors import BundleError, InputError
-from deeplog_grpc.models import LogKeyModel
+from deeplog_grpc.models import LogKeyModel, ThresholdConfig
 from deeplog_grpc.parsing import Parser
 from deeplog_grpc.storage import check_place, load_bundle, read_info, save_bundle
 from deeplog_grpc.storage.bundle import FORMAT, MANIFEST, PARSER, WEIGHTS, _sealed
 from deeplog_grpc.testing import Fault
 from tests.trained import ends, fresh_detector, joined, order, rows
 
-FILES = ["config.json", "key_model.json", "key_model.safetensors", "manifest.json", "parser.json", "report.json"]
+FILES = [
+    "config.json",
+    "key_model.json",
+    "key_model.safetensors",
+    "manifest.json",
+    "parser.json",
+    "profile.json",
+    "report.json",
+]
 
 
 @pytest.fixture
@@ -57,23 +65,26 @@ def test_all_that_is_not_weights_survives(trained: ApplicationModel, bundle: Pat
     assert loaded.sessions == trained.sessions
     assert loaded.key_model.config == trained.key_model.config
     assert loaded.key_model.vocabulary == trained.key_model.vocabulary
-    assert loaded.key_model.thresholds == trained.key_model.thresholds
+    assert loaded.behaviour.calibration == trained.behaviour.calibration
+    assert loaded.behaviour.profile.to_json() == trained.behaviour.profile.to_json()
     assert loaded.parser.templates() == trained.parser.templates()
 
 
 def test_options_at_their_limits_survive(trained: ApplicationModel, tmp_path: Path) -> None:
-    key_model = LogKeyModel.from_weights(
-        replace(trained.key_model.config, key_margin=0.0, end_margin=1e12),
-        trained.key_model.vocabulary,
-        trained.key_model.weights(),
-        replace(trained.key_model.thresholds, key=-inf, end=-inf),
+    pinned = ThresholdConfig(false_positive_rate=0.5, key=inf, end=0.0)
+    behaviour = replace(
+        trained.behaviour,
+        key_model=LogKeyModel.from_weights(
+            replace(trained.key_model.config, candidates=1), trained.key_model.vocabulary, trained.key_model.weights()
+        ),
+        calibration=replace(trained.behaviour.calibration, config=pinned),
     )
     sessions = SessionConfig(patterns=("é(.)",), end_patterns=("x",), timeout_s=0.0, built_in=False)
-    model = replace(trained, key_model=key_model, sessions=sessions, timeout_s=0.0)
+    model = replace(trained, behaviour=behaviour, sessions=sessions, timeout_s=0.0)
     save_bundle(model, tmp_path / "model", report={})
     loaded = load_bundle(tmp_path / "model")
-    assert loaded.key_model.config == key_model.config
-    assert loaded.key_model.thresholds == key_model.thresholds
+    assert loaded.key_model.config == behaviour.key_model.config
+    assert loaded.behaviour.calibration == behaviour.calibration
     assert loaded.sessions == sessions
 
 

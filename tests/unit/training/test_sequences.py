@@ -1,6 +1,6 @@
 import pytest
 
-from deeplog_grpc.models import KeyModelConfig, TrainingSession, fit_key_model
+from deeplog_grpc.models import KeyModelConfig, ThresholdConfig, TrainingSession, fit_behaviour
 from deeplog_grpc.training import SequenceReport, SequenceScorer, evaluate_sequences
 from deeplog_grpc.training.sequences import SequenceClass
 
@@ -11,11 +11,11 @@ NORMAL = [[1, 2, 3, 4, 5, 6], [1, 2, 4, 3, 5, 6]]
 def scorer() -> SequenceScorer:
     config = KeyModelConfig(history=4, candidates=2, hidden=16, epochs=25)
     sessions = [TrainingSession(keys=NORMAL[number % 2]) for number in range(200)]
-    return SequenceScorer(fit_key_model(sessions, config, seed=1).model)
+    return SequenceScorer(fit_behaviour(sessions, config, ThresholdConfig(), seed=1).behaviour)
 
 
 def report(*, normal: int = 10, abnormal: int = 10, fp: int = 0, fn: int = 0) -> SequenceReport:
-    return SequenceReport(normal=normal, abnormal=abnormal, fp=fp, fn=fn, recall_by_class={})
+    return SequenceReport(normal=normal, abnormal=abnormal, fp=fp, fn=fn, recall_by_class={}, by_detector={})
 
 
 def test_sequences_are_judged_as_sessions(scorer: SequenceScorer) -> None:

@@ -1,0 +1,159 @@
+"""All that is learned of an application's sessions, and its calibration by cross-fitting.
+
+To know how surprising a *new* normal session is, every training session is scored by a key model that was trained
+without it: the sessions are dealt to ``FOLDS`` parts, and each part is scored by a model of the others. The session
+profile does the same exactly, session by session (leave-one-out). So every training session calibrates the thresholds,
+and none of them by a model that knew it. With three folds training takes three times as long as without; two would be
+cheaper, but models of half the sessions are surprised too often.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeplog_grpc.models.calibration import Calibration, Check, ThresholdConfig
+from deeplog_grpc.models.fitting import Epoch, Fit, fit_key_model, normal_keys
+from deeplog_grpc.models.key_model import KeyModelConfig, LogKeyModel
+from deeplog_grpc.models.profile import SessionProfile
+from deeplog_grpc.models.profile_fitting import ProfileFit, fit_profile
+from deeplog_grpc.models.vocabulary import BEGIN, END, UNSEEN, Vocabulary
+from deeplog_grpc.models.windows import TrainingSession, session_windows
+
+FOLDS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """What an application's normal sessions are like, and what is too far from it."""
+
+    key_model: LogKeyModel
+    profile: SessionProfile
+    calibration: Calibration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BehaviourFit:
+    """Learned behaviour and how the key model came about."""
+
+    behaviour: Behaviour
+    key_fit: Fit
+
+
+def fit_behaviour(
+    sessions: Sequence[TrainingSession],
+    config: KeyModelConfig,
+    thresholds: ThresholdConfig,
+    *,
+    seed: int = 0,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> BehaviourFit:
+    """Train the key model and the session profile on normal sessions, and calibrate them.
+
+    Parameters
+    ----------
+    on_epoch : callable
+        Called after each pass of the key model itself; not of those that only calibrate it.
+
+    Raises
+    ------
+    ValueError
+        If the sessions hold no window to learn from.
+    """
+    vocabulary = Vocabulary.of(normal_keys(sessions, config.min_sessions), reserve=config.reserve)
+    key_fit = fit_key_model(sessions, config, vocabulary=vocabulary, seed=seed, on_epoch=on_epoch)
+    thresholds = _in_force(thresholds, config)
+    # Sessions that hold a rare key are suspect: what only they do must not become normal, nor move a threshold.
+    clean = [session for session in sessions if UNSEEN not in vocabulary.units(session.keys)]
+    clean = clean if config.begin_end else []
+    profile_fit = fit_profile(clean, vocabulary)
+    calibration = _calibrated(clean, profile_fit, _held_out(clean, config, vocabulary, seed), thresholds)
+    behaviour = Behaviour(key_model=key_fit.model, profile=profile_fit.profile, calibration=calibration)
+    return BehaviourFit(behaviour=behaviour, key_fit=key_fit)
+
+
+def _in_force(thresholds: ThresholdConfig, config: KeyModelConfig) -> ThresholdConfig:
+    """The limits that the key model's configuration leaves to be calibrated.
+
+    Where ranks judge log keys, their probabilities do not; the paper's text, without begin and end, knows ranks alone.
+    """
+    if not config.begin_end:
+        return replace(thresholds, **{check.value: inf for check in Check})
+    return replace(thresholds, key=inf) if config.candidates and thresholds.key is None else thresholds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Surprises:
+    """-ln(probability) by models that had not learned from the session; 0 where it has no such thing."""
+
+    scored: NDArray[np.bool_]
+    """Whether there was a model to ask. Shape [sessions]."""
+    keys: NDArray[np.float64]
+    """Highest of a session's log keys. Shape [sessions]."""
+    ends: NDArray[np.float64]
+    """Of the session's end. Shape [sessions]."""
+    begins: NDArray[np.float64]
+    """Of its first log key. Shape [sessions]."""
+
+
+def _held_out(
+    sessions: Sequence[TrainingSession], config: KeyModelConfig, vocabulary: Vocabulary, seed: int
+) -> _Surprises:
+    """Score every session by a model that was trained without it."""
+    count = len(sessions)
+    found = _Surprises(
+        scored=np.zeros(count, np.bool_), keys=np.zeros(count), ends=np.zeros(count), begins=np.zeros(count)
+    )
+    dealt = np.random.default_rng(seed).permutation(count) % FOLDS
+    for fold in range(FOLDS):
+        rows = np.flatnonzero(dealt == fold).tolist()
+        rest = [session for session, part in zip(sessions, dealt, strict=True) if part != fold]
+        try:
+            model = fit_key_model(rest, config, vocabulary=vocabulary, seed=seed).model
+        except ValueError:  # so few sessions that the others hold nothing to learn from
+            continue
+        found.scored[rows] = True
+        found.keys[rows], found.ends[rows], found.begins[rows] = _surprises(model, [sessions[row] for row in rows])
+    return found
+
+
+def _calibrated(
+    sessions: Sequence[TrainingSession], profile: ProfileFit, surprises: _Surprises, thresholds: ThresholdConfig
+) -> Calibration:
+    """Thresholds from the scores of whole sessions; from all where none was seen as a whole."""
+    begins = np.array([session.begins for session in sessions], np.bool_)
+    whole = surprises.scored & begins & np.array([session.ends for session in sessions], np.bool_)
+    chosen = whole if whole.any() else surprises.scored
+    scores = {
+        Check.KEY: surprises.keys,
+        Check.TRANSITION: profile.transitions,
+        Check.END: surprises.ends,
+        Check.COUNTS: profile.counts,
+        Check.LENGTH: profile.lengths,
+    }
+    return Calibration.of(
+        {check: values[chosen] for check, values in scores.items()},
+        begins=surprises.begins[surprises.scored & begins],
+        config=thresholds,
+    )
+
+
+def _surprises(
+    model: LogKeyModel, sessions: Sequence[TrainingSession]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Of log keys (the highest), ends and beginnings, one a session."""
+    history, vocabulary = model.config.history, model.vocabulary
+    windows = [
+        session_windows(vocabulary.units(s.keys), begins=s.begins, ends=s.ends, history=history) for s in sessions
+    ]
+    owners = np.repeat(np.arange(len(sessions)), [len(rows) for rows in windows])
+    pairs, places = np.unique(np.concatenate(windows), axis=0, return_inverse=True)
+    surprises = -model.log_probabilities(pairs[:, :-1], pairs[:, -1])[places.ravel()]
+    is_end, is_begin = (pairs[:, -1] == END)[places.ravel()], (pairs[:, :-1] == BEGIN).all(axis=1)[places.ravel()]
+    keys, ends, begins = (np.zeros(len(sessions)) for _ in range(3))
+    np.maximum.at(keys, owners[~is_end], surprises[~is_end])
+    ends[owners[is_end]] = surprises[is_end]
+    begins[owners[is_begin]] = surprises[is_begin]
+    return keys, ends, begins

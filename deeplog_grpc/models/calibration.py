@@ -1,0 +1,176 @@
+"""From scores of several detectors to one p-value: what is rare enough to be called abnormal.
+
+Rule: each detector's score becomes a share of normal sessions (:class:`~deeplog_grpc.models.tails.Tail`); the smallest
+share of a session is set against the smallest shares of the calibration sessions, which again gives a share. That last
+one is compared to ``false_positive_rate``. So the rate is spread evenly over the detectors, and what they find together
+is paid for once. No labels are used, and no score that a model gave to a session it had learned from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from math import exp, inf, log
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as validated
+
+from deeplog_grpc.models.tails import FEW_SESSIONS, Tail
+
+BEGIN_MARGIN = log(3.0)
+"""A first log key may be three times less probable than the rarest usual beginning: one taken for the middle of a
+session would not be judged at all."""
+
+Pin = Annotated[float, Field(ge=0)] | None
+
+
+class Check(StrEnum):
+    """The detectors that have a threshold."""
+
+    KEY = "key"
+    """Surprise of a log key, by the key model; of a session, the highest one of its entries."""
+    TRANSITION = "transition"
+    """Surprise of a log key after one that it never followed."""
+    END = "end"
+    """Surprise of the session's end, by the key model."""
+    COUNTS = "counts"
+    """Distance of the session's counts to those of training."""
+    LENGTH = "length"
+    """How far the session's length is outside the range of training."""
+
+
+@validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class ThresholdConfig:
+    """How rare something must be to be abnormal. Used in training; the bundle keeps it."""
+
+    false_positive_rate: Annotated[float, Field(gt=0, le=0.5)] = 0.001
+    """Share of normal sessions that may be flagged by mistake, spread over the detectors. Log keys that are not in the
+    model come on top: they are always reported."""
+    key: Pin = None
+    """Pins the limit of -ln(probability) of a log key, whatever the rate; null = from the rate; .inf = off."""
+    transition: Pin = None
+    """Pins the limit of the surprise, in nats, of a log key after one that it never followed."""
+    end: Pin = None
+    """Pins the limit of -ln(probability) of a session's end."""
+    counts: Pin = None
+    """Pins the limit of the distance, in nats, of a session's counts to those of training."""
+    length: Pin = None
+    """Pins the limit of the surprise, in nats, of a length outside the range of training."""
+
+    def pin(self, check: Check) -> float | None:
+        """The pinned limit of a detector."""
+        pinned: float | None = getattr(self, check.value)
+        return pinned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a score means."""
+
+    p_value: float
+    """Share of normal sessions that hold something at least as surprising, in (0, 1]."""
+    abnormal: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Thresholds of all detectors, from scores of normal sessions.
+
+    Examples
+    --------
+    >>> ranks = np.arange(1000.0)
+    >>> scores = {check: ranks if check is Check.KEY else np.zeros(1000) for check in Check}
+    >>> calibration = Calibration.of(scores, begins=ranks, config=ThresholdConfig(false_positive_rate=0.01))
+    >>> calibration.judge(Check.KEY, 980.0).abnormal, calibration.judge(Check.KEY, 995.0).abnormal
+    (False, True)
+    """
+
+    config: ThresholdConfig
+    tails: Mapping[Check, Tail]
+    combined: Tail
+    """Of minus the log of each session's smallest share."""
+    begins: Tail
+    """Of -ln(probability) of sessions' first log keys."""
+
+    @classmethod
+    def of(
+        cls, scores: Mapping[Check, NDArray[np.float64]], *, begins: NDArray[np.float64], config: ThresholdConfig
+    ) -> "Calibration":
+        """Calibrate.
+
+        Parameters
+        ----------
+        scores : mapping
+            Detector -> score of each calibration session, by models that had not learned from it. Shape [n] each.
+        begins : float64 array [m]
+            -ln(probability) of the first keys of sessions, likewise.
+        """
+        tails = {check: Tail.of(scores[check]) for check in Check}
+        in_use = [check for check in Check if config.pin(check) is None]  # a pinned one takes no part of the rate
+        smallest = [
+            max((-log(tails[check].p_value(scores[check][row])) for check in in_use), default=0.0)
+            for row in range(len(scores[Check.KEY]))
+        ]
+        return cls(config=config, tails=tails, combined=Tail.of(smallest), begins=Tail.of(begins))
+
+    @property
+    def sessions(self) -> int:
+        """Calibration sessions."""
+        return self.combined.count
+
+    @property
+    def resolution(self) -> float:
+        """Smallest share that was counted and not extrapolated: smaller ones say no more than each other."""
+        return 1.0 / (1.0 + self.sessions)
+
+    @property
+    def conservative(self) -> bool:
+        """Whether there were so few that limits rest on the fitted tail, wider than it."""
+        return self.sessions < FEW_SESSIONS
+
+    @property
+    def usual_begin(self) -> float:
+        """-ln(probability) up to which a first log key is a usual beginning."""
+        return self.begins.rank_threshold(self.config.false_positive_rate) + BEGIN_MARGIN
+
+    def judge(self, check: Check, score: float) -> Finding:
+        """What a detector's score means."""
+        if score <= 0.0:
+            return Finding(p_value=1.0, abnormal=False)
+        p_value = self.combined.p_value(-log(self.tails[check].p_value(score)))
+        pinned = self.config.pin(check)
+        return Finding(
+            p_value=p_value,
+            abnormal=p_value < self.config.false_positive_rate if pinned is None else score > pinned,
+        )
+
+    def limits(self) -> dict[str, float | None]:
+        """The score above which each detector calls something abnormal; None = never."""
+        found = {check: self._limit(check) for check in Check}
+        return {check.value: None if limit == inf else limit for check, limit in found.items()}
+
+    def _limit(self, check: Check) -> float:
+        pinned = self.config.pin(check)
+        if pinned is not None:
+            return pinned
+        return self.tails[check].threshold(exp(-self.combined.threshold(self.config.false_positive_rate)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a bundle; the configuration is kept elsewhere."""
+        return {
+            "tails": {check.value: tail.to_json() for check, tail in self.tails.items()},
+            "combined": self.combined.to_json(),
+            "begins": self.begins.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], config: ThresholdConfig) -> "Calibration":
+        """Read what :meth:`to_json` wrote."""
+        return cls(
+            config=config,
+            tails={check: Tail.from_json(data["tails"][check.value]) for check in Check},
+            combined=Tail.from_json(data["combined"]),
+            begins=Tail.from_json(data["begins"]),
+        )

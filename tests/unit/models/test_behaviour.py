@@ -1,0 +1,58 @@
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+import pytest
+
+from deeplog_grpc.models import Check, KeyModelConfig, ThresholdConfig, TrainingSession, fit_behaviour
+
+TINY = KeyModelConfig(history=3, hidden=8, embedding=4, layers=1, reserve=2, epochs=6, min_sessions=1)
+SESSIONS = [TrainingSession(keys=keys) for keys in [[1, 2, 3, 4], [1, 2, 4], [1, 3, 4]] * 80]
+
+
+def test_every_session_calibrates_and_the_same_seed_gives_the_same_limits() -> None:
+    one, same = (fit_behaviour(SESSIONS, TINY, ThresholdConfig(), seed=2).behaviour.calibration for _ in range(2))
+    assert one == same
+    assert one.sessions == len(SESSIONS)
+    assert not one.conservative
+
+
+def test_few_sessions_are_said_to_be_few() -> None:
+    assert fit_behaviour(SESSIONS[:60], TINY, ThresholdConfig()).behaviour.calibration.conservative
+
+
+def test_a_smaller_rate_never_lowers_a_limit() -> None:
+    calibration = fit_behaviour(SESSIONS, TINY, ThresholdConfig()).behaviour.calibration
+    strict, loose = (
+        replace(calibration, config=ThresholdConfig(false_positive_rate=rate)).limits() for rate in (1e-4, 0.05)
+    )
+    assert all((strict[check] or 0) >= (loose[check] or 0) for check in strict)
+    assert strict != loose
+
+
+@pytest.mark.parametrize("check", list(Check))
+def test_a_pinned_limit_is_in_force_whatever_the_rate(check: Check) -> None:
+    pinned = ThresholdConfig(false_positive_rate=0.5, **{check.value: 3.0})
+    calibration = fit_behaviour(SESSIONS[:30], replace(TINY, epochs=1), pinned).behaviour.calibration
+    assert not calibration.judge(check, 3.0).abnormal
+    assert calibration.judge(check, 3.1).abnormal
+    assert calibration.limits()[check.value] == 3.0
+
+
+def test_a_pinned_g_and_the_papers_text_leave_probabilities_unjudged() -> None:
+    by_rank = fit_behaviour(SESSIONS[:30], replace(TINY, epochs=1, candidates=2), ThresholdConfig()).behaviour
+    assert (by_rank.calibration.config.key, by_rank.calibration.config.end) == (inf, None)
+    inside = replace(TINY, epochs=1, begin_end=False, history=2)
+    paper = fit_behaviour(SESSIONS[:30], inside, ThresholdConfig()).behaviour
+    assert set(paper.calibration.limits().values()) == {None}
+    assert paper.key_model.config.rank_limit == 9
+
+
+def test_a_session_with_a_rare_key_moves_no_limit() -> None:
+    rare = TrainingSession(keys=[9, *[1] * 50])
+    config = replace(TINY, min_sessions=5, epochs=1)
+    many = SESSIONS * 10
+    found = fit_behaviour([*many, rare], config, ThresholdConfig()).behaviour
+    assert found.calibration.sessions == len(many)
+    assert found.profile.longest == 4
+    assert np.isfinite(found.calibration.usual_begin)
