@@ -22,7 +22,7 @@ from pydantic_settings import (
 from deeplog_grpc.detection import DetectorConfig, SessionConfig
 from deeplog_grpc.errors import ConfigError
 from deeplog_grpc.ingest.config import IngestConfig
-from deeplog_grpc.models import KeyModelConfig, ThresholdConfig
+from deeplog_grpc.models import KeyModelConfig, ThresholdConfig, ValueModelConfig
 from deeplog_grpc.parsing import ParserConfig
 from deeplog_grpc.serving.config import ServerConfig
 
@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     """How entries are put together to sessions, in training; the bundle keeps it."""
     key_model: KeyModelConfig = KeyModelConfig()
     """Shape and training of the log key model; the bundle keeps it."""
+    value_model: ValueModelConfig = ValueModelConfig()
+    """Shape and training of the models of values and elapsed times; the bundle keeps it."""
     thresholds: ThresholdConfig = ThresholdConfig()
     """How rare something must be to be abnormal, in training; the bundle keeps it."""
     detector: DetectorConfig = DetectorConfig()

@@ -21,6 +21,9 @@ _KIND_STYLE = {
     Kind.SESSION_COUNTS: "yellow",
     Kind.SESSION_LENGTH: "yellow",
     Kind.UNSEEN_TRANSITION: "magenta",
+    Kind.PARAMETER_VALUE: "blue",
+    Kind.ELAPSED_TIME: "blue",
+    Kind.NEW_VALUE: "blue",
 }
 _INDENT = (0, 0, 0, 11)
 _KIND_CHARS = 18

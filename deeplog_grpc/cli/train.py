@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from deeplog_grpc.cli.console import (
     OUTPUT,
@@ -23,6 +24,10 @@ from deeplog_grpc.ingest.lines import LineReader
 from deeplog_grpc.models import set_threads
 from deeplog_grpc.storage import check_place, read_info, save_bundle
 from deeplog_grpc.training import Trainer, TrainingReport
+from deeplog_grpc.training.learned_keys import LearnedKey, LearnedNumber
+
+SHOWN_KEYS = 30
+TEMPLATE_CHARS = 90
 
 
 def train(
@@ -51,7 +56,7 @@ def train(
     check_place(out)
     version = _next_version(out)
     set_threads(threads)
-    trainer = Trainer(parser=settings.parser, sessions=settings.sessions)
+    trainer = Trainer(parser=settings.parser, sessions=settings.sessions, values=settings.value_model)
     _read(trainer, paths)
     progress, on_epoch = training_progress()
     with progress:
@@ -67,6 +72,7 @@ def train(
     if json:
         print_json({"out": str(out), "application": application, "version": version, **report.to_json()})
     else:
+        OUTPUT.print(_key_table(report.keys))
         OUTPUT.print(_table(report, out, version))
 
 
@@ -117,7 +123,42 @@ def _table(report: TrainingReport, out: Path, version: int) -> Table:
         ("accuracy@g, held back", f"{report.accuracy:.2%}"),
         ("loss, held back", f"{report.validation_loss:.4f}"),
         ("session time-out", timeout),
+        ("values predicted by an LSTM", f"{report.value_networks:,} log keys; of the others by the median"),
         ("normal sessions flagged, at most", f"{report.false_positive_rate:.2%}, {_calibrated_on(report)}"),
     ):
         table.add_row(name, value)
     return table
+
+
+def _key_table(keys: tuple[LearnedKey, ...]) -> Table:
+    """What was learned of the most frequent log keys."""
+    rest = len(keys) - SHOWN_KEYS
+    table = Table(
+        title="log keys, the most frequent first",
+        title_justify="left",
+        caption=f"{rest:,} more: see --json" if rest > 0 else None,
+        caption_justify="left",
+    )
+    for name in ("key", "entries"):
+        table.add_column(name, justify="right")
+    for name in ("template", "normal numbers", "left out", "few values"):
+        table.add_column(name, overflow="fold")
+    for learned in keys[:SHOWN_KEYS]:
+        table.add_row(
+            str(learned.key),
+            f"{learned.count:,}",
+            Text(learned.template[:TEMPLATE_CHARS]) if learned.is_known else Text("too rare to be normal", style="dim"),
+            Text("\n".join(map(_interval, learned.numbers)) or "-"),
+            Text("\n".join(f"{_slot(slot)}: {reason.partition(':')[0]}" for slot, reason in learned.left_out)),
+            Text("\n".join(f"{_slot(slot)}: {count}" for slot, count in learned.few_values)),
+        )
+    return table
+
+
+def _interval(number: LearnedNumber) -> str:
+    return f"{_slot(number.slot)}: {number.low:.3g} to {number.high:.3g} {number.unit}".rstrip()
+
+
+def _slot(slot: int) -> str:
+    """``<*> 2``, or the elapsed time."""
+    return "elapsed" if slot < 0 else f"<*> {slot + 1}"

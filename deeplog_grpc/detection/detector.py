@@ -5,7 +5,8 @@ Invariant: verdicts depend on the order of the entries alone. A batch is only a 
 1. parse all bodies to log keys, find all sessions' identifiers;
 2. walk the entries once: sessions end and begin, each entry is a step from state to state;
 3. ask the model once about the distinct states that it was never asked about;
-4. read the columns of the answer off the steps.
+4. judge the values of the entries whose log key is normal;
+5. read the columns of the answer off the steps.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
@@ -21,9 +23,11 @@ from deeplog_grpc.detection.identifiers import compile_patterns, cut, identify, 
 from deeplog_grpc.detection.sessions import NS_PER_S, Session, SessionConfig, SessionTable, Watermark
 from deeplog_grpc.detection.shapes import ShapeJudge
 from deeplog_grpc.detection.states import StateGraph, Transition, WindowState
+from deeplog_grpc.detection.values import ValueJudge
+from deeplog_grpc.detection.vectors import elapsed_s
 from deeplog_grpc.detection.verdict_batch import SessionEnd, VerdictBatch
 from deeplog_grpc.detection.verdicts import EndReason
-from deeplog_grpc.models import END, UNSEEN, Behaviour, LogKeyModel
+from deeplog_grpc.models import END, UNSEEN, Behaviour, LogKeyModel, ValueModel, ValueSets
 from deeplog_grpc.parsing import ParsedBatch, Parser
 
 
@@ -55,6 +59,8 @@ class ApplicationModel:
     """Trained and sealed; it goes on learning new log keys."""
     behaviour: Behaviour
     """What its normal sessions are like."""
+    value_model: ValueModel
+    value_sets: ValueSets
     sessions: SessionConfig
     timeout_s: float
     """Session time-out in force, in seconds of event time; 0 = sessions never time out."""
@@ -89,7 +95,10 @@ class Detector:
         self._parser = application.parser
         self._model = application.key_model
         self._behaviour = application.behaviour
-        self._graph = StateGraph(self._behaviour, cache_bytes=config.cache_mb << 20)
+        self._values = ValueJudge(application.value_model, application.value_sets, self._behaviour.calibration)
+        self._graph = StateGraph(
+            self._behaviour, cache_bytes=config.cache_mb << 20, usual_elapsed=self._values.usual_elapsed
+        )
         self._shapes = ShapeJudge(self._behaviour)
         self._unit_of = self._model.vocabulary.unit_table()
         self._patterns = session_patterns(sessions.patterns, built_in=sessions.built_in)
@@ -136,8 +145,8 @@ class Detector:
         parsed = self._parser.parse(batch.bodies)
         identifiers = identify(batch.bodies, batch.sessions, batch.sources, self._patterns)
         ends: list[SessionEnd] = []
-        steps = self._walk(batch, parsed, identifiers, ends)
-        return self._judged(batch, parsed, identifiers, steps, ends)
+        steps, elapsed_s = self._walk(batch, parsed, identifiers, ends)
+        return self._judged(parsed, identifiers, steps, elapsed_s, ends)
 
     def advance(self, now_ns: int) -> VerdictBatch:
         """Event time has come to ``now_ns`` without entries: sessions past their time-out end."""
@@ -152,11 +161,13 @@ class Detector:
 
     def _walk(
         self, batch: EntryBatch, parsed: ParsedBatch, identifiers: Sequence[str], ends: list[SessionEnd]
-    ) -> list[Transition]:
-        """Take every entry's step; collect the sessions that end."""
+    ) -> tuple[list[Transition], NDArray[np.float64]]:
+        """Take every entry's step, and the time that it took; collect the sessions that end."""
         table, watermark, unit_of = self._table, self._watermark, self._unit_of
         deadline_ns = table.next_deadline_ns()
         steps: list[Transition] = []
+        times_ns: list[int] = []
+        before_ns: list[int] = []
         finished = last_entries(batch.bodies, self._end_patterns)
         for index, (key, time_ns, identifier) in enumerate(
             zip(parsed.keys.tolist(), batch.times_ns.tolist(), identifiers, strict=True)
@@ -177,6 +188,11 @@ class Detector:
             table.touch(session, now_ns)
             if time_ns and watermark.holds:
                 self._held = session
+                time_ns = 0  # a time that is not believed tells no elapsed time either
+            times_ns.append(time_ns)
+            before_ns.append(session.time_ns)
+            if time_ns > session.time_ns:
+                session.time_ns = time_ns
             state = session.state
             step = state.next.get(unit) or self._graph.step(state, unit)
             session.state = step.next
@@ -184,7 +200,7 @@ class Detector:
             steps.append(step)
             if index in finished:
                 ends += [self._end(closed, index, EndReason.MARKER) for closed in table.close([identifier])]
-        return steps
+        return steps, elapsed_s(np.array(times_ns, np.int64), np.array(before_ns, np.int64))
 
     def _release(self, now_ns: int) -> None:
         """The session whose entry had a time too far ahead was not silent until now, whatever is believed."""
@@ -223,23 +239,25 @@ class Detector:
         return list(self._table.expire(self._watermark.now_ns))
 
     def _only_ends(self, ends: list[SessionEnd]) -> VerdictBatch:
-        return self._judged(EntryBatch.of([]), self._parser.parse([]), [], [], ends)
+        return self._judged(self._parser.parse([]), [], [], np.zeros(0), ends)
 
     def _judged(
         self,
-        batch: EntryBatch,
         parsed: ParsedBatch,
         identifiers: list[str],
         steps: list[Transition],
+        elapsed: NDArray[np.float64],
         ends: list[SessionEnd],
     ) -> VerdictBatch:
         self._graph.resolve(steps)
         self._graph.resolve(end.step for end in ends if end.step is not None)
+        outcomes = self._values.judge(parsed, steps, elapsed)
         self._graph.trim()
         return VerdictBatch.of(
             parsed=parsed,
             sessions=identifiers,
             steps=steps,
+            outcomes=outcomes,
             ends=ends,
             behaviour=self._behaviour,
             model_version=self.model_version,

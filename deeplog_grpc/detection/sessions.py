@@ -76,12 +76,15 @@ class Watermark:
 class Session:
     """An open session."""
 
-    __slots__ = ("counts", "identifier", "last_ns", "state", "whole")
+    __slots__ = ("counts", "identifier", "last_ns", "state", "time_ns", "whole")
 
     def __init__(self, identifier: str, state: WindowState) -> None:
         self.identifier = identifier
         self.state = state
         self.last_ns = 0
+        """Event time of all that came, at its last entry: what its time-out counts from."""
+        self.time_ns = 0
+        """Latest time of its own entries; 0 = none had one."""
         self.whole = state.judged
         """Whether it is known from its begin."""
         self.counts: defaultdict[int, int] = defaultdict(int)

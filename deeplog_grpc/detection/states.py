@@ -6,13 +6,13 @@ an entry whose transition is known costs one dictionary look-up. States belong t
 wrong later, so with or without the cache the verdicts are the same.
 """
 
-from collections.abc import Iterable
-from math import log10
+from collections.abc import Callable, Iterable
+from math import inf, log10
 
 import numpy as np
 
 from deeplog_grpc.detection.verdicts import Kind
-from deeplog_grpc.models import BEGIN, END, UNSEEN, Behaviour, Check, Prediction
+from deeplog_grpc.models import BEGIN, END, UNKNOWN_KEY, UNSEEN, Behaviour, Check, Prediction
 
 SCORE_DECADES = 10.0
 """What one in 10 ** 10 normal sessions holds has score 1."""
@@ -24,17 +24,26 @@ BYTES_A_UNIT = 8
 """A prediction is a float32 and an int32 a unit."""
 
 
+ANY_TIME = (-inf, inf)
+"""Bounds of the elapsed time where nothing is known of it."""
+
+
+NOTHING_BEFORE = (UNKNOWN_KEY, UNKNOWN_KEY)
+
+
 class WindowState:
     """A window of units, and how many of them are known.
 
     ``known`` < h means that the session was met in its middle: the model is not asked until the window is full.
     """
 
-    __slots__ = ("known", "next", "prediction", "window")
+    __slots__ = ("before", "known", "next", "prediction", "window")
 
-    def __init__(self, window: tuple[int, ...], known: int) -> None:
+    def __init__(self, window: tuple[int, ...], known: int, before: tuple[int, int]) -> None:
         self.window = window
         self.known = known
+        self.before = before
+        """The last two log keys, oldest first."""
         self.next: dict[int, Transition] = {}
         self.prediction: Prediction | None = None
 
@@ -47,7 +56,7 @@ class WindowState:
 class Transition:
     """A state, the unit that came, and what that means. ``kind`` is None until the model was asked."""
 
-    __slots__ = ("kind", "next", "p_value", "probability", "rank", "score", "state", "unit")
+    __slots__ = ("high_s", "kind", "low_s", "next", "p_value", "probability", "rank", "score", "state", "unit")
 
     def __init__(self, state: WindowState, unit: int, following: WindowState) -> None:
         self.state = state
@@ -58,6 +67,8 @@ class Transition:
         self.probability = 1.0
         self.p_value = 1.0
         self.score = 0.0
+        self.low_s, self.high_s = ANY_TIME
+        """Elapsed seconds between which nobody need look more closely."""
 
     def judge(self, behaviour: Behaviour) -> None:
         """Fill in the verdict; the state's prediction must be there if the state is judged."""
@@ -103,10 +114,19 @@ class StateGraph:
     ----------
     cache_bytes : int
         About how much the cache may hold; 0 forgets everything between two batches.
+    usual_elapsed : callable
+        The two log keys before, and a log key -> elapsed seconds between which nobody need look more closely.
     """
 
-    def __init__(self, behaviour: Behaviour, *, cache_bytes: int) -> None:
+    def __init__(
+        self,
+        behaviour: Behaviour,
+        *,
+        cache_bytes: int,
+        usual_elapsed: Callable[[tuple[int, int], int], tuple[float, float]] = lambda after, key: ANY_TIME,
+    ) -> None:
         self._behaviour = behaviour
+        self._usual_elapsed = usual_elapsed
         self.model = model = behaviour.key_model
         self._history = model.config.history
         self._max_states = cache_bytes // (STATE_BYTES + BYTES_A_UNIT * model.vocabulary.size)
@@ -154,9 +174,15 @@ class StateGraph:
                 state.prediction = prediction
         for transition in pending:
             transition.judge(self._behaviour)
+            if transition.kind is Kind.NORMAL and transition.unit != END:
+                transition.low_s, transition.high_s = self._usual_elapsed(
+                    transition.state.before, self.model.vocabulary.key_of(transition.unit)
+                )
 
     def _state(self, window: tuple[int, ...], known: int) -> WindowState:
         state = self._states.get((window, known))
         if state is None:
-            state = self._states[window, known] = WindowState(window, known)
+            key_of = self.model.vocabulary.key_of
+            before = (key_of(window[-2]) if len(window) > 1 else UNKNOWN_KEY, key_of(window[-1]))
+            state = self._states[window, known] = WindowState(window, known, before)
         return state

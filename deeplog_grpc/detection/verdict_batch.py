@@ -1,6 +1,6 @@
 """The verdicts of a batch, as columns; the evidence of a single one is put together when it is asked for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from deeplog_grpc.detection.shapes import Shape
 from deeplog_grpc.detection.states import Transition, WindowState, surprise
-from deeplog_grpc.detection.verdicts import Candidate, EndReason, Kind, Verdict
-from deeplog_grpc.models import BEGIN_KEY, UNSEEN, Behaviour, Prediction
+from deeplog_grpc.detection.values import ValueOutcome
+from deeplog_grpc.detection.verdicts import AbnormalValue, Candidate, EndReason, Kind, Verdict
+from deeplog_grpc.models import BEGIN_KEY, ELAPSED, UNSEEN, Behaviour, Prediction
 from deeplog_grpc.models.vocabulary import BEGIN, END
 from deeplog_grpc.parsing import Parameter, ParsedBatch
 
@@ -57,6 +58,7 @@ class VerdictBatch:
     """One a session that ended and could be judged, in the order of their ends; normal ones are without candidates."""
     _evidence: "_Evidence"
     _steps: Sequence[Transition]
+    _outcomes: Mapping[int, ValueOutcome]
     _parsed: ParsedBatch
 
     def __len__(self) -> int:
@@ -69,6 +71,7 @@ class VerdictBatch:
         parsed: ParsedBatch,
         sessions: list[str],
         steps: Sequence[Transition],
+        outcomes: Mapping[int, ValueOutcome],
         ends: Sequence[SessionEnd],
         behaviour: Behaviour,
         model_version: int,
@@ -77,16 +80,23 @@ class VerdictBatch:
         """Read the columns off judged steps."""
         evidence = _Evidence(behaviour=behaviour, model_version=model_version, template=template)
         count = len(steps)
+        kinds = np.fromiter([step.kind for step in steps], np.int8, count=count)
+        scores = np.fromiter([step.score for step in steps], np.float32, count=count)
+        for row, outcome in outcomes.items():
+            scores[row] = max(scores[row], surprise(outcome.p_value))
+            if outcome.value is not None:
+                kinds[row] = outcome.kind
         return cls(
             keys=parsed.keys,
-            kinds=np.fromiter([step.kind for step in steps], np.int8, count=count),
+            kinds=kinds,
             ranks=np.fromiter([step.rank for step in steps], np.int32, count=count),
             probabilities=np.fromiter([step.probability for step in steps], np.float32, count=count),
-            scores=np.fromiter([step.score for step in steps], np.float32, count=count),
+            scores=scores,
             sessions=sessions,
             session_ends=tuple(evidence.of_end(end, end.step) for end in ends if end.step is not None),
             _evidence=evidence,
             _steps=steps,
+            _outcomes=outcomes,
             _parsed=parsed,
         )
 
@@ -97,14 +107,17 @@ class VerdictBatch:
 
     def verdict(self, index: int) -> Verdict:
         """The verdict of one row with all its evidence."""
-        step = self._steps[index]
+        kind, outcome = Kind(self.kinds[index]), self._outcomes.get(index)
         return self._evidence.of_entry(
             index,
+            kind,
             int(self.keys[index]),
             self._parsed.parameters(index),
-            () if step.kind is Kind.NORMAL else self._parsed.typed_parameters(index),
+            () if kind is Kind.NORMAL else self._parsed.typed_parameters(index),
             self.sessions[index],
-            step,
+            self._steps[index],
+            float(self.scores[index]),
+            None if outcome is None else outcome.value,
         )
 
 
@@ -119,30 +132,34 @@ class _Evidence:
     def of_entry(
         self,
         index: int,
+        kind: Kind,
         key: int,
         parameters: tuple[str, ...],
         typed_parameters: tuple[Parameter, ...],
         session: str,
         step: Transition,
+        score: float,
+        value: AbnormalValue | None,
     ) -> Verdict:
         candidates = self._candidates(step.state.prediction)
         template = self.template(key)
         return Verdict(
             index=index,
-            kind=Kind(step.kind or Kind.NORMAL),
+            kind=kind,
             key=key,
             template=template,
             parameters=parameters,
-            score=step.score,
+            score=score,
             rank=step.rank,
             probability=step.probability,
             candidates=candidates,
             window=self._window(step.state),
             session=session,
             session_end=None,
-            reason=self._reason(step, candidates),
+            reason=self._reason(step, candidates) if value is None else self._reason_of_value(value),
             model_version=self.model_version,
             typed_parameters=typed_parameters,
+            abnormal_value=value,
         )
 
     def of_end(self, end: SessionEnd, step: Transition) -> Verdict:
@@ -215,6 +232,20 @@ class _Evidence:
             case _:
                 return ""
 
+    def _reason_of_value(self, value: AbnormalValue) -> str:
+        """What fits least, and what was expected."""
+        if value.text:
+            few = value.known_count <= len(value.known)
+            known = f"{', '.join(map(repr, value.known))}{'' if few else ', ...'}"
+            return f"{value.text!r} never came at <*> {value.slot + 1} in training, which had {known}"
+        interval = f"{_number(max(value.low, 0.0) if value.slot == ELAPSED else value.low)} to {_number(value.high)}"
+        usual = f"where {interval} is normal and {_number(value.predicted)} was expected"
+        observed = f"{_number(value.observed)}{f' {value.unit}' if value.unit else ''}"
+        if value.slot != ELAPSED:
+            return f"{observed} at <*> {value.slot + 1} {usual}"
+        after = f" after '{self.template(value.after[-1])}'" if value.after else " after the session's previous entry"
+        return f"{observed}{after} {usual}"
+
     def _reason_of_shape(self, shape: Shape) -> str:
         """What differs from the sessions of training."""
         profile = self.behaviour.profile
@@ -228,6 +259,18 @@ class _Evidence:
         if unit == UNSEEN:
             return "a log key that training did not have"
         return f"'{self.template(self.behaviour.key_model.vocabulary.key_of(unit))}'"
+
+
+def _number(number: float) -> str:
+    """Four digits tell enough: ``0.3214``, ``12.3``, ``67,110,000``.
+
+    Examples
+    --------
+    >>> _number(0.32145), _number(12.3), _number(67108864.0)
+    ('0.3214', '12.3', '67,110,000')
+    """
+    rounded = float(f"{number:.4g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"
 
 
 def _range(least: int, most: int) -> str:

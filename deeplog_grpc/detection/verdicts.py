@@ -24,6 +24,12 @@ class Kind(IntEnum):
     """The session ended with far fewer or more entries than any of training."""
     UNSEEN_TRANSITION = 7
     """The log key never followed the one before it, which is rarely followed by anything new."""
+    PARAMETER_VALUE = 8
+    """A number of the entry is outside the interval around its prediction (CCS'17, section 3.2)."""
+    ELAPSED_TIME = 9
+    """The entry came much sooner or later after its session's previous entry than is normal (CCS'17, section 3.2)."""
+    NEW_VALUE = 10
+    """A value that training did not have, in a slot that has few."""
 
 
 class EndReason(StrEnum):
@@ -44,6 +50,35 @@ class Candidate:
     """The key's template, or ``<end of session>``."""
     probability: float
     """In [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbnormalValue:
+    """The value of an entry that fits least."""
+
+    slot: int
+    """The template's slot, from 0; -1 = the time since the session's previous entry."""
+    unit: str = ""
+    """Unit of the numbers (``s`` of the elapsed time); empty for plain numbers and texts."""
+    observed: float = 0.0
+    """The number; 0 where a text is meant."""
+    predicted: float = 0.0
+    """What the model expected."""
+    low: float = 0.0
+    high: float = 0.0
+    """Normal is low <= observed <= high, as long as the entry's other numbers are what they are."""
+    after: tuple[int, ...] = ()
+    """The log keys before, oldest first, when the elapsed time is that of a transition; else empty."""
+    text: str = ""
+    """The new value; empty where a number is meant."""
+    known: tuple[str, ...] = ()
+    """The values that training had there, at most :data:`SHOWN_VALUES`; empty where a number is meant."""
+    known_count: int = 0
+    """How many it had."""
+
+
+SHOWN_VALUES = 5
+"""Known values that are named beside a new one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +111,8 @@ class Verdict:
     model_version: int
     typed_parameters: tuple[Parameter, ...] = ()
     """`parameters` with kinds, numbers and places; empty for a normal entry, which nobody looks at so closely."""
+    abnormal_value: AbnormalValue | None = None
+    """What is abnormal, when the kind is PARAMETER_VALUE, ELAPSED_TIME or NEW_VALUE."""
 
     @property
     def is_anomaly(self) -> bool:

@@ -12,7 +12,8 @@ from deeplog_grpc.models.tails import Tail
 from deeplog_grpc.models.value_config import ValueModelConfig
 from deeplog_grpc.models.value_fitting import KeyReport, ValueFit, fit_value_model
 from deeplog_grpc.models.value_judging import ValueFinding
-from deeplog_grpc.models.value_model import ValueMemory, ValueModel, ValueVerdicts
+from deeplog_grpc.models.value_model import UNREMARKABLE, ValueMemory, ValueModel, ValueVerdicts
+from deeplog_grpc.models.value_sets import SlotHistory, ValueSet, ValueSets, fit_value_sets
 from deeplog_grpc.models.value_training import ValueEpoch
 from deeplog_grpc.models.value_vectors import ELAPSED, NO_PREVIOUS, KeyVectors, Position
 from deeplog_grpc.models.vocabulary import BEGIN, BEGIN_KEY, END, UNKNOWN_KEY, UNSEEN, Vocabulary
@@ -25,6 +26,7 @@ __all__ = [
     "END",
     "NO_PREVIOUS",
     "UNKNOWN_KEY",
+    "UNREMARKABLE",
     "UNSEEN",
     "Behaviour",
     "BehaviourFit",
@@ -41,6 +43,7 @@ __all__ = [
     "Position",
     "Prediction",
     "SessionProfile",
+    "SlotHistory",
     "Tail",
     "ThresholdConfig",
     "TrainingSession",
@@ -50,6 +53,8 @@ __all__ = [
     "ValueMemory",
     "ValueModel",
     "ValueModelConfig",
+    "ValueSet",
+    "ValueSets",
     "ValueVerdicts",
     "Vocabulary",
     "WindowCounts",
@@ -57,5 +62,6 @@ __all__ = [
     "fit_behaviour",
     "fit_key_model",
     "fit_value_model",
+    "fit_value_sets",
     "set_threads",
 ]

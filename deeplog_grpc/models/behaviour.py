@@ -7,14 +7,15 @@ and none of them by a model that knew it. With three folds training takes three 
 cheaper, but models of half the sessions are surprised too often.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplog_grpc.models.calibration import Calibration, Check, ThresholdConfig
+from deeplog_grpc.models.calibration import OF_VALUES, Calibration, Check, ThresholdConfig
 from deeplog_grpc.models.fitting import Epoch, Fit, fit_key_model, normal_keys
 from deeplog_grpc.models.key_model import KeyModelConfig, LogKeyModel
 from deeplog_grpc.models.profile import SessionProfile
@@ -47,6 +48,7 @@ def fit_behaviour(
     config: KeyModelConfig,
     thresholds: ThresholdConfig,
     *,
+    scores: Mapping[Check, NDArray[np.float64]] = MappingProxyType({}),
     seed: int = 0,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> BehaviourFit:
@@ -54,6 +56,9 @@ def fit_behaviour(
 
     Parameters
     ----------
+    scores : mapping
+        Of the detectors that look at more than log keys: score of each session, by models that had not learned from
+        it. Shape [sessions] each.
     on_epoch : callable
         Called after each pass of the key model itself; not of those that only calibrate it.
 
@@ -66,10 +71,12 @@ def fit_behaviour(
     key_fit = fit_key_model(sessions, config, vocabulary=vocabulary, seed=seed, on_epoch=on_epoch)
     thresholds = _in_force(thresholds, config)
     # Sessions that hold a rare key are suspect: what only they do must not become normal, nor move a threshold.
-    clean = [session for session in sessions if UNSEEN not in vocabulary.units(session.keys)]
-    clean = clean if config.begin_end else []
+    is_clean = np.array([UNSEEN not in vocabulary.units(session.keys) for session in sessions], np.bool_)
+    is_clean &= config.begin_end
+    clean = [session for session, is_kept in zip(sessions, is_clean.tolist(), strict=True) if is_kept]
     profile_fit = fit_profile(clean, vocabulary)
-    calibration = _calibrated(clean, profile_fit, _held_out(clean, config, vocabulary, seed), thresholds)
+    others = {check: scores[check][is_clean] if check in scores else np.zeros(len(clean)) for check in OF_VALUES}
+    calibration = _calibrated(clean, profile_fit, _held_out(clean, config, vocabulary, seed), others, thresholds)
     behaviour = Behaviour(key_model=key_fit.model, profile=profile_fit.profile, calibration=calibration)
     return BehaviourFit(behaviour=behaviour, key_fit=key_fit)
 
@@ -80,7 +87,7 @@ def _in_force(thresholds: ThresholdConfig, config: KeyModelConfig) -> ThresholdC
     Where ranks judge log keys, their probabilities do not; the paper's text, without begin and end, knows ranks alone.
     """
     if not config.begin_end:
-        return replace(thresholds, **{check.value: inf for check in Check})
+        return replace(thresholds, **{check.value: inf for check in Check if check not in OF_VALUES})
     return replace(thresholds, key=inf) if config.candidates and thresholds.key is None else thresholds
 
 
@@ -120,7 +127,11 @@ def _held_out(
 
 
 def _calibrated(
-    sessions: Sequence[TrainingSession], profile: ProfileFit, surprises: _Surprises, thresholds: ThresholdConfig
+    sessions: Sequence[TrainingSession],
+    profile: ProfileFit,
+    surprises: _Surprises,
+    others: Mapping[Check, NDArray[np.float64]],
+    thresholds: ThresholdConfig,
 ) -> Calibration:
     """Thresholds from the scores of whole sessions; from all where none was seen as a whole."""
     begins = np.array([session.begins for session in sessions], np.bool_)
@@ -132,6 +143,7 @@ def _calibrated(
         Check.END: surprises.ends,
         Check.COUNTS: profile.counts,
         Check.LENGTH: profile.lengths,
+        **others,
     }
     return Calibration.of(
         {check: values[chosen] for check, values in scores.items()},

@@ -23,6 +23,9 @@ BEGIN_MARGIN = log(3.0)
 """A first log key may be three times less probable than the rarest usual beginning: one taken for the middle of a
 session would not be judged at all."""
 
+ORDINARY = 0.02
+"""Share of normal sessions that hold something is too large for it to be worth a word."""
+
 Pin = Annotated[float, Field(ge=0)] | None
 
 
@@ -39,6 +42,14 @@ class Check(StrEnum):
     """Distance of the session's counts to those of training."""
     LENGTH = "length"
     """How far the session's length is outside the range of training."""
+    VALUE = "value"
+    """Surprise of an entry's numbers and elapsed time, by the value models; of a session, the highest one."""
+    NEW_VALUE = "new_value"
+    """Surprise of a value that training did not have."""
+
+
+OF_VALUES = (Check.VALUE, Check.NEW_VALUE)
+"""The detectors that look at more than log keys."""
 
 
 @validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -58,6 +69,10 @@ class ThresholdConfig:
     """Pins the limit of the distance, in nats, of a session's counts to those of training."""
     length: Pin = None
     """Pins the limit of the surprise, in nats, of a length outside the range of training."""
+    value: Pin = None
+    """Pins the limit of -ln(p-value) of an entry's numbers and elapsed time."""
+    new_value: Pin = None
+    """Pins the limit of the surprise, in nats, of a value that training did not have."""
 
     def pin(self, check: Check) -> float | None:
         """The pinned limit of a detector."""
@@ -146,12 +161,22 @@ class Calibration:
             abnormal=p_value < self.config.false_positive_rate if pinned is None else score > pinned,
         )
 
+    @property
+    def value_rate(self) -> float:
+        """Share of normal vectors that the value models may call abnormal; 0 = none is judged."""
+        return exp(-self.limit(Check.VALUE))
+
+    def usual(self, check: Check) -> float:
+        """The score above which a share of `ORDINARY` of normal sessions have something."""
+        return self.tails[check].threshold(ORDINARY)
+
     def limits(self) -> dict[str, float | None]:
         """The score above which each detector calls something abnormal; None = never."""
-        found = {check: self._limit(check) for check in Check}
+        found = {check: self.limit(check) for check in Check}
         return {check.value: None if limit == inf else limit for check, limit in found.items()}
 
-    def _limit(self, check: Check) -> float:
+    def limit(self, check: Check) -> float:
+        """The score above which a detector calls something abnormal; infinite = never."""
         pinned = self.config.pin(check)
         if pinned is not None:
             return pinned

@@ -6,6 +6,10 @@ so tell no rate below 1 / (n + 1). Past the outermost tenth of them, on each sid
 assumption, and measured: at rate 1e-4 from 2,000 errors, Student's t with 3 degrees alarms 4 times too often, thinner
 tails at most three times. Rates down to about 1 / n are data.
 
+Tomorrow's errors are not today's. How much worse they get is learned too: what the first half of the errors says of the
+second one must be p-values, whose logarithms have a known mean; where they are larger by a factor, all are divided by
+it (:attr:`ErrorDistribution.inflation`).
+
 References
 ----------
 .. [1] V. Vovk et al., "Algorithmic Learning in a Random World", 2005: conformal prediction.
@@ -14,7 +18,8 @@ References
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import log
 from typing import Any
 
 import numpy as np
@@ -29,6 +34,11 @@ HEAVIEST = 0.5
 KEPT = 64
 """Errors kept of the middle: they only tell p-values above `TAIL_SHARE`, where nothing is decided."""
 
+MIN_JUDGED = 20
+"""Errors that are enough to see in the second half what the first one is worth."""
+
+_LEAST_SHARE = 1e-300
+"""Keeps logarithms finite."""
 _LEAST_TAIL = 0.02
 """Mean excess of a tail at least, as a share of the errors' spread: errors that are all equal would allow none."""
 _LEAST_SPREAD = 1e-6
@@ -84,11 +94,40 @@ class ErrorDistribution:
     upper: Tail
     lower: Tail
     """Of the errors with their signs turned."""
+    inflation: float = 1.0
+    """Factor, >= 1, by which surprises (in nats) of later errors came out too large; they are divided by it."""
 
     @classmethod
     def of(cls, errors: NDArray[np.float64]) -> "ErrorDistribution":
-        """Learn from validation errors, >= 2 of them; NaN is passed over. Shape [n]."""
-        known = np.sort(errors[~np.isnan(errors)])
+        """Learn from validation errors in the order of time, >= 2 of them; NaN is passed over. Shape [n]."""
+        known = errors[~np.isnan(errors)]
+        if len(known) < MIN_JUDGED:
+            return cls._of(known)
+        early, late = cls._halves(known)
+        return replace(cls._of(known), inflation=_inflation(early.p_values(late)))
+
+    @classmethod
+    def of_the_past(cls, errors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """p-values of the second half of the errors by what the first half tells; NaN for the first. Shape [n] -> [n].
+
+        Where there are too few to learn from half of them, all are NaN.
+        """
+        found = np.full(len(errors), np.nan)
+        places = np.flatnonzero(~np.isnan(errors))
+        if len(places) >= MIN_JUDGED:
+            early, late = cls._halves(errors[places])
+            p_values = early.p_values(late)
+            found[places[-len(late) :]] = p_values ** (1.0 / _inflation(p_values))
+        return found
+
+    @classmethod
+    def _halves(cls, known: NDArray[np.float64]) -> tuple["ErrorDistribution", NDArray[np.float64]]:
+        middle = len(known) // 2
+        return cls._of(known[:middle]), known[middle:]
+
+    @classmethod
+    def _of(cls, errors: NDArray[np.float64]) -> "ErrorDistribution":
+        known = np.sort(errors)
         ranks = np.unique(np.linspace(0, len(known) - 1, KEPT).round().astype(np.int64))
         low, high = np.quantile(known, (0.25, 0.75))
         spread = max(float(high - low), _LEAST_SPREAD)
@@ -107,18 +146,19 @@ class ErrorDistribution:
         middle = (np.minimum(below, above) + 1) / (len(kept) + 1)
         p = np.where(errors > self.upper.start, self.upper.beyond(errors), middle)
         p = np.where(-errors > self.lower.start, self.lower.beyond(-errors), p)
-        return np.where(np.isnan(errors), 1.0, np.minimum(1.0, 2.0 * p))
+        return np.where(np.isnan(errors), 1.0, np.minimum(1.0, 2.0 * p) ** (1.0 / self.inflation))
 
     def interval(self, rate: float) -> tuple[float, float]:
         """The errors between which a p-value is at least ``rate``, for rates up to twice the tails' share."""
-        return -self.lower.bound(rate / 2), self.upper.bound(rate / 2)
+        share = max(rate**self.inflation / 2, _LEAST_SHARE)
+        return -self.lower.bound(share), self.upper.bound(share)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a bundle."""
         tails = {
             name: [t.start, t.share, t.scale, t.shape] for name, t in (("upper", self.upper), ("lower", self.lower))
         }
-        return {"count": self.count, "middle": list(self.middle), **tails}
+        return {"count": self.count, "middle": list(self.middle), "inflation": self.inflation, **tails}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ErrorDistribution":
@@ -129,12 +169,33 @@ class ErrorDistribution:
         ValueError
             If a number is not finite or out of its range.
         """
-        middle = tuple(float(error) for error in data["middle"])
-        if not middle or not np.isfinite(middle).all() or (np.diff(middle) < 0).any():
+        middle, inflation = tuple(float(error) for error in data["middle"]), float(data["inflation"])
+        if not middle or not np.isfinite(middle).all() or (np.diff(middle) < 0).any() or not 1 <= inflation < np.inf:
             raise ValueError("the errors of a value model are damaged")
         return cls(
-            count=int(data["count"]), middle=middle, upper=_read_tail(data["upper"]), lower=_read_tail(data["lower"])
+            count=int(data["count"]),
+            middle=middle,
+            upper=_read_tail(data["upper"]),
+            lower=_read_tail(data["lower"]),
+            inflation=inflation,
         )
+
+
+def _inflation(p_values: NDArray[np.float64]) -> float:
+    """How much too large the surprises of p-values are: their highest ones beside those of true p-values.
+
+    -ln of a true p-value is exponential: the highest k of n are ln(n / k) + 1 on average.
+
+    Examples
+    --------
+    >>> true = (np.arange(1000) + 0.5) / 1000
+    >>> round(_inflation(true), 2), round(_inflation(true**2), 2)
+    (1.0, 1.91)
+    """
+    nats = -np.log(np.maximum(np.sort(p_values), _LEAST_SHARE))
+    count = max(MIN_JUDGED // 4, round(len(nats) * TAIL_SHARE))
+    surplus: float = nats[:count].mean().item() - 2.0 * (2.0 / count) ** 0.5  # two standard errors may be chance
+    return max(1.0, surplus / (log(len(nats) / count) + 1.0))
 
 
 def _read_tail(numbers: list[float]) -> Tail:

@@ -13,11 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor, cat
 
 from deeplog_grpc.models.value_config import ValueModelConfig
+from deeplog_grpc.models.value_errors import ErrorDistribution
+from deeplog_grpc.models.value_judging import gaussian_p_values
 from deeplog_grpc.models.value_model import ValueModel, windows_of
 from deeplog_grpc.models.value_network import network_inputs
-from deeplog_grpc.models.value_parts import GapRule, KeyRule, Outlook, fit_gaps
+from deeplog_grpc.models.value_parts import GapRule, KeyRule, Outlook, fit_gaps, past_gaps
 from deeplog_grpc.models.value_training import Series, ValueEpoch, loss_of, train_networks
 from deeplog_grpc.models.value_vectors import ELAPSED, MIN_VALUES, KeyVectors, Position, Scale, fit_scale
+
+MAX_INFLATION = 4.0
+"""Where surprises of the second half are larger by this factor, the past says nothing of the future: counters, process
+ids. What happens once in 10,000 times would be taken for once in 10 ** 16."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +54,9 @@ class ValueFit:
     model: ValueModel
     reports: tuple[KeyReport, ...]
     """One a key."""
+    p_values: tuple[NDArray[np.float64], ...]
+    """By key, of each vector in the order of :class:`KeyVectors`: how odd it was by what the vectors before the middle
+    of the log tell; NaN for those. Shape [n] each."""
     epochs: int
     """Passes of the longest training."""
 
@@ -88,9 +97,11 @@ def fit_value_model(
     for draft in drafts:
         gaps += fit_gaps(draft.vectors, slack_s=config.slack_s)
     weights = {name: cat([one[name] for one in kept]) for name in kept[0]} if kept else {}
+    model = ValueModel(config, [draft.rule(config) for draft in complete if draft.positions], gaps, weights)
     return ValueFit(
-        model=ValueModel(config, [draft.rule(config) for draft in complete if draft.positions], gaps, weights),
+        model=model,
         reports=tuple(draft.report(config) for draft in complete),
+        p_values=tuple(draft.past_p_values(config) for draft in complete),
         epochs=trained.epochs,
     )
 
@@ -182,6 +193,19 @@ class _Draft:
             network=self.network,
         )
 
+    def past_p_values(self, config: ValueModelConfig) -> NDArray[np.float64]:
+        """p-values of the vectors of the second half, by what the first one tells; NaN for the first. Shape [n]."""
+        warm = self.warm(config)
+        errors = self.normalised - self._medians()
+        found = _past_p_values(errors, config)
+        if self.predicted is not None:
+            found[warm] = _past_p_values(self.normalised[warm] - self.predicted, config)
+        if config.interval == "quantile":
+            found = np.column_stack([found, past_gaps(self.vectors, slack_s=config.slack_s)])
+        tests = np.maximum((~np.isnan(found)).sum(axis=1), 1)
+        smallest = np.minimum(1.0, np.nan_to_num(found, nan=1.0).min(axis=1, initial=1.0) * tests)
+        return np.where(np.arange(len(found)) < len(found) // 2, np.nan, smallest)
+
     def _medians(self) -> NDArray[np.float64]:
         return np.array([scale.median_place for scale in self.scales])
 
@@ -208,6 +232,15 @@ class _Draft:
         )
 
 
+def _past_p_values(errors: NDArray[np.float64], config: ValueModelConfig) -> NDArray[np.float64]:
+    """p-values of errors [n, m] by those of the first half: of each number, or of whole vectors [n, 1]."""
+    if config.interval == "quantile":
+        return np.column_stack([np.zeros((len(errors), 0)), *map(ErrorDistribution.of_the_past, errors.T)])
+    past = Outlook.of(errors[: len(errors) // 2]) if len(errors) > 1 else None
+    judged = np.full(len(errors), np.nan) if past is None else gaussian_p_values(errors, past.sigma)
+    return judged[:, None]
+
+
 def _reason_against(scale: Scale | None, column: NDArray[np.float64], *, taken: int, config: ValueModelConfig) -> str:
     """Why a position is left out; empty if it is not."""
     known = column[~np.isnan(column)]
@@ -215,4 +248,6 @@ def _reason_against(scale: Scale | None, column: NDArray[np.float64], *, taken: 
         return f"only {len(known)} numbers"
     if known.min() == known.max():
         return "always the same"
+    if ErrorDistribution.of(scale.normalise(column) - scale.median_place).inflation > MAX_INFLATION:
+        return "drifts: the second half of the log is not like the first"
     return f"beyond {config.max_positions} positions" if taken >= config.max_positions else ""

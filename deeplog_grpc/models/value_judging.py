@@ -48,17 +48,23 @@ class Sight:
     def of(cls, vectors: KeyVectors, rule: KeyRule | None, gaps: Sequence[GapRule | None]) -> "Sight":
         """Put them side by side."""
         rule = rule if rule is not None and rule.pieces == vectors.pieces else None
-        places = {position.slot: place for place, position in enumerate(vectors.positions)}
-        positions, scales = (rule.positions, rule.scales) if rule else ((), ())
-        values = vectors.values[:, [places[position.slot] for position in positions]]
-        normalised = np.empty(values.shape)
-        for place, scale in enumerate(scales):
-            normalised[:, place] = scale.normalise(values[:, place])
+        nothing = np.zeros((len(vectors), 0))
+        values, normalised = placed(rule, vectors) if rule else (nothing, nothing)
         return cls(vectors=vectors, rule=rule, gaps=gaps, values=values, normalised=normalised)
 
     def medians(self) -> NDArray[np.float64]:
         """The medians as predictions. Shape [n, m]."""
         return np.tile(self.rule.medians() if self.rule else np.zeros(0), (len(self.vectors), 1))
+
+
+def placed(rule: KeyRule, vectors: KeyVectors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Vectors at a rule's positions, in original units and normalised. Shapes [n, m]."""
+    places = {position.slot: place for place, position in enumerate(vectors.positions)}
+    values = vectors.values[:, [places[position.slot] for position in rule.positions]]
+    normalised = np.empty(values.shape)
+    for place, scale in enumerate(rule.scales):
+        normalised[:, place] = scale.normalise(values[:, place])
+    return values, normalised
 
 
 class QuantileJudge:
@@ -122,10 +128,7 @@ class GaussianJudge:
         self._squares = np.nan_to_num((sight.normalised - predicted) ** 2, nan=-1.0)
         """-1 = missing."""
         self._counts = np.maximum((self._squares >= 0).sum(axis=1), 1)
-        means = np.maximum(self._squares, 0.0).sum(axis=1) / self._counts
-        self.p_values: NDArray[np.float64] = np.array(
-            [erfc(mean / (self._sigma * sqrt(2.0))) for mean in means.tolist()], np.float64
-        )
+        self.p_values = gaussian_p_values(sight.normalised - predicted, self._sigma)
         """Shape [n]."""
 
     def finding(self, row: int, rate: float) -> ValueFinding:
@@ -141,6 +144,13 @@ class GaussianJudge:
         observed, predicted = self._sight.values[row, place], float(self._predicted[row, place])
         scale, p_value = rule.scales[place], float(self.p_values[row])
         return _finding(rule.positions[place], (), scale, observed, predicted, (-reach, reach), p_value, slack=0.0)
+
+
+def gaussian_p_values(errors: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+    """p-values of vectors' mean square errors under a zero-mean Gaussian. Shape [n, m], NaN = missing -> [n]."""
+    squares = np.nan_to_num(errors**2, nan=0.0)
+    means = squares.sum(axis=1) / np.maximum((~np.isnan(errors)).sum(axis=1), 1)
+    return np.array([erfc(mean / (sigma * sqrt(2.0))) for mean in means.tolist()], np.float64)
 
 
 def _error_of(scale: Scale, values: NDArray[np.float64], predicted: NDArray[np.float64]) -> NDArray[np.float64]:

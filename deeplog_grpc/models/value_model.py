@@ -12,7 +12,7 @@ vectors.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deeplog_grpc.models.value_config import ValueModelConfig
-from deeplog_grpc.models.value_judging import GaussianJudge, QuantileJudge, Sight, ValueFinding
+from deeplog_grpc.models.value_errors import ErrorDistribution
+from deeplog_grpc.models.value_judging import GaussianJudge, QuantileJudge, Sight, ValueFinding, placed
 from deeplog_grpc.models.value_network import Weights, network_inputs, predict, weight_shapes
 from deeplog_grpc.models.value_parts import GapRule, KeyRule, Outlook
-from deeplog_grpc.models.value_vectors import ELAPSED, KeyVectors, Position
+from deeplog_grpc.models.value_vectors import ELAPSED, KeyVectors, Position, Scale
+
+UNREMARKABLE = 0.02
+"""p-value of a number that nobody looks at more closely: one normal number in fifty has a smaller one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,15 +91,38 @@ class ValueModel:
         One a transition.
     weights : mapping of str to Tensor
         The networks of the keys that have one; empty if none has.
+    unremarkable : float
+        p-value from which on a number need not be looked at more closely, in (0, `UNREMARKABLE`].
     """
 
     def __init__(
-        self, config: ValueModelConfig, rules: Sequence[KeyRule], gaps: Sequence[GapRule], weights: Weights
+        self,
+        config: ValueModelConfig,
+        rules: Sequence[KeyRule],
+        gaps: Sequence[GapRule],
+        weights: Weights,
+        *,
+        unremarkable: float = UNREMARKABLE,
     ) -> None:
         self.config = config
+        self.unremarkable = unremarkable
         self.rules = {rule.key: rule for rule in rules}
         self.gaps = {(*gap.after, gap.key): gap for gap in gaps}
         self._weights = dict(weights)
+        self._usual = {
+            rule.key: self.intervals(rule.key, unremarkable) for rule in rules if not self.is_asked_always(rule.key)
+        }
+        self._reach = {
+            rule.key: np.transpose([errors.interval(unremarkable) for errors in rule.by_network.errors])
+            for rule in rules
+            if rule.by_network is not None
+        }
+
+    def looking_below(self, p_value: float) -> "ValueModel":
+        """The same model for whom more is unremarkable: what has at least this p-value, in (0, `UNREMARKABLE`]."""
+        return ValueModel(
+            self.config, list(self.rules.values()), list(self.gaps.values()), self._weights, unremarkable=p_value
+        )
 
     def positions(self, key: int, pieces: tuple[str, ...]) -> tuple[Position, ...]:
         """The numbers to read from entries of a key: only the elapsed time if its template is not the one learned."""
@@ -105,54 +132,147 @@ class ValueModel:
         return (Position(slot=ELAPSED, unit="s"), *slots)
 
     def judge(
-        self, batch: Sequence[KeyVectors], memory: ValueMemory, *, false_alarm_rate: float
+        self,
+        batch: Sequence[KeyVectors],
+        memory: ValueMemory,
+        *,
+        false_alarm_rate: float,
+        timely: Sequence[NDArray[np.bool_]] | None = None,
     ) -> list[ValueVerdicts]:
         """Judge vectors, and remember them.
 
         Parameters
         ----------
         batch : sequence of KeyVectors
-            One a key, with the positions that :meth:`positions` names.
+            One a key and template, with the positions that :meth:`positions` names.
         memory : ValueMemory
             The vectors before; changed.
         false_alarm_rate : float
-            Share of normal vectors that may be called abnormal, in (0, 0.1].
+            Share of normal vectors that may be called abnormal, in (0, `unremarkable`].
+        timely : sequence of bool arrays [n]
+            Which vectors' elapsed times are inside :meth:`usual_elapsed`; None = not known.
 
         Returns
         -------
         list of ValueVerdicts
-            One a key.
+            One a key. A p-value of 1 may stand for any of at least `unremarkable`.
         """
-        sights = [self._sight(vectors) for vectors in batch]
-        asked = [self._ask(sight, memory) for sight in sights]
+        timely = timely or [np.zeros(len(vectors), np.bool_) for vectors in batch]
+        asked = [self._ask(vectors, memory) for vectors in batch]
         requests = [(asking.network, asking.windows) for asking in asked if asking is not None]
         answers = iter(predict(self._weights, requests) if requests else ())
-        verdicts = []
-        for sight, asking in zip(sights, asked, strict=True):
-            rule = sight.rule
-            judge = self._judge(sight, sight.medians(), rule.by_median if rule else None)
-            if rule is None or asking is None:
-                verdicts.append(_verdicts([judge] * len(sight.vectors), judge.p_values, false_alarm_rate))
-                continue
-            by_network = self._judge(sight, next(answers)[:, : len(rule.scales)], rule.by_network)
-            warm, run = _warm(asking, by_network.p_values, judge.p_values, self.config.history, false_alarm_rate)
-            memory.remember(rule.key, asking.path, run, self.config.history)
-            judges = [by_network if is_warm else judge for is_warm in warm.tolist()]
-            verdicts.append(_verdicts(judges, np.where(warm, by_network.p_values, judge.p_values), false_alarm_rate))
-        return verdicts
+        return [
+            self._by_median(vectors, false_alarm_rate)
+            if asking is None
+            else self._by_network(vectors, asking, next(answers), memory, false_alarm_rate, in_time)
+            for vectors, asking, in_time in zip(batch, asked, timely, strict=True)
+        ]
+
+    def _by_median(self, vectors: KeyVectors, rate: float) -> ValueVerdicts:
+        """Judge vectors of a key without a network."""
+        sight = self._sight(vectors)
+        judge = self._judge(sight, sight.medians(), sight.rule.by_median if sight.rule else None)
+        return _verdicts([judge] * len(vectors), judge.p_values, rate)
+
+    def _by_network(
+        self,
+        vectors: KeyVectors,
+        asking: "_Asking",
+        answer: NDArray[np.float64],
+        memory: ValueMemory,
+        rate: float,
+        timely: NDArray[np.bool_],
+    ) -> ValueVerdicts:
+        """Judge vectors of a key with a network; in the usual case few of them need more than two comparisons."""
+        rule, history = asking.rule, self.config.history
+        predicted = answer[:, : len(rule.scales)]
+        doubtful = np.flatnonzero(~(timely & self._is_unremarkable(rule, asking.normalised - predicted)))
+        verdicts = self._exactly(vectors, rule, predicted, doubtful, rate)
+        if asking.run >= history and bool((asking.whole & (verdicts.p_values >= rate)).all()):
+            memory.remember(rule.key, asking.path, history, history)
+            return verdicts
+        sight = self._sight(vectors)
+        by_network = self._judge(sight, predicted, rule.by_network)
+        by_median = self._judge(sight, sight.medians(), rule.by_median)
+        warm, run = _warm(asking, by_network.p_values, by_median.p_values, history, rate)
+        memory.remember(rule.key, asking.path, run, history)
+        judges = [by_network if is_warm else by_median for is_warm in warm.tolist()]
+        return _verdicts(judges, np.where(warm, by_network.p_values, by_median.p_values), rate)
+
+    def _exactly(
+        self, vectors: KeyVectors, rule: KeyRule, predicted: NDArray[np.float64], rows: NDArray[np.intp], rate: float
+    ) -> ValueVerdicts:
+        """Judge some rows by the network's predictions; the others have a p-value of 1."""
+        p_values, findings = np.ones(len(vectors)), {}
+        if len(rows):
+            chosen = replace(vectors, values=vectors.values[rows], previous=vectors.previous[rows])
+            judge = self._judge(self._sight(chosen), predicted[rows], rule.by_network)
+            p_values[rows] = judge.p_values
+            findings = {
+                int(rows[place]): judge.finding(place, rate) for place in np.flatnonzero(judge.p_values < rate).tolist()
+            }
+        return ValueVerdicts(p_values=p_values, findings=findings)
+
+    def _is_unremarkable(self, rule: KeyRule, errors: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Vectors whose numbers all have an unremarkable p-value. Shape [n, m] -> [n].
+
+        The slack, which only makes errors smaller, is left to a closer look.
+        """
+        if self.config.interval == "gaussian":
+            return np.zeros(len(errors), np.bool_)
+        low, high = self._reach[rule.key]
+        unremarkable: NDArray[np.bool_] = np.logical_not(((errors < low) | (errors > high)).any(axis=1))
+        return unremarkable
+
+    def is_asked_always(self, key: int) -> bool:
+        """Whether every vector of a key must be judged.
+
+        A network has to see them all, and a Gaussian takes a vector as a whole.
+        """
+        rule = self.rules.get(key)
+        return rule is not None and (rule.network is not None or self.config.interval == "gaussian")
+
+    def intervals(self, key: int, rate: float) -> tuple[tuple[Position, tuple[float, float]], ...]:
+        """The numbers of a key with the interval, around the median, that a share of ``rate`` is outside of."""
+        rule = self.rules[key]
+        return tuple(
+            (position, _bounds(scale, errors, rate))
+            for position, scale, errors in zip(rule.positions, rule.scales, rule.by_median.errors, strict=True)
+        )
+
+    def usual_elapsed(self, after: tuple[int, int], key: int) -> tuple[float, float]:
+        """Elapsed seconds of a transition with a p-value of at least `unremarkable`, so that nobody need look closer.
+
+        Parameters
+        ----------
+        after : tuple of int
+            The two log keys before, oldest first.
+        """
+        bounds = [(-np.inf, np.inf)]
+        if self.config.interval == "quantile" and (gap := self._gap(after, key)) is not None:
+            bounds.append(_bounds(gap.scale, gap.errors, self.unremarkable))
+        bounds += [bound for position, bound in self._usual.get(key, ()) if position.slot == ELAPSED]
+        return max(low for low, _ in bounds), min(high for _, high in bounds)
+
+    def usual_numbers(self, key: int) -> tuple[tuple[Position, tuple[float, float]], ...]:
+        """The same of the numeric slots of a key."""
+        return tuple((position, bound) for position, bound in self._usual.get(key, ()) if position.slot != ELAPSED)
 
     def _sight(self, vectors: KeyVectors) -> Sight:
         gaps = [self._gap(after, vectors.key) for after in vectors.previous.tolist()]
         return Sight.of(vectors, self.rules.get(vectors.key), gaps)
 
-    def _ask(self, sight: Sight, memory: ValueMemory) -> "_Asking | None":
-        rule = sight.rule
-        if rule is None or rule.network is None or not len(sight.vectors):
+    def _ask(self, vectors: KeyVectors, memory: ValueMemory) -> "_Asking | None":
+        rule = self.rules.get(vectors.key)
+        if rule is None or rule.network is None or rule.pieces != vectors.pieces or not len(vectors):
             return None
-        inputs, whole = network_inputs(sight.normalised, self._weights["output"].shape[2])
+        _, normalised = placed(rule, vectors)
+        inputs, whole = network_inputs(normalised, self._weights["output"].shape[2])
         path, run = memory.path(rule.key, inputs, self.config.history)
         windows = windows_of(path, self.config.history)
-        return _Asking(network=rule.network, path=path, windows=windows, whole=whole, run=run)
+        return _Asking(
+            rule=rule, network=rule.network, normalised=normalised, path=path, windows=windows, whole=whole, run=run
+        )
 
     def _judge(self, sight: Sight, predicted: NDArray[np.float64], outlook: Outlook | None) -> "_Judge":
         kind = GaussianJudge if self.config.interval == "gaussian" else QuantileJudge
@@ -195,11 +315,23 @@ class ValueModel:
 _Judge = QuantileJudge | GaussianJudge
 
 
+def _bounds(scale: Scale, errors: ErrorDistribution, p_value: float) -> tuple[float, float]:
+    """The numbers, in original units, that have at least this p-value with the median as prediction."""
+    low, high = errors.interval(p_value)
+    return (
+        scale.restore(scale.median_place + low) - scale.slack,
+        scale.restore(scale.median_place + high) + scale.slack,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asking:
     """What a network is asked about the vectors of its key."""
 
+    rule: KeyRule
     network: int
+    normalised: NDArray[np.float64]
+    """Shape [n, m]."""
     path: NDArray[np.float32]
     """Shape [h + n, 2 * width]."""
     windows: NDArray[np.float32]

@@ -1,11 +1,12 @@
 """Many small LSTMs in one pass: group g of every tensor belongs to the network of one log key.
 
 Invariant: groups do not touch one another, in prediction nor, since every step of training is element by element, in
-training. Predictions always run in one shape (:data:`PASS_GROUPS` x :data:`PASS_ROWS`), filled up where needed, so a
-row's answer does not depend on what stands beside it.
+training. Predictions run in one of two shapes (:data:`PASS_GROUPS` x :data:`PASS_ROWS`, or x :data:`LARGE_PASS_ROWS`
+where many rows wait), filled up where needed, so a row's answer does not depend on what stands beside it; that both
+shapes give the same answer to the last bit is tested.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +16,10 @@ from torch import Tensor
 PASS_GROUPS = 8
 """Networks of one pass of prediction."""
 PASS_ROWS = 8
-"""Rows of one network in a pass: a batch of a thousand entries has some dozens of one log key."""
+"""Rows of one network in a pass when few wait: a quarter of a millisecond."""
+LARGE_PASS_ROWS = 32
+"""The same when a network has at least half as many: a batch of a thousand entries has some dozens of one log key. A
+row costs half as much then."""
 
 REMEMBERED = 6.0
 """Standard deviations of training inside which a vector is remembered: normal ones are, and a number ten times its
@@ -127,26 +131,38 @@ def predict(weights: Weights, requests: Sequence[tuple[int, NDArray[np.float32]]
         One a request.
     """
     answers = [np.zeros((len(rows), weights["output"].shape[2])) for _, rows in requests]
-    pieces = [(place, start) for place, (_, rows) in enumerate(requests) for start in range(0, len(rows), PASS_ROWS)]
-    for first in range(0, len(pieces), PASS_GROUPS):
-        taken = pieces[first : first + PASS_GROUPS]
-        for (place, start), answer in zip(taken, _pass(weights, requests, taken), strict=False):
-            rows = answers[place][start : start + PASS_ROWS]
-            rows[:] = answer[: len(rows)]
+    pieces: dict[int, list[tuple[int, int]]] = {LARGE_PASS_ROWS: [], PASS_ROWS: []}
+    for place, (_, rows) in enumerate(requests):
+        start = 0
+        while start < len(rows):
+            size = LARGE_PASS_ROWS if len(rows) - start >= LARGE_PASS_ROWS // 2 else PASS_ROWS
+            pieces[size].append((place, start))
+            start += size
+    for size, waiting in pieces.items():
+        for first in range(0, len(waiting), PASS_GROUPS):
+            taken = waiting[first : first + PASS_GROUPS]
+            for (place, start), answer in zip(taken, _pass(weights, requests, taken, size), strict=False):
+                filled = answers[place][start : start + size]
+                filled[:] = answer[: len(filled)]
     return answers
 
 
 def _pass(
-    weights: Weights, requests: Sequence[tuple[int, NDArray[np.float32]]], taken: Sequence[tuple[int, int]]
-) -> Iterator[NDArray[np.float32]]:
+    weights: Weights,
+    requests: Sequence[tuple[int, NDArray[np.float32]]],
+    taken: Sequence[tuple[int, int]],
+    size: int,
+) -> NDArray[np.float32]:
+    """Answers to some pieces of requests, up to ``size`` rows each. Shape [PASS_GROUPS, size, width]."""
     _, history, width = requests[0][1].shape
-    windows = torch.zeros(PASS_GROUPS, PASS_ROWS, history, width)
+    windows = torch.zeros(PASS_GROUPS, size, history, width)
     networks = torch.zeros(PASS_GROUPS, dtype=torch.long)
     for group, (place, start) in enumerate(taken):
         network, rows = requests[place]
-        part = torch.from_numpy(rows[start : start + PASS_ROWS])
+        part = torch.from_numpy(rows[start : start + size])
         networks[group] = network
         windows[group, : len(part)] = part
     with torch.inference_mode():
         chosen = {name: tensor[networks] for name, tensor in weights.items()}
-        yield from forward(chosen, windows).numpy()
+        answers: NDArray[np.float32] = forward(chosen, windows).numpy()
+    return answers

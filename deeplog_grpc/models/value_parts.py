@@ -1,6 +1,6 @@
 """The learned parts of a value model: the rule of a key, and the rule of a transition between two keys."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,15 +166,30 @@ def fit_gaps(vectors: KeyVectors, *, slack_s: float) -> list[GapRule]:
     >>> [(gap.after, gap.key, round(gap.scale.median)) for gap in fit_gaps(vectors, slack_s=0.1)]
     [((1,), 2, 5), ((3, 1), 2, 5), ((4, 1), 2, 5)]
     """
-    rules = []
+    return [rule for rule, _ in _gaps(vectors, slack_s)]
+
+
+def past_gaps(vectors: KeyVectors, *, slack_s: float) -> NDArray[np.float64]:
+    """p-values of elapsed times of the second half of each transition, by what its first half tells. Shape [n].
+
+    NaN for the first half, and where the transition is not known.
+    """
+    found = np.full(len(vectors), np.nan)
+    for rule, rows in _gaps(vectors, slack_s):  # the longer ones, which come later, say more
+        found[rows] = ErrorDistribution.of_the_past(rule.error_of(vectors.elapsed_s[rows]))
+    return found
+
+
+def _gaps(vectors: KeyVectors, slack_s: float) -> Iterator[tuple[GapRule, NDArray[np.bool_]]]:
+    """Rules of the transitions to a key, and the rows [n] of each."""
     for depth in (1, 2):
         for after in np.unique(vectors.previous[:, -depth:], axis=0).tolist():
             rows = (vectors.previous[:, -depth:] == after).all(axis=1)
             if depth == 2 and rows.sum() == (vectors.previous[:, -1] == after[-1]).sum():
                 continue  # the one key before always has the same one before it
             rule = _fit_gap(tuple(after), vectors.key, vectors.elapsed_s[rows], slack_s)
-            rules += [rule] if rule is not None else []
-    return rules
+            if rule is not None:
+                yield rule, rows
 
 
 def _fit_gap(after: tuple[int, ...], key: int, elapsed_s: NDArray[np.float64], slack_s: float) -> GapRule | None:

@@ -13,13 +13,14 @@ from deeplog_grpc.parsing.config import ParserConfig
 from deeplog_grpc.parsing.events import EventKind, TemplateEvent
 from deeplog_grpc.parsing.kinds import ValueKind
 from deeplog_grpc.parsing.parser import Parser
-from deeplog_grpc.parsing.slots import SlotStatistics, SlotTable
+from deeplog_grpc.parsing.slots import FirstSeen, SlotStatistics, SlotTable, kept_text
 from deeplog_grpc.parsing.templates import Template
 from deeplog_grpc.parsing.timestamps import HeadTimestamps
 from deeplog_grpc.parsing.values import Parameter, kind_of
 
 __all__ = [
     "EventKind",
+    "FirstSeen",
     "HeadTimestamps",
     "KeyColumns",
     "Parameter",
@@ -34,5 +35,6 @@ __all__ = [
     "TemplateEvent",
     "ValueKind",
     "grouping_accuracy",
+    "kept_text",
     "kind_of",
 ]

@@ -3,7 +3,7 @@
 Invariant: parameters are read by the templates as they were when the batch had been parsed, whatever is learned later.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -135,6 +135,38 @@ class ParsedBatch:
         1 [1] []
         """
         return key_columns(self._snapshot.resolved(self.keys), self._heads.texts, self._snapshot.pieces)
+
+    def columns_of(self, rows: NDArray[np.intp], templates: Mapping[int, tuple[str, ...]]) -> Iterator[KeyColumns]:
+        """Read the parameters of some lines by templates that are given, not by those of now.
+
+        So what is read of a line does not depend on what the parser learned after it. A line that its key's given
+        template does not fit, or whose key has none given, is in no column.
+
+        Parameters
+        ----------
+        rows : int array [m]
+            Positions of the lines in the batch, ascending.
+        templates : mapping of int to tuple of str
+            `Template.pieces` by key.
+
+        Yields
+        ------
+        KeyColumns
+            By ascending key.
+        """
+        chosen = rows[np.isin(self.keys[rows], list(templates))]
+        changed = {key for key, pieces in templates.items() if self._snapshot.pieces.get(key) != pieces}
+        if changed:
+            texts = zip(chosen.tolist(), self.keys[chosen].tolist(), strict=True)
+            fitting = [
+                row
+                for row, key in texts
+                if key not in changed or match_pieces(templates[key], self._heads.texts[row]) is not None
+            ]
+            chosen = np.array(fitting, np.intp)
+        heads = [self._heads.texts[row] for row in chosen.tolist()]
+        for columns in key_columns(self.keys[chosen], heads, templates):
+            yield replace(columns, rows=chosen[columns.rows])
 
     def _pieces(self, index: int) -> tuple[str, ...]:
         return self._snapshot.pieces[self._snapshot.resolve(int(self.keys[index]))]

@@ -15,10 +15,10 @@ References
 
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import multimode
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,15 @@ _LONGEST_KEPT = 96
 _HASHES = 1 << 32
 
 
+class FirstSeen(NamedTuple):
+    """When a value came for the first time."""
+
+    ordinal: int
+    """Values of the slot before it."""
+    line: int
+    """Number of its line; lines are numbered by whoever feeds them."""
+
+
 @dataclass(slots=True, kw_only=True)
 class SlotStatistics:
     """The values seen at one slot.
@@ -70,11 +79,13 @@ class SlotStatistics:
     --------
     >>> from deeplog_grpc.parsing.values import NO_CONTEXT
     >>> slot = SlotStatistics(context=NO_CONTEXT)
-    >>> slot.update(SlotColumn(texts=["GET", "PUT"] * 50, context=NO_CONTEXT))
+    >>> slot.update(SlotColumn(texts=["GET", "PUT"] * 50, context=NO_CONTEXT), lines=range(100))
     >>> slot.is_categorical(8), slot.is_identifier, slot.is_constant, slot.kind.value, slot.values
     (True, False, False, 'word', {'GET': 50, 'PUT': 50})
+    >>> slot.first_seen("PUT")
+    FirstSeen(ordinal=1, line=1)
     >>> ids = SlotStatistics(context=NO_CONTEXT)
-    >>> ids.update(SlotColumn(texts=[f"blk_{n}" for n in range(5000)], context=NO_CONTEXT))
+    >>> ids.update(SlotColumn(texts=[f"blk_{n}" for n in range(5000)], context=NO_CONTEXT), lines=range(5000))
     >>> ids.is_identifier, 4400 < ids.distinct < 5600
     (True, True)
     """
@@ -89,16 +100,24 @@ class SlotStatistics:
     _last: float | None = None
     _sample: dict[str, int] = field(default_factory=dict)
     _hashes: dict[str, int] = field(default_factory=dict)
+    _firsts: dict[str, FirstSeen] = field(default_factory=dict)
     _limit: int = _HASHES
     """Values with a hash below are kept."""
 
-    def update(self, column: SlotColumn) -> None:
-        """Add values, in the order of the log."""
+    def update(self, column: SlotColumn, lines: Sequence[int]) -> None:
+        """Add values, in the order of the log, and the numbers of their lines."""
         numbers = column.numbers()
-        self.count += len(column.texts)
         self._count_numbers(numbers[~np.isnan(numbers)])
-        for text, count in Counter(column.texts).items():
-            self._count(text, count)
+        kept = [kept_text(text) for text in column.texts]
+        fresh = set(kept).difference(self._sample)
+        for place, text in enumerate(kept) if fresh else ():
+            if text in fresh:
+                fresh.remove(text)
+                self._keep(text, FirstSeen(self.count + place, lines[place]))
+        for text, count in Counter(kept).items():
+            if text in self._sample:
+                self._sample[text] += count
+        self.count += len(kept)
 
     @property
     def distinct(self) -> int:
@@ -109,6 +128,10 @@ class SlotStatistics:
     def values(self) -> Mapping[str, int]:
         """The distinct values with their counts; a sample of them once there are more than `CAPACITY`."""
         return self._sample
+
+    def first_seen(self, value: str) -> FirstSeen:
+        """When one of `values` came for the first time."""
+        return self._firsts[value]
 
     @property
     def is_complete(self) -> bool:
@@ -177,7 +200,7 @@ class SlotStatistics:
             "numeric": self.numeric,
             "rising": self.rising,
             "last": self._last,
-            "values": dict(self._sample),
+            "values": {text: [count, *self._firsts[text]] for text, count in self._sample.items()},
             "limit": self._limit,
         }
 
@@ -190,8 +213,9 @@ class SlotStatistics:
             numeric=state["numeric"],
             rising=state["rising"],
             _last=state["last"],
-            _sample=dict(state["values"]),
+            _sample={text: count for text, (count, _, _) in state["values"].items()},
             _hashes={text: _hash(text) for text in state["values"]},
+            _firsts={text: FirstSeen(ordinal, line) for text, (_, ordinal, line) in state["values"].items()},
             _limit=state["limit"],
         )
 
@@ -209,21 +233,20 @@ class SlotStatistics:
             self.rising += int((np.diff(numbers, prepend=before) > 0).sum())
             self._last = float(numbers[-1])
 
-    def _count(self, text: str, count: int) -> None:
-        if len(text) > _LONGEST_KEPT:
-            text = f"{text[:_LONGEST_KEPT]}...{_hash(text):08x}"
-        known = self._sample.get(text)
-        if known is not None:
-            self._sample[text] = known + count
-            return
+    def _keep(self, text: str, first: FirstSeen) -> None:
         mark = _hash(text)
         if mark >= self._limit:
             return
-        self._sample[text], self._hashes[text] = count, mark
+        self._sample[text], self._hashes[text], self._firsts[text] = 0, mark, first
         if len(self._sample) > CAPACITY:
             largest = max(self._hashes, key=lambda kept: (self._hashes[kept], kept))
             self._limit = self._hashes.pop(largest)
-            del self._sample[largest]
+            del self._sample[largest], self._firsts[largest]
+
+
+def kept_text(text: str) -> str:
+    """Shorten a value as statistics keep it: of a long one, a checksum stands for the rest."""
+    return text if len(text) <= _LONGEST_KEPT else f"{text[:_LONGEST_KEPT]}...{_hash(text):08x}"
 
 
 def _hash(text: str) -> int:
@@ -245,7 +268,7 @@ class SlotTable:
     >>> parser, table = Parser(), SlotTable()
     >>> for start in range(0, 200, 50):
     ...     lines = [f"GET /item/{n} took {n % 7} ms for req-{n}" for n in range(start, start + 50)]
-    ...     table.update(parser.parse(lines))
+    ...     table.update(parser.parse(lines), first_line=start)
     >>> [slot.kind.value for slot in table.slots(0)], [slot.is_identifier for slot in table.slots(0)]
     (['path', 'duration', 'identifier'], [True, False, True])
     """
@@ -254,17 +277,18 @@ class SlotTable:
         self._pieces: dict[int, tuple[str, ...]] = {}
         self._slots: dict[int, tuple[SlotStatistics, ...]] = {}
 
-    def update(self, batch: ParsedBatch) -> None:
-        """Add the values of a batch."""
+    def update(self, batch: ParsedBatch, *, first_line: int = 0) -> None:
+        """Add the values of a batch; ``first_line`` is the number of its first line."""
         for columns in batch.columns():
-            self.add(columns)
+            self.add(columns, first_line=first_line)
 
-    def add(self, columns: KeyColumns) -> None:
+    def add(self, columns: KeyColumns, *, first_line: int = 0) -> None:
         """Add the values of one key."""
         if self._pieces.get(columns.key) != columns.pieces:
             self._enter(columns.key, columns.pieces)
+        lines = (columns.rows + first_line).tolist()
         for slot, column in zip(self._slots[columns.key], columns.slots, strict=True):
-            slot.update(column)
+            slot.update(column, lines)
 
     def slots(self, key: int) -> tuple[SlotStatistics, ...]:
         """Give the statistics of a key's slots, in order; none if no line of the key was seen."""

@@ -157,6 +157,17 @@ def _add_evidence(message: verdict_pb2.Verdict, verdict: Verdict) -> None:
     message.typed_parameters.extend(map(_parameter, verdict.typed_parameters))
     message.window.extend(verdict.window)
     message.reason = verdict.reason
+    if (value := verdict.abnormal_value) is not None:
+        message.abnormal_value.slot = value.slot
+        message.abnormal_value.unit = value.unit
+        message.abnormal_value.observed = value.observed
+        message.abnormal_value.predicted = value.predicted
+        message.abnormal_value.low = value.low
+        message.abnormal_value.high = value.high
+        message.abnormal_value.after.extend(value.after)
+        message.abnormal_value.text = value.text
+        message.abnormal_value.known.extend(value.known)
+        message.abnormal_value.known_count = value.known_count
     for candidate in verdict.candidates:
         added = message.candidates.add()
         added.key = candidate.key

@@ -6,6 +6,8 @@
     key_model.json          vocabulary
     key_model.safetensors   weights
     profile.json            shape of normal sessions; calibration of all thresholds
+    values.json             value models' scales and errors, value sets
+    values.safetensors      weights of the value models' networks
     report.json             what training saw and reached; for people
 
 Invariants: a bundle is whole or it is not there: it is written beside its place, flushed to the disk, and renamed.
@@ -36,11 +38,14 @@ from deeplog_grpc.models import (
     LogKeyModel,
     SessionProfile,
     ThresholdConfig,
+    ValueModel,
+    ValueModelConfig,
+    ValueSets,
     Vocabulary,
 )
 from deeplog_grpc.parsing import Parser
 
-FORMAT = 2
+FORMAT = 3
 """Grows when an older release could not read the bundle."""
 
 MANIFEST = "manifest.json"
@@ -49,8 +54,10 @@ PARSER = "parser.json"
 KEY_MODEL = "key_model.json"
 WEIGHTS = "key_model.safetensors"
 PROFILE = "profile.json"
+VALUES = "values.json"
+VALUE_WEIGHTS = "values.safetensors"
 REPORT = "report.json"
-_PARTS = (CONFIG, PARSER, KEY_MODEL, WEIGHTS, PROFILE, REPORT)
+_PARTS = (CONFIG, PARSER, KEY_MODEL, WEIGHTS, PROFILE, VALUES, VALUE_WEIGHTS, REPORT)
 
 _SEAL = "sha256"
 _PREVIOUS = ".previous"
@@ -134,6 +141,10 @@ def load_bundle(directory: Path) -> ApplicationModel:
             profile=SessionProfile.from_json(learned["profile"]),
             calibration=Calibration.from_json(learned["calibration"], ThresholdConfig(**config["thresholds"])),
         )
+        values = orjson.loads(parts[VALUES])
+        value_model = ValueModel.from_json(
+            ValueModelConfig(**config["value_model"]), values["model"], safetensors.torch.load(parts[VALUE_WEIGHTS])
+        )
         if manifest["key_table"] != _key_table(parser, key_model.vocabulary):
             raise ValueError("the parser's log keys are not those that the key model was trained on")
         return ApplicationModel(
@@ -141,6 +152,8 @@ def load_bundle(directory: Path) -> ApplicationModel:
             version=int(manifest["version"]),
             parser=parser,
             behaviour=behaviour,
+            value_model=value_model,
+            value_sets=ValueSets.from_json(values["sets"]),
             sessions=SessionConfig(**config["sessions"]),
             timeout_s=float(config["timeout_s"]),
         )
@@ -173,6 +186,7 @@ def _write_parts(model: ApplicationModel, directory: Path, report: Mapping[str, 
             {
                 "key_model": asdict(model.key_model.config),
                 "thresholds": _with_infinity(asdict(model.behaviour.calibration.config)),
+                "value_model": asdict(model.value_model.config),
                 "sessions": asdict(model.sessions),
                 "timeout_s": model.timeout_s,
             }
@@ -190,6 +204,8 @@ def _write_parts(model: ApplicationModel, directory: Path, report: Mapping[str, 
                 "calibration": model.behaviour.calibration.to_json(),
             }
         ),
+        VALUES: _json({"model": model.value_model.to_json(), "sets": model.value_sets.to_json()}),
+        VALUE_WEIGHTS: safetensors.torch.save(model.value_model.weights()),
         REPORT: _json(report),
     }
     manifest = {

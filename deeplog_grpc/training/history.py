@@ -5,13 +5,15 @@ Invariant: columns only; 17 bytes an entry and one dictionary slot a session.
 
 from array import array
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeplog_grpc.detection.sessions import NS_PER_S
-from deeplog_grpc.models import TrainingSession
+from deeplog_grpc.detection.vectors import elapsed_s
+from deeplog_grpc.models import NO_PREVIOUS, TrainingSession
 
 MIN_TIMEOUT_S = 60.0
 """A learned time-out is not shorter: a logger may buffer its lines for some seconds."""
@@ -30,6 +32,15 @@ class SessionCut:
     """Time-out in force, given or learned; 0 = never."""
     open_at_end: int
     """Sessions that were still running where the log stops: nothing is learned about their ends."""
+    owners: NDArray[np.int32]
+    """The session of each entry, by its place in `sessions`. Shape [entries]."""
+    elapsed_s: NDArray[np.float64]
+    """Seconds since the session's previous entry with a time; NaN for the first one, and where a time is not known.
+    Shape [entries]."""
+    previous: NDArray[np.int32]
+    """Log keys of the session's two entries before, oldest first, or ``NO_PREVIOUS``. Shape [entries, 2]."""
+    resolution_s: float
+    """Seconds that all times are multiples of: 1, or a tenth, hundredth or thousandth; 0 where they are finer."""
 
 
 class History:
@@ -73,13 +84,14 @@ class History:
             ``final_keys[key]`` stands for a log key by now: a parser may have merged it into another one.
         """
         if not len(self):
-            return SessionCut(sessions=(), timeout_s=timeout_s or 0.0, open_at_end=0)
+            return _NOTHING if timeout_s is None else replace(_NOTHING, timeout_s=timeout_s)
         numbers = np.frombuffer(self._sessions, np.int32)
         order = np.argsort(numbers, kind="stable")
         numbers, keys = numbers[order], np.frombuffer(self._keys, np.int32)[order]
         keys = keys if final_keys is None else final_keys[keys]
         lasts = np.frombuffer(self._lasts, np.int8)[order] > 0
-        times_ns = _never_back(_filled(np.frombuffer(self._times_ns, np.int64))[order], numbers)
+        raw_ns = np.frombuffer(self._times_ns, np.int64)
+        times_ns = _never_back(_filled(raw_ns)[order], numbers)
         same = (numbers[1:] == numbers[:-1]) & ~lasts[:-1]
         silences_ns = np.where(same, times_ns[1:] - times_ns[:-1], 0)
         if timeout_s is None:
@@ -94,6 +106,7 @@ class History:
         ends = [
             not latest_ns or bool(lasts[stop - 1]) or bool(latest_ns - times_ns[stop - 1] > usual_ns) for stop in stops
         ]
+        owners = np.repeat(np.arange(len(starts), dtype=np.int32), stops - starts)
         return SessionCut(
             sessions=tuple(
                 TrainingSession(keys=keys[start:stop], ends=end)
@@ -101,7 +114,22 @@ class History:
             ),
             timeout_s=timeout_s,
             open_at_end=ends.count(False),
+            owners=_back_in_place(owners, order),
+            elapsed_s=_back_in_place(_elapsed_s(raw_ns[order], owners), order),
+            previous=_back_in_place(_previous(keys, owners), order),
+            resolution_s=_resolution_s(raw_ns),
         )
+
+
+_NOTHING = SessionCut(
+    sessions=(),
+    timeout_s=0.0,
+    open_at_end=0,
+    owners=np.zeros(0, np.int32),
+    elapsed_s=np.zeros(0),
+    previous=np.zeros((0, 2), np.int32),
+    resolution_s=0.0,
+)
 
 
 def learned_timeout_s(longest_silences_ns: NDArray[np.int64]) -> float:
@@ -152,3 +180,53 @@ def _longest(silences_ns: NDArray[np.int64], numbers: NDArray[np.int32]) -> NDAr
     longest = np.zeros(int(numbers.max(initial=-1)) + 1, np.int64)
     np.maximum.at(longest, numbers[1:], silences_ns)
     return longest
+
+
+def _elapsed_s(raw_ns: NDArray[np.int64], owners: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Seconds since the latest known time of the session, entries in the order of sessions; see :class:`SessionCut`.
+
+    Examples
+    --------
+    >>> times_ns = np.array([5, 0, 9, 7, 4, 6]) * NS_PER_S
+    >>> _elapsed_s(times_ns, np.array([0, 0, 0, 0, 1, 1])).tolist()
+    [nan, nan, 4.0, 0.0, nan, 2.0]
+    """
+    latest_ns = _never_back(raw_ns, owners)
+    before_ns = np.where(owners[1:] == owners[:-1], latest_ns[:-1], 0)
+    return elapsed_s(raw_ns, np.concatenate([[0], before_ns]))
+
+
+def _resolution_s(times_ns: NDArray[np.int64]) -> float:
+    """What the times are written in; 0 where they are finer than milliseconds.
+
+    Examples
+    --------
+    >>> _resolution_s(np.array([3, 0, 8]) * NS_PER_S), _resolution_s(np.array([3, 8]) * 10**7)
+    (1.0, 0.01)
+    """
+    for digits in range(4):
+        if not (times_ns % (NS_PER_S // 10**digits)).any():
+            return 10.0**-digits
+    return 0.0
+
+
+def _previous(keys: NDArray[np.int32], owners: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The two log keys before each entry in its session, entries in the order of sessions.
+
+    Examples
+    --------
+    >>> _previous(np.array([1, 2, 3, 9]), np.array([0, 0, 0, 1])).tolist()
+    [[-1, -1], [-1, 1], [1, 2], [-1, -1]]
+    """
+    found = np.full((len(keys), 2), NO_PREVIOUS, np.int32)
+    for distance, column in ((1, 1), (2, 0)):
+        same = owners[distance:] == owners[:-distance]
+        found[distance:, column] = np.where(same, keys[:-distance], NO_PREVIOUS)
+    return found
+
+
+def _back_in_place(column: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
+    """A column in the order of sessions, put back into the order of the log."""
+    placed = np.empty_like(column)
+    placed[order] = column
+    return placed

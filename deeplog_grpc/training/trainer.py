@@ -1,7 +1,8 @@
 """From entries to a trained application: parse, cut into sessions, fit."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from math import log
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,12 @@ import numpy as np
 from deeplog_grpc.detection import ApplicationModel, EntryBatch, SessionConfig
 from deeplog_grpc.detection.identifiers import compile_patterns, identify, last_entries, session_patterns
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.models import Epoch, KeyModelConfig, ThresholdConfig, fit_behaviour
+from deeplog_grpc.models import Epoch, KeyModelConfig, ThresholdConfig, ValueModelConfig, fit_behaviour
 from deeplog_grpc.parsing import Parser, ParserConfig
 from deeplog_grpc.training.history import History
+from deeplog_grpc.training.learned_keys import LearnedKey, learned_keys
+from deeplog_grpc.training.value_learning import fit_values
+from deeplog_grpc.training.values import ValueCollector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,10 @@ class TrainingReport:
     """Score, in nats, above which each detector calls something abnormal; None = never."""
     count_vectors: int
     """Distinct counts of log keys that sessions are compared to."""
+    value_networks: int
+    """Log keys whose values an LSTM predicts."""
+    keys: tuple[LearnedKey, ...]
+    """What was learned of each log key, the most frequent first."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -59,12 +67,20 @@ class Trainer:
         If a pattern of the session configuration is not a regular expression.
     """
 
-    def __init__(self, *, parser: ParserConfig | None = None, sessions: SessionConfig | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        parser: ParserConfig | None = None,
+        sessions: SessionConfig | None = None,
+        values: ValueModelConfig | None = None,
+    ) -> None:
         self._parser = Parser(parser or ParserConfig())
         self._sessions = sessions or SessionConfig()
         self._patterns = session_patterns(self._sessions.patterns, built_in=self._sessions.built_in)
         self._end_patterns = compile_patterns(self._sessions.end_patterns, field="sessions.end_patterns")
         self._history = History()
+        self._value_config = values or ValueModelConfig()
+        self._values = ValueCollector(max_vectors=self._value_config.max_vectors)
 
     @property
     def entries(self) -> int:
@@ -78,10 +94,11 @@ class Trainer:
 
     def add(self, batch: EntryBatch) -> None:
         """Parse entries and put them to their sessions."""
-        keys = self._parser.parse(batch.bodies).keys
+        parsed = self._parser.parse(batch.bodies)
         sessions = identify(batch.bodies, batch.sessions, batch.sources, self._patterns)
         lasts = last_entries(batch.bodies, self._end_patterns)
-        self._history.extend(keys, sessions, batch.times_ns, lasts=lasts)
+        self._history.extend(parsed.keys, sessions, batch.times_ns, lasts=lasts)
+        self._values.add(parsed)
 
     def fit(
         self,
@@ -102,11 +119,13 @@ class Trainer:
         """
         final_keys = np.fromiter(map(self._parser.resolve, range(len(self._parser))), np.int32)
         cut = self._history.cut(self._sessions.timeout_s, final_keys=final_keys)
+        values = fit_values(self._values, cut, self._value_config, seed=seed)
         try:
             learned = fit_behaviour(
                 cut.sessions,
                 config or KeyModelConfig(),
-                thresholds or ThresholdConfig(),
+                _with_confidence(thresholds or ThresholdConfig(), self._value_config),
+                scores=values.scores,
                 seed=seed,
                 on_epoch=on_epoch,
             )
@@ -132,13 +151,26 @@ class Trainer:
             conservative=behaviour.calibration.conservative,
             limits=behaviour.calibration.limits(),
             count_vectors=len(behaviour.profile.vectors),
+            value_networks=sum(rule.network is not None for rule in values.model.rules.values()),
+            keys=learned_keys(
+                self._parser, values, behaviour.calibration, frozenset(behaviour.key_model.vocabulary.keys)
+            ),
         )
         model = ApplicationModel(
             application=application,
             version=version,
             parser=self._parser,
             behaviour=behaviour,
+            value_model=values.model,
+            value_sets=values.sets,
             sessions=self._sessions,
             timeout_s=cut.timeout_s,
         )
         return model, report
+
+
+def _with_confidence(thresholds: ThresholdConfig, values: ValueModelConfig) -> ThresholdConfig:
+    """Thresholds with that of the value models pinned, if their configuration does so."""
+    if values.confidence is None or thresholds.value is not None:
+        return thresholds
+    return replace(thresholds, value=-log(1.0 - values.confidence))

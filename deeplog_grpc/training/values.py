@@ -1,21 +1,27 @@
-"""The numbers of an application's entries, collected for its value models.
+"""The values of an application's entries, collected for its value models and value sets.
 
-Invariant: at most twice ``max_vectors`` vectors of a key are held, and one dictionary slot a session.
+Invariant: at most twice ``max_vectors`` vectors of a key are held, and :data:`~deeplog_grpc.parsing.slots.CAPACITY`
+values of a slot; nothing that grows with the log.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplog_grpc.detection.vectors import elapsed_s, key_vectors
-from deeplog_grpc.models import ELAPSED, NO_PREVIOUS, KeyVectors, Position
-from deeplog_grpc.parsing import ParsedBatch, SlotStatistics, SlotTable
+from deeplog_grpc.models import ELAPSED, KeyVectors, Position, SlotHistory
+from deeplog_grpc.parsing import KeyColumns, ParsedBatch, SlotStatistics, SlotTable, ValueKind
+from deeplog_grpc.parsing.kinds import AMOUNTS
 from deeplog_grpc.parsing.values import SlotContext
+from deeplog_grpc.training.history import SessionCut
 
 MIN_NUMERIC = 0.5
 """Share of a slot's values that are amounts, at least: a slot of words with a number now and then is no measure."""
+
+NEVER_A_SET = (AMOUNTS - {ValueKind.INTEGER}) | {ValueKind.TIME, ValueKind.UUID, ValueKind.EMPTY}
+"""Kinds whose new values mean nothing: amounts are for the value models, and tomorrow's date is always new. Whole
+numbers may be codes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,15 +33,41 @@ class LeftOut:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectedValues:
+    """What there is to learn from."""
+
+    series: tuple[KeyVectors, ...]
+    """The vectors of each key with the slots that are amounts."""
+    entries: tuple[NDArray[np.int64], ...]
+    """Numbers of the vectors' entries in the log. Shape [n] each."""
+    first_whole: int
+    """Vectors of entries before this one may have been dropped."""
+    left_out: tuple[LeftOut, ...]
+    """The slots that are no amounts."""
+    categories: tuple[SlotHistory, ...]
+    """The slots whose values are few."""
+
+
 @dataclass(slots=True)
 class _Collected:
     pieces: tuple[str, ...]
-    positions: tuple[Position, ...]
-    parts: list[KeyVectors] = field(default_factory=list)
+    numbers: list[NDArray[np.float64]] = field(default_factory=list)
+    """Amounts of all slots. Shape [n, slots] each."""
+    entries: list[NDArray[np.int64]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.entries))
+
+    def trim(self, count: int) -> int:
+        """Keep the last ``count`` vectors; give the number of the last entry that was dropped, -1 for none."""
+        numbers, entries = np.concatenate(self.numbers), np.concatenate(self.entries)
+        self.numbers, self.entries = [numbers[-count:]], [entries[-count:]]
+        return int(entries[-count - 1]) if len(entries) > count else -1
 
 
 class ValueCollector:
-    """Collects the vectors of all keys, batch by batch, in the order of the log.
+    """Collects the values of all keys, batch by batch, in the order of the log.
 
     Parameters
     ----------
@@ -45,79 +77,78 @@ class ValueCollector:
     Examples
     --------
     >>> from deeplog_grpc.parsing import Parser
-    >>> parser, collector = Parser(), ValueCollector(max_vectors=100)
+    >>> from deeplog_grpc.training.history import History
+    >>> parser, collector, history = Parser(), ValueCollector(max_vectors=100), History()
     >>> for n in range(40):
     ...     batch = parser.parse([f"request req-{n}x took {5 + n % 7} ms on port 80"])
-    ...     collector.add(batch, sessions=["s"], times_ns=np.array([(n + 1) * 10**9]))
-    >>> series, left_out = collector.series()
-    >>> series[0].values[-1].tolist(), [out.reason for out in left_out]
+    ...     collector.add(batch)
+    ...     history.extend(batch.keys, ["s"], np.array([(n + 1) * 10**9]))
+    >>> found = collector.collected(history.cut(None), max_values=8)
+    >>> found.series[0].values[-1].tolist(), [out.reason for out in found.left_out]
     ([1.0, 9.0], ['identifiers: nearly each value is another', 'constant: always the same value'])
+    >>> [(slot.slot, dict(slot.firsts)) for slot in found.categories]
+    [(2, {'80': (0, 0)})]
     """
 
     def __init__(self, *, max_vectors: int) -> None:
         self._max_vectors = max_vectors
         self._keys: dict[int, _Collected] = {}
         self._table = SlotTable()
-        self._last: dict[str, tuple[int, int, int]] = {}
-        """Time, and the last two log keys, of each session."""
+        self._entries = 0
+        self._last_dropped = -1
 
-    def add(self, parsed: ParsedBatch, *, sessions: Sequence[str], times_ns: NDArray[np.int64]) -> None:
-        """Add entries.
-
-        Parameters
-        ----------
-        sessions : sequence of str [n]
-            Their sessions' identifiers.
-        times_ns : int64 array [n]
-            Event times, 0 = not known.
-        """
-        self._table.update(parsed)
-        elapsed, previous = self._gaps(parsed.keys, sessions, times_ns)
+    def add(self, parsed: ParsedBatch) -> None:
+        """Add entries."""
         for columns in parsed.columns():
+            self._table.add(columns, first_line=self._entries)
             collected = self._keys.get(columns.key)
             if collected is None or collected.pieces != columns.pieces:
                 # A changed template has other slots: numbers read with the old one are no longer comparable.
-                contexts = [slot.context for slot in columns.slots]
-                collected = _Collected(columns.pieces, _positions(contexts))
-                self._keys[columns.key] = collected
-            collected.parts.append(key_vectors(columns, collected.positions, elapsed, previous))
-            if sum(map(len, collected.parts)) >= 2 * self._max_vectors:
-                collected.parts = [_last(_joined(collected.parts), self._max_vectors)]
+                collected = self._keys[columns.key] = _Collected(columns.pieces)
+            collected.numbers.append(_numbers(columns))
+            collected.entries.append(columns.rows.astype(np.int64) + self._entries)
+            if len(collected) >= 2 * self._max_vectors:
+                self._last_dropped = max(self._last_dropped, collected.trim(self._max_vectors))
+        self._entries += len(parsed.keys)
 
-    def series(self, *, timeout_s: float = 0.0) -> tuple[list[KeyVectors], list[LeftOut]]:
-        """The vectors of each key with the slots that are amounts, and the slots that are not.
+    def collected(self, cut: SessionCut, *, max_values: int) -> CollectedValues:
+        """All that was collected, with the times and keys before that only the cut into sessions tells.
 
         Parameters
         ----------
-        timeout_s : float
-            Silence in seconds that ends a session, 0 = none does: an entry after a longer one is a first entry.
+        cut : SessionCut
+            Of the same entries.
+        max_values : int
+            Distinct values of a slot, at most, to be few; 0 = no slot's are.
         """
-        series, left_out = [], []
-        for key, collected in sorted(self._keys.items()):
-            reasons = [reason_against(slot) for slot in self._table.slots(key)]
+        series, entries, left_out, categories = [], [], [], []
+        for key, kept in sorted(self._keys.items()):
+            self._last_dropped = max(self._last_dropped, kept.trim(self._max_vectors))
+            slots = self._table.slots(key)
+            reasons = [reason_against(slot) for slot in slots]
             left_out += [LeftOut(key=key, slot=n, reason=reason) for n, reason in enumerate(reasons) if reason]
-            places = [0, *(n + 1 for n, reason in enumerate(reasons) if not reason)]
-            vectors = _cut(_last(_joined(collected.parts), self._max_vectors), timeout_s)
+            amounts = [n for n, reason in enumerate(reasons) if not reason]
+            rows = kept.entries[0]
             series.append(
                 KeyVectors(
                     key=key,
-                    pieces=collected.pieces,
-                    positions=tuple(vectors.positions[place] for place in places),
-                    values=vectors.values[:, places],
-                    previous=vectors.previous,
+                    pieces=kept.pieces,
+                    positions=_positions(amounts, [slot.context for slot in slots]),
+                    values=np.column_stack([cut.elapsed_s[rows], kept.numbers[0][:, amounts]]),
+                    previous=cut.previous[rows].astype(np.int64),
                 )
             )
-        return series, left_out
-
-    def _gaps(
-        self, keys: NDArray[np.int32], sessions: Sequence[str], times_ns: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Elapsed seconds [n] and previous log keys [n, 2] of each entry."""
-        before_ns, previous = np.zeros(len(keys), np.int64), np.full((len(keys), 2), NO_PREVIOUS, np.int64)
-        for row, (key, session, time_ns) in enumerate(zip(keys.tolist(), sessions, times_ns.tolist(), strict=True)):
-            before_ns[row], *previous[row] = last = self._last.get(session, (0, NO_PREVIOUS, NO_PREVIOUS))
-            self._last[session] = (time_ns, last[2], key)
-        return elapsed_s(times_ns, before_ns), previous
+            entries.append(rows)
+            categories += [
+                _history(key, n, kept.pieces, slot) for n, slot in enumerate(slots) if is_category(slot, max_values)
+            ]
+        return CollectedValues(
+            series=tuple(series),
+            entries=tuple(entries),
+            first_whole=self._last_dropped + 1,
+            left_out=tuple(left_out),
+            categories=tuple(categories),
+        )
 
 
 def reason_against(slot: SlotStatistics) -> str:
@@ -137,28 +168,29 @@ def reason_against(slot: SlotStatistics) -> str:
     return ""
 
 
-def _positions(contexts: Sequence[SlotContext]) -> tuple[Position, ...]:
+def is_category(slot: SlotStatistics, max_values: int) -> bool:
+    """Whether a slot's values are few, so that another one says something."""
+    return max_values > 0 and slot.is_categorical(max_values) and slot.kind not in NEVER_A_SET
+
+
+def _numbers(columns: KeyColumns) -> NDArray[np.float64]:
+    """Amounts of all slots. Shape [n, slots]."""
+    if not columns.slots:
+        return np.zeros((len(columns.rows), 0))
+    return np.column_stack([slot.numbers() for slot in columns.slots])
+
+
+def _positions(slots: Sequence[int], contexts: Sequence[SlotContext]) -> tuple[Position, ...]:
     units = [context.unit.name if context.unit is not None else "" for context in contexts]
-    return (Position(slot=ELAPSED, unit="s"), *(Position(slot=n, unit=unit) for n, unit in enumerate(units)))
+    return (Position(slot=ELAPSED, unit="s"), *(Position(slot=slot, unit=units[slot]) for slot in slots))
 
 
-def _cut(vectors: KeyVectors, timeout_s: float) -> KeyVectors:
-    """The vectors with the gaps between sessions taken out."""
-    first = (vectors.elapsed_s > timeout_s) & (timeout_s > 0)
-    values = vectors.values.copy()
-    values[first, 0] = np.nan
-    return replace(vectors, values=values, previous=np.where(first[:, None], NO_PREVIOUS, vectors.previous))
-
-
-def _joined(parts: Sequence[KeyVectors]) -> KeyVectors:
-    return KeyVectors(
-        key=parts[-1].key,
-        pieces=parts[-1].pieces,
-        positions=parts[-1].positions,
-        values=np.concatenate([part.values for part in parts]),
-        previous=np.concatenate([part.previous for part in parts]),
+def _history(key: int, number: int, pieces: tuple[str, ...], slot: SlotStatistics) -> SlotHistory:
+    firsts = {value: slot.first_seen(value) for value in slot.values}
+    return SlotHistory(
+        key=key,
+        slot=number,
+        pieces=pieces,
+        count=slot.count,
+        firsts={value: (first.ordinal, first.line) for value, first in firsts.items()},
     )
-
-
-def _last(vectors: KeyVectors, count: int) -> KeyVectors:
-    return replace(vectors, values=vectors.values[-count:], previous=vectors.previous[-count:])

@@ -18,6 +18,9 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     KIND_SESSION_COUNTS: _ClassVar[Kind]
     KIND_SESSION_LENGTH: _ClassVar[Kind]
     KIND_UNSEEN_TRANSITION: _ClassVar[Kind]
+    KIND_PARAMETER_VALUE: _ClassVar[Kind]
+    KIND_ELAPSED_TIME: _ClassVar[Kind]
+    KIND_NEW_VALUE: _ClassVar[Kind]
 
 class SessionEndReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -33,6 +36,9 @@ KIND_INCOMPLETE_SESSION: Kind
 KIND_SESSION_COUNTS: Kind
 KIND_SESSION_LENGTH: Kind
 KIND_UNSEEN_TRANSITION: Kind
+KIND_PARAMETER_VALUE: Kind
+KIND_ELAPSED_TIME: Kind
+KIND_NEW_VALUE: Kind
 SESSION_END_REASON_UNSPECIFIED: SessionEndReason
 SESSION_END_REASON_MARKER: SessionEndReason
 SESSION_END_REASON_TIMEOUT: SessionEndReason
@@ -48,8 +54,32 @@ class Candidate(_message.Message):
     probability: float
     def __init__(self, key: _Optional[int] = ..., template: _Optional[str] = ..., probability: _Optional[float] = ...) -> None: ...
 
+class AbnormalValue(_message.Message):
+    __slots__ = ("slot", "unit", "observed", "predicted", "low", "high", "after", "text", "known", "known_count")
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    OBSERVED_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    slot: int
+    unit: str
+    observed: float
+    predicted: float
+    low: float
+    high: float
+    after: _containers.RepeatedScalarFieldContainer[int]
+    text: str
+    known: _containers.RepeatedScalarFieldContainer[str]
+    known_count: int
+    def __init__(self, slot: _Optional[int] = ..., unit: _Optional[str] = ..., observed: _Optional[float] = ..., predicted: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., after: _Optional[_Iterable[int]] = ..., text: _Optional[str] = ..., known: _Optional[_Iterable[str]] = ..., known_count: _Optional[int] = ...) -> None: ...
+
 class Verdict(_message.Message):
-    __slots__ = ("entry_id", "index", "kind", "key", "template", "parameters", "score", "rank", "probability", "candidates", "window", "session", "session_end", "reason", "model_version", "application", "time_unix_nano", "typed_parameters")
+    __slots__ = ("entry_id", "index", "kind", "key", "template", "parameters", "score", "rank", "probability", "candidates", "window", "session", "session_end", "reason", "model_version", "application", "time_unix_nano", "typed_parameters", "abnormal_value")
     ENTRY_ID_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +98,7 @@ class Verdict(_message.Message):
     APPLICATION_FIELD_NUMBER: _ClassVar[int]
     TIME_UNIX_NANO_FIELD_NUMBER: _ClassVar[int]
     TYPED_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    ABNORMAL_VALUE_FIELD_NUMBER: _ClassVar[int]
     entry_id: str
     index: int
     kind: Kind
@@ -86,4 +117,5 @@ class Verdict(_message.Message):
     application: str
     time_unix_nano: int
     typed_parameters: _containers.RepeatedCompositeFieldContainer[_parameter_pb2.Parameter]
-    def __init__(self, entry_id: _Optional[str] = ..., index: _Optional[int] = ..., kind: _Optional[_Union[Kind, str]] = ..., key: _Optional[int] = ..., template: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., probability: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., window: _Optional[_Iterable[int]] = ..., session: _Optional[str] = ..., session_end: _Optional[_Union[SessionEndReason, str]] = ..., reason: _Optional[str] = ..., model_version: _Optional[int] = ..., application: _Optional[str] = ..., time_unix_nano: _Optional[int] = ..., typed_parameters: _Optional[_Iterable[_Union[_parameter_pb2.Parameter, _Mapping]]] = ...) -> None: ...
+    abnormal_value: AbnormalValue
+    def __init__(self, entry_id: _Optional[str] = ..., index: _Optional[int] = ..., kind: _Optional[_Union[Kind, str]] = ..., key: _Optional[int] = ..., template: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., probability: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., window: _Optional[_Iterable[int]] = ..., session: _Optional[str] = ..., session_end: _Optional[_Union[SessionEndReason, str]] = ..., reason: _Optional[str] = ..., model_version: _Optional[int] = ..., application: _Optional[str] = ..., time_unix_nano: _Optional[int] = ..., typed_parameters: _Optional[_Iterable[_Union[_parameter_pb2.Parameter, _Mapping]]] = ..., abnormal_value: _Optional[_Union[AbnormalValue, _Mapping]] = ...) -> None: ...

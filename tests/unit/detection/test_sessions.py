@@ -2,13 +2,13 @@ import pytest
 
 from deeplog_grpc.detection import SessionConfig
 from deeplog_grpc.detection.sessions import Session, SessionTable, Watermark
-from deeplog_grpc.detection.states import WindowState
+from deeplog_grpc.detection.states import NOTHING_BEFORE, WindowState
 
 
 def put(table: SessionTable, name: str, now_ns: int) -> Session:
     session = table.get(name)
     if session is None:
-        session = Session(name, WindowState((0,), 1))
+        session = Session(name, WindowState((0,), 1, NOTHING_BEFORE))
         table.add(session)
     table.touch(session, now_ns)
     return session

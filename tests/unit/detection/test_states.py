@@ -6,7 +6,15 @@ import pytest
 from numpy.typing import NDArray
 
 from deeplog_grpc.detection import ApplicationModel, Kind
-from deeplog_grpc.detection.states import BYTES_A_UNIT, STATE_BYTES, StateGraph, Transition, WindowState, surprise
+from deeplog_grpc.detection.states import (
+    BYTES_A_UNIT,
+    NOTHING_BEFORE,
+    STATE_BYTES,
+    StateGraph,
+    Transition,
+    WindowState,
+    surprise,
+)
 from deeplog_grpc.models import END, UNSEEN, Behaviour, Calibration, LogKeyModel, Prediction
 from deeplog_grpc.models.vocabulary import FIRST_KEY_UNIT
 
@@ -24,7 +32,7 @@ def judged(
     if unit == END:
         before, following = next((b, END) for b, units in behaviour.profile.followers.items() if END in units)
     size = behaviour.key_model.vocabulary.size
-    state = WindowState((before, before), known)
+    state = WindowState((before, before), known, NOTHING_BEFORE)
     if known == 2:
         state.prediction = Prediction(
             log_probabilities=np.full(size, log(probability), np.float32), ranks=np.full(size, rank, np.int32)
@@ -69,7 +77,9 @@ def test_a_key_is_judged_after_its_neighbour_even_where_the_window_is_not_full(t
     new = next((b, u) for b in units for u in units if profile.transition_score(b, u) > -log(1e-4) - 4)
     known = judged(trained.behaviour, UNIT, rank=0, probability=0.5, known=1)
     assert (known.kind, known.rank, known.probability, known.score) == (Kind.NORMAL, 0, 1.0, 0.0)
-    transition = Transition(WindowState((UNSEEN, new[0]), 1), new[1], WindowState(new, 2))
+    transition = Transition(
+        WindowState((UNSEEN, new[0]), 1, NOTHING_BEFORE), new[1], WindowState(new, 2, NOTHING_BEFORE)
+    )
     transition.judge(replace(trained.behaviour, calibration=pinned(trained.behaviour, transition=1.0)))
     assert (transition.kind, transition.rank) == (Kind.UNSEEN_TRANSITION, 0)
     assert transition.score > 0
@@ -80,7 +90,9 @@ def pinned(behaviour: Behaviour, **limits: float) -> Calibration:
 
 
 def test_an_unseen_key_is_its_own_anomaly_whatever_is_known_of_the_window(trained: ApplicationModel) -> None:
-    transition = Transition(WindowState((UNSEEN,), 0), UNSEEN, WindowState((UNSEEN,), 1))
+    transition = Transition(
+        WindowState((UNSEEN,), 0, NOTHING_BEFORE), UNSEEN, WindowState((UNSEEN,), 1, NOTHING_BEFORE)
+    )
     transition.judge(trained.behaviour)
     assert (transition.kind, transition.rank, transition.probability, transition.score) == (Kind.UNSEEN_KEY, 0, 0, 1)
 

@@ -17,7 +17,7 @@ Simulator = Callable[[random.Random, int], str]
 def slot_of(texts: list[str], context: SlotContext = NO_CONTEXT, size: int = 997) -> SlotStatistics:
     slot = SlotStatistics(context=context)
     for start in range(0, len(texts), size):
-        slot.update(SlotColumn(texts=texts[start : start + size], context=context))
+        slot.update(SlotColumn(texts=texts[start : start + size], context=context), lines=range(start, start + size))
     return slot
 
 
@@ -112,7 +112,7 @@ def test_batches_and_saving_change_nothing() -> None:
     assert slot_of(texts, size=7) == whole
     half = slot_of(texts[:1234])
     loaded = SlotStatistics.from_state(json.loads(json.dumps(half.state())), NO_CONTEXT)
-    loaded.update(SlotColumn(texts=texts[1234:], context=NO_CONTEXT))
+    loaded.update(SlotColumn(texts=texts[1234:], context=NO_CONTEXT), lines=range(1234, len(texts)))
     assert loaded == whole
 
 
@@ -131,3 +131,11 @@ def test_slots_keep_what_was_learned_where_a_template_grows() -> None:
 def test_a_hostile_slot_stays_small() -> None:
     slot = slot_of([f"{n:06d}" * 2000 for n in range(3000)])
     assert len(json.dumps(slot.state())) < 20_000
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_the_first_line_of_each_value_is_kept(size: int) -> None:
+    texts = [f"v{n // 50}" for n in range(200)]
+    slot = slot_of(texts, size=size)
+    assert {value: slot.first_seen(value).ordinal for value in slot.values} == {"v0": 0, "v1": 50, "v2": 100, "v3": 150}
+    assert SlotStatistics.from_state(slot.state(), NO_CONTEXT).first_seen("v2") == (100, 100)

@@ -26,6 +26,8 @@ FILES = [
     "parser.json",
     "profile.json",
     "report.json",
+    "values.json",
+    "values.safetensors",
 ]
 
 

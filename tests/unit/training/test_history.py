@@ -119,4 +119,19 @@ def test_keys_that_were_merged_count_as_the_one_that_stands_for_them() -> None:
 
 
 def test_nothing_to_cut() -> None:
-    assert History().cut(None) == SessionCut(sessions=(), timeout_s=0.0, open_at_end=0)
+    found = History().cut(7.0)
+    assert (found.sessions, found.timeout_s, found.open_at_end, len(found.owners)) == ((), 7.0, 0, 0)
+
+
+def test_each_entry_knows_its_session_and_what_was_before_it() -> None:
+    found = history_of([("a", 1, 5), ("b", 9, 6), ("a", 2, 8), ("b", 8, 6), ("a", 3, -1), ("a", 4, 10)]).cut(0)
+    assert found.owners.tolist() == [0, 1, 0, 1, 0, 0]
+    np.testing.assert_array_equal(found.elapsed_s, [np.nan, np.nan, 3.0, 0.0, np.nan, 2.0])
+    assert found.previous.tolist() == [[-1, -1], [-1, -1], [-1, 1], [-1, 9], [1, 2], [2, 3]]
+    assert found.resolution_s == 1.0
+
+
+def test_a_new_session_of_a_name_has_nothing_before_it() -> None:
+    found = history_of([("a", 1, 1), ("a", 2, 5000)]).cut(60)
+    assert np.isnan(found.elapsed_s).all()
+    assert found.previous[1].tolist() == [-1, -1]

@@ -1,0 +1,218 @@
+"""The values of entries, judged: numbers and elapsed times by the value models, new values by the value sets.
+
+Only entries whose log key is normal are judged (CCS'17, section 2). Most numbers lie well inside what is normal, and
+that costs two comparisons a number; the value models are asked about the rest alone, and about the log keys whose
+network has to see every vector.
+
+Invariant: what is said of an entry depends on the entries before it, never on how they were batched: values are read
+by the templates of training, and what one in fifty normal sessions holds is not mentioned.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeplog_grpc.detection.states import ANY_TIME, Transition
+from deeplog_grpc.detection.vectors import key_vectors
+from deeplog_grpc.detection.verdicts import SHOWN_VALUES, AbnormalValue, Kind
+from deeplog_grpc.models import (
+    ELAPSED,
+    NO_PREVIOUS,
+    UNREMARKABLE,
+    Calibration,
+    Check,
+    KeyVectors,
+    ValueFinding,
+    ValueMemory,
+    ValueModel,
+    ValueSet,
+    ValueSets,
+)
+from deeplog_grpc.parsing import KeyColumns, ParsedBatch, kept_text
+
+_MARGIN = 1.0 + 1e-9
+"""Rounding must not lose the evidence of what is abnormal by a hair."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueOutcome:
+    """What the values of one entry mean; only of entries that have something unusual."""
+
+    kind: Kind
+    """NORMAL, PARAMETER_VALUE, ELAPSED_TIME or NEW_VALUE."""
+    p_value: float
+    """Share of normal sessions that hold values at least as unusual, in (0, 1]."""
+    value: AbnormalValue | None
+    """None where normal."""
+
+
+class ValueJudge:
+    """Judges the values of an application's entries, in their order.
+
+    Parameters
+    ----------
+    model : ValueModel
+    sets : ValueSets
+    calibration : Calibration
+        Says from which p-value on something is abnormal.
+    """
+
+    def __init__(self, model: ValueModel, sets: ValueSets, calibration: Calibration) -> None:
+        self._sets, self._calibration = sets, calibration
+        self._rate = min(UNREMARKABLE, calibration.value_rate * _MARGIN)
+        """Share of normal vectors that may be called abnormal; 0 = none is looked at."""
+        self._model = model.looking_below(max(self._rate, min(UNREMARKABLE, exp(-calibration.usual(Check.VALUE)))))
+        self._memory = ValueMemory()
+        rules = {key: rule.pieces for key, rule in model.rules.items()} if self._rate else {}
+        self._numbered = {key: self._model.usual_numbers(key) for key in rules}
+        self._always = {key: pieces for key, pieces in rules.items() if model.is_asked_always(key)}
+        self._rules = rules
+        self._read = {key: pieces for key, pieces in rules.items() if self._numbered[key]} | self._always | sets.pieces
+        """Keys whose values are read of every entry."""
+
+    def usual_elapsed(self, after: tuple[int, int], key: int) -> tuple[float, float]:
+        """Elapsed seconds of a transition that nobody need look at more closely."""
+        return self._model.usual_elapsed(after, key) if self._rate else ANY_TIME
+
+    def judge(
+        self, parsed: ParsedBatch, steps: Sequence[Transition], elapsed_s: NDArray[np.float64]
+    ) -> dict[int, ValueOutcome]:
+        """Judge the entries of a batch.
+
+        Parameters
+        ----------
+        steps : sequence of Transition [n]
+            What their log keys mean.
+        elapsed_s : float64 array [n]
+            Seconds since the session's previous entry; NaN = not known.
+
+        Returns
+        -------
+        dict of int to ValueOutcome
+            By row; rows that are not in it have nothing unusual.
+        """
+        outcomes: dict[int, ValueOutcome] = {}
+        normal = np.array([step.kind == Kind.NORMAL for step in steps], np.bool_)
+        low = np.array([step.low_s for step in steps])
+        high = np.array([step.high_s for step in steps])
+        untimely = (elapsed_s < low) | (elapsed_s > high)
+        remarkable = normal & untimely
+        previous = np.full((len(steps), 2), NO_PREVIOUS, np.int64)
+        vectors: list[tuple[NDArray[np.intp], KeyVectors]] = []
+        for columns in parsed.columns_of(np.flatnonzero(normal), self._read) if self._read else ():
+            for values in self._sets.of_key(columns.key):
+                self._add_new_values(outcomes, columns, values)
+            if columns.key in self._always:
+                remarkable[columns.rows] = False  # asked about at once
+                vectors.append((columns.rows, self._vectors_of(columns, steps, elapsed_s, previous)))
+            else:
+                remarkable[columns.rows] |= self._unusual_numbers(columns)
+        rows = np.flatnonzero(remarkable) if self._rate else np.zeros(0, np.intp)
+        for columns in parsed.columns_of(rows, self._rules) if len(rows) else ():
+            remarkable[columns.rows] = False
+            vectors.append((columns.rows, self._vectors_of(columns, steps, elapsed_s, previous)))
+        # What is left has no rule, or does not fit its template any more: only how long it took can be judged.
+        left = np.flatnonzero(remarkable) if self._rate else rows
+        for key in np.unique(parsed.keys[left]).tolist():
+            own = left[parsed.keys[left] == key]
+            columns = KeyColumns(key=key, pieces=(), rows=own, slots=())
+            vectors.append((own, self._vectors_of(columns, steps, elapsed_s, previous)))
+        if vectors:
+            self._ask(outcomes, vectors, ~untimely)
+        return outcomes
+
+    def _vectors_of(
+        self,
+        columns: KeyColumns,
+        steps: Sequence[Transition],
+        elapsed_s: NDArray[np.float64],
+        previous: NDArray[np.int64],
+    ) -> KeyVectors:
+        """The vectors of some entries of a key; fills in the keys before them."""
+        previous[columns.rows] = [steps[row].state.before for row in columns.rows.tolist()]
+        return key_vectors(columns, self._model.positions(columns.key, columns.pieces), elapsed_s, previous)
+
+    def _unusual_numbers(self, columns: KeyColumns) -> NDArray[np.bool_]:
+        """Which lines have a number that is worth a closer look. Shape [m]."""
+        unusual = np.zeros(len(columns.rows), np.bool_)
+        for position, (low, high) in self._numbered.get(columns.key, ()):
+            numbers = columns.slots[position.slot].numbers()
+            unusual |= (numbers < low) | (numbers > high)
+        return unusual
+
+    def _add_new_values(self, outcomes: dict[int, ValueOutcome], columns: KeyColumns, values: ValueSet) -> None:
+        known = values.values
+        texts = columns.slots[values.slot].texts
+        fresh = [place for place, text in enumerate(texts) if text not in known and kept_text(text) not in known]
+        if not fresh:
+            return
+        finding = self._calibration.judge(Check.NEW_VALUE, values.nats)
+        for place in fresh:
+            value = AbnormalValue(
+                slot=values.slot,
+                text=kept_text(texts[place]),
+                known=tuple(sorted(known)[:SHOWN_VALUES]),
+                known_count=len(known),
+            )
+            _keep_smaller(outcomes, int(columns.rows[place]), Kind.NEW_VALUE, value, finding.p_value, finding.abnormal)
+
+    def _ask(
+        self,
+        outcomes: dict[int, ValueOutcome],
+        vectors: Sequence[tuple[NDArray[np.intp], KeyVectors]],
+        timely: NDArray[np.bool_],
+    ) -> None:
+        """Judge vectors by the value models."""
+        verdicts = self._model.judge(
+            [v for _, v in vectors],
+            self._memory,
+            false_alarm_rate=self._rate,
+            timely=[timely[rows] for rows, _ in vectors],
+        )
+        for (rows, _), verdict in zip(vectors, verdicts, strict=True):
+            for place in np.flatnonzero(verdict.p_values < self._model.unremarkable).tolist():
+                found = self._calibration.judge(Check.VALUE, -log(max(verdict.p_values[place], _LEAST_P_VALUE)))
+                evidence = verdict.findings.get(place)
+                abnormal = found.abnormal and evidence is not None
+                kind = Kind.NORMAL if evidence is None else _kind_of(evidence)
+                value = None if evidence is None else _value_of(evidence)
+                _keep_smaller(outcomes, int(rows[place]), kind, value, found.p_value, abnormal)
+
+
+_LEAST_P_VALUE = 1e-300
+
+
+def _kind_of(finding: ValueFinding) -> Kind:
+    return Kind.ELAPSED_TIME if finding.position.slot == ELAPSED else Kind.PARAMETER_VALUE
+
+
+def _value_of(finding: ValueFinding) -> AbnormalValue:
+    return AbnormalValue(
+        slot=finding.position.slot,
+        unit=finding.position.unit,
+        observed=finding.observed,
+        predicted=finding.predicted,
+        low=finding.low,
+        high=finding.high,
+        after=finding.after,
+    )
+
+
+def _keep_smaller(
+    outcomes: dict[int, ValueOutcome],
+    row: int,
+    kind: Kind,
+    value: AbnormalValue | None,
+    p_value: float,
+    abnormal: bool,
+) -> None:
+    """Note what was found of a row, unless something more surprising was found before."""
+    known = outcomes.get(row)
+    if known is not None and (known.kind != Kind.NORMAL, -known.p_value) >= (abnormal, -p_value):
+        return
+    outcomes[row] = ValueOutcome(
+        kind=kind if abnormal else Kind.NORMAL, p_value=p_value, value=value if abnormal else None
+    )
