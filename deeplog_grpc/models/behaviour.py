@@ -7,7 +7,7 @@ and none of them by a model that knew it. With three folds training takes three 
 cheaper, but models of half the sessions are surprised too often.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -69,7 +69,8 @@ def fit_behaviour(
     clean = [session for session in sessions if UNSEEN not in vocabulary.units(session.keys)]
     clean = clean if config.begin_end else []
     profile_fit = fit_profile(clean, vocabulary)
-    calibration = _calibrated(clean, profile_fit, _held_out(clean, config, vocabulary, seed), thresholds)
+    surprises = _held_out(clean, config, vocabulary, seed, _joined(profile_fit.alone, thresholds))
+    calibration = _calibrated(clean, profile_fit, surprises, thresholds)
     behaviour = Behaviour(key_model=key_fit.model, profile=profile_fit.profile, calibration=calibration)
     return BehaviourFit(behaviour=behaviour, key_fit=key_fit)
 
@@ -84,9 +85,14 @@ def _in_force(thresholds: ThresholdConfig, config: KeyModelConfig) -> ThresholdC
     return replace(thresholds, key=inf) if config.candidates and thresholds.key is None else thresholds
 
 
+def _joined(alone: Mapping[tuple[int, int], float], thresholds: ThresholdConfig) -> dict[tuple[int, int], float]:
+    """Nats of the transitions that are judged together with the key model."""
+    return {step: nats for step, nats in alone.items() if thresholds.joins(Check.END if step[1] == END else Check.KEY)}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Surprises:
-    """-ln(probability) by models that had not learned from the session; 0 where it has no such thing."""
+    """Surprise, in nats, of models that had not learned from the session; 0 where it has no such thing."""
 
     scored: NDArray[np.bool_]
     """Whether there was a model to ask. Shape [sessions]."""
@@ -95,13 +101,23 @@ class _Surprises:
     ends: NDArray[np.float64]
     """Of the session's end. Shape [sessions]."""
     begins: NDArray[np.float64]
-    """Of its first log key. Shape [sessions]."""
+    """-ln(probability) of its first log key. Shape [sessions]."""
 
 
 def _held_out(
-    sessions: Sequence[TrainingSession], config: KeyModelConfig, vocabulary: Vocabulary, seed: int
+    sessions: Sequence[TrainingSession],
+    config: KeyModelConfig,
+    vocabulary: Vocabulary,
+    seed: int,
+    transitions: Mapping[tuple[int, int], float],
 ) -> _Surprises:
-    """Score every session by a model that was trained without it."""
+    """Score every session by a model that was trained without it.
+
+    Parameters
+    ----------
+    transitions : mapping
+        Nats to add to the key model's where a transition was new.
+    """
     count = len(sessions)
     found = _Surprises(
         scored=np.zeros(count, np.bool_), keys=np.zeros(count), ends=np.zeros(count), begins=np.zeros(count)
@@ -115,7 +131,8 @@ def _held_out(
         except ValueError:  # so few sessions that the others hold nothing to learn from
             continue
         found.scored[rows] = True
-        found.keys[rows], found.ends[rows], found.begins[rows] = _surprises(model, [sessions[row] for row in rows])
+        part = [sessions[row] for row in rows]
+        found.keys[rows], found.ends[rows], found.begins[rows] = _surprises(model, part, transitions)
     return found
 
 
@@ -141,7 +158,7 @@ def _calibrated(
 
 
 def _surprises(
-    model: LogKeyModel, sessions: Sequence[TrainingSession]
+    model: LogKeyModel, sessions: Sequence[TrainingSession], transitions: Mapping[tuple[int, int], float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Of log keys (the highest), ends and beginnings, one a session."""
     history, vocabulary = model.config.history, model.vocabulary
@@ -150,10 +167,12 @@ def _surprises(
     ]
     owners = np.repeat(np.arange(len(sessions)), [len(rows) for rows in windows])
     pairs, places = np.unique(np.concatenate(windows), axis=0, return_inverse=True)
-    surprises = -model.log_probabilities(pairs[:, :-1], pairs[:, -1])[places.ravel()]
+    own = -model.log_probabilities(pairs[:, :-1], pairs[:, -1])
+    added = np.array([transitions.get((before, unit), 0.0) for before, unit in pairs[:, -2:].tolist()])
+    surprises, joined = own[places.ravel()], (own + added)[places.ravel()]
     is_end, is_begin = (pairs[:, -1] == END)[places.ravel()], (pairs[:, :-1] == BEGIN).all(axis=1)[places.ravel()]
     keys, ends, begins = (np.zeros(len(sessions)) for _ in range(3))
-    np.maximum.at(keys, owners[~is_end], surprises[~is_end])
-    ends[owners[is_end]] = surprises[is_end]
+    np.maximum.at(keys, owners[~is_end], joined[~is_end])
+    ends[owners[is_end]] = joined[is_end]
     begins[owners[is_begin]] = surprises[is_begin]
     return keys, ends, begins

@@ -61,7 +61,7 @@ def test_a_wrong_order_is_found_with_its_evidence(new_detector: NewDetector) -> 
     row = scored.anomalies()[0]
     verdict = scored.verdict(row)
     assert "handed over to carrier" in verdict.template
-    assert verdict.kind is Kind.EXECUTION_PATH
+    assert verdict.kind is Kind.UNSEEN_TRANSITION
     assert verdict.session == scored.sessions[row]
     assert verdict.model_version == 3
     assert verdict.window[-1] == scored.keys[row - 1]
