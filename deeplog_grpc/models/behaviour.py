@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplog_grpc.models.calibration import Calibration, Check, ThresholdConfig
-from deeplog_grpc.models.fitting import Epoch, Fit, fit_key_model, normal_keys
+from deeplog_grpc.models.fitting import Epoch, Fit, fit_key_model, needed_sessions, normal_keys
 from deeplog_grpc.models.key_model import KeyModelConfig, LogKeyModel
 from deeplog_grpc.models.profile import SessionProfile
 from deeplog_grpc.models.profile_fitting import ProfileFit, fit_profile
+from deeplog_grpc.models.screening import suspects
 from deeplog_grpc.models.vocabulary import BEGIN, END, UNSEEN, Vocabulary
 from deeplog_grpc.models.windows import TrainingSession, session_windows
 
@@ -40,6 +41,8 @@ class BehaviourFit:
 
     behaviour: Behaviour
     key_fit: Fit
+    set_aside: int
+    """Sessions that were not learned as normal."""
 
 
 def fit_behaviour(
@@ -62,17 +65,31 @@ def fit_behaviour(
     ValueError
         If the sessions hold no window to learn from.
     """
+    total = len(sessions)
+    if config.begin_end:
+        sessions = _trusted(sessions, config, thresholds)
     vocabulary = Vocabulary.of(normal_keys(sessions, config.min_sessions), reserve=config.reserve)
     key_fit = fit_key_model(sessions, config, vocabulary=vocabulary, seed=seed, on_epoch=on_epoch)
     thresholds = _in_force(thresholds, config)
     # Sessions that hold a rare key are suspect: what only they do must not become normal, nor move a threshold.
     clean = [session for session in sessions if UNSEEN not in vocabulary.units(session.keys)]
+    set_aside = total - len(clean)
     clean = clean if config.begin_end else []
     profile_fit = fit_profile(clean, vocabulary)
     surprises = _held_out(clean, config, vocabulary, seed, _joined(profile_fit.alone, thresholds))
     calibration = _calibrated(clean, profile_fit, surprises, thresholds)
     behaviour = Behaviour(key_model=key_fit.model, profile=profile_fit.profile, calibration=calibration)
-    return BehaviourFit(behaviour=behaviour, key_fit=key_fit)
+    return BehaviourFit(behaviour=behaviour, key_fit=key_fit, set_aside=set_aside)
+
+
+def _trusted(
+    sessions: Sequence[TrainingSession], config: KeyModelConfig, thresholds: ThresholdConfig
+) -> list[TrainingSession]:
+    """The sessions that are not suspect."""
+    vocabulary = Vocabulary.of(normal_keys(sessions, config.min_sessions), reserve=0)
+    support = needed_sessions(len(sessions), config.min_sessions)
+    suspect = suspects(sessions, vocabulary, share=thresholds.contamination, support=support)
+    return [session for session, is_suspect in zip(sessions, suspect, strict=True) if not is_suspect]
 
 
 def _in_force(thresholds: ThresholdConfig, config: KeyModelConfig) -> ThresholdConfig:

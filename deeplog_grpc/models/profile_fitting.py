@@ -23,10 +23,13 @@ MAX_VECTORS = 2048
 """Vectors kept at most, the frequent ones first: what is left out is as rare as one session in thousands."""
 SAMPLED = 256
 """Sessions alone of their kind that the weights are learned from; more do not change them."""
-ROUNDS = 3
+FIT_ROUNDS = 3
 """Weights decide which neighbour is the nearest, and that decides the weights: settled after three rounds."""
 LEAST_SPREAD = 0.05
 """Where all sessions have one length, one entry more or less of twenty is a whole spread."""
+
+Row = tuple[tuple[int, int], ...]
+"""Units of a session with their counts, ascending."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +92,11 @@ def _fit_counts(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float64]]:
     """Kept vectors, weights, and leave-one-out scores."""
     scores = np.zeros(len(sessions))
-    rows = [_sparse(units) if is_whole else None for units, is_whole in zip(sessions, whole, strict=True)]
+    rows = [sparse(units) if is_whole else None for units, is_whole in zip(sessions, whole, strict=True)]
     times = Counter(row for row in rows if row is not None)
     limit = min(MAX_VECTORS, MAX_CELLS // columns)
     kept = sorted(sorted(times, key=lambda row: (-times[row], row))[:limit])
-    vectors = np.zeros((len(kept), columns), np.int32)
-    for vector, row in zip(vectors, kept, strict=True):
-        vector[[unit - FIRST_KEY_UNIT for unit, _ in row]] = [count for _, count in row]
+    vectors = dense(kept, columns)
     alone = np.flatnonzero(np.array([times[row] == 1 for row in kept], np.bool_))
     if len(kept) < 2 or not len(alone):
         return vectors, np.full(columns, _nats(0, times.total()), np.float32), scores
@@ -109,10 +110,18 @@ def _fit_counts(
     return vectors, weights, scores
 
 
-def _sparse(units: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
+def sparse(units: NDArray[np.int64]) -> Row:
     """Units of a session with their counts."""
     distinct, counts = np.unique(units, return_counts=True)
     return tuple(zip(distinct.tolist(), counts.tolist(), strict=True))
+
+
+def dense(rows: Sequence[Row], columns: int) -> NDArray[np.int32]:
+    """Count vectors. Shape [rows, columns]."""
+    vectors = np.zeros((len(rows), columns), np.int32)
+    for vector, row in zip(vectors, rows, strict=True):
+        vector[[unit - FIRST_KEY_UNIT for unit, _ in row]] = [count for _, count in row]
+    return vectors
 
 
 def _fit_weights(
@@ -120,18 +129,19 @@ def _fit_weights(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Weights of the columns, and the sampled vectors' distances with themselves left out of all that was learned."""
     weights = np.ones(vectors.shape[1], np.float32)
-    for _ in range(ROUNDS):
+    for _ in range(FIT_ROUNDS):
         differs = np.array([_nearest_gap(vectors, row, weights) > 0 for row in sampled])
         seen = differs.sum(axis=0)
-        weights = _column_weights(seen, total)
+        weights = column_weights(seen, total)
     left_out = []
     for row, own in zip(sampled, differs, strict=True):
-        others = _column_weights(seen - own, total - 1)
+        others = column_weights(seen - own, total - 1)
         left_out.append(float((_nearest_gap(vectors, row, others) * others).sum()))
     return weights, np.array(left_out)
 
 
-def _column_weights(seen: NDArray[np.int64], total: int) -> NDArray[np.float32]:
+def column_weights(seen: NDArray[np.int64], total: int) -> NDArray[np.float32]:
+    """Nats of a difference in each column, told by how many of the sessions have one. Shape [columns]."""
     return np.array([_nats(int(count), total) for count in seen], np.float32)
 
 

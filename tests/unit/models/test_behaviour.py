@@ -70,11 +70,24 @@ def test_calibration_adds_the_surprise_of_a_new_transition_to_that_of_its_key() 
     assert joined[Check.KEY].highest[-2] == apart[Check.KEY].highest[-2]
 
 
+def test_suspect_sessions_are_not_learned_unless_the_log_is_known_to_be_normal() -> None:
+    config = replace(TINY, epochs=1)
+    usual = [TrainingSession(keys=keys) for keys in [[1, 2, 3, 4], [1, 2, 2, 3, 4]] * 120]
+    short = [TrainingSession(keys=[1])] * 3
+    doubted = fit_behaviour([*usual, *short], config, ThresholdConfig())
+    believed = fit_behaviour([*usual, *short], config, ThresholdConfig(contamination=0.0))
+    assert (doubted.set_aside, believed.set_aside) == (3, 0)
+    assert (doubted.behaviour.profile.shortest, believed.behaviour.profile.shortest) == (4, 1)
+    assert doubted.behaviour.calibration.sessions == len(usual)
+
+
 def test_a_session_with_a_rare_key_moves_no_limit() -> None:
     rare = TrainingSession(keys=[9, *[1] * 50])
     config = replace(TINY, min_sessions=5, epochs=1)
     many = SESSIONS * 10
-    found = fit_behaviour([*many, rare], config, ThresholdConfig()).behaviour
+    fit = fit_behaviour([*many, rare], config, ThresholdConfig())
+    found = fit.behaviour
+    assert fit.set_aside == 1
     assert found.calibration.sessions == len(many)
     assert found.profile.longest == 4
     assert np.isfinite(found.calibration.usual_begin)
