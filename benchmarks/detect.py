@@ -75,7 +75,9 @@ def main() -> None:
     data = parser.parse_args().data
     if not data.is_dir():
         raise SystemExit(f"{data}: no such folder; give DATA=folder")
-    write_results("detect", hdfs(data / "hdfs_sequences"))
+    from benchmarks import contamination  # here, for it uses the functions above
+
+    write_results("detect", hdfs(data / "hdfs_sequences") | contamination.run(data))
 
 
 if __name__ == "__main__":

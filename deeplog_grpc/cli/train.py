@@ -117,6 +117,7 @@ def _table(report: TrainingReport, out: Path, version: int) -> Table:
     for name, value in (
         ("entries", f"{report.entries:,}"),
         ("sessions", f"{report.sessions:,} ({report.open_at_end:,} still open where the log stops)"),
+        ("set aside as not normal", f"{report.set_aside:,} sessions"),
         ("templates", f"{report.templates:,}"),
         ("windows", f"{report.windows:,} ({report.distinct_windows:,} distinct)"),
         ("passes", f"{report.epochs}"),

@@ -76,18 +76,22 @@ class Transition:
             self.kind, self.probability, self.p_value, self.score = Kind.UNSEEN_KEY, 0.0, 0.0, 1.0
             return
         is_end = self.unit == END
+        check = Check.END if is_end else Check.KEY
+        calibration = behaviour.calibration
+        nats = behaviour.profile.transition_score(self.state.window[-1], self.unit)
+        joined = calibration.config.joins(check)
         findings = []
         if self.state.prediction is not None:
             log_probability = float(self.state.prediction.log_probabilities[self.unit])
             self.rank = int(self.state.prediction.ranks[self.unit])
             self.probability = float(np.exp(log_probability))
-            finding = behaviour.calibration.judge(Check.END if is_end else Check.KEY, -log_probability)
+            finding = calibration.judge(check, nats - log_probability if joined else -log_probability)
             limit = behaviour.key_model.config.rank_limit
             abnormal = finding.abnormal or (limit is not None and not is_end and self.rank > limit)
-            findings.append((finding.p_value, Kind.EXECUTION_PATH, abnormal))
-        if not is_end or self.state.judged:
-            nats = behaviour.profile.transition_score(self.state.window[-1], self.unit)
-            finding = behaviour.calibration.judge(Check.TRANSITION, nats)
+            kind = Kind.UNSEEN_TRANSITION if joined and nats > 0 else Kind.EXECUTION_PATH
+            findings.append((finding.p_value, kind, abnormal))
+        if not joined or not (is_end or self.state.judged):
+            finding = calibration.judge(Check.TRANSITION, nats)
             findings.append((finding.p_value, Kind.UNSEEN_TRANSITION, finding.abnormal))
         self.p_value = min((p_value for p_value, _, _ in findings), default=1.0)
         self.score = surprise(self.p_value)

@@ -9,6 +9,7 @@ cheaper, but models of half the sessions are surprised too often.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from math import inf
 from types import MappingProxyType
 
@@ -16,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplog_grpc.models.calibration import OF_VALUES, Calibration, Check, ThresholdConfig
-from deeplog_grpc.models.fitting import Epoch, Fit, fit_key_model, normal_keys
+from deeplog_grpc.models.fitting import Epoch, Fit, fit_key_model, needed_sessions, normal_keys
 from deeplog_grpc.models.key_model import KeyModelConfig, LogKeyModel
 from deeplog_grpc.models.profile import SessionProfile
 from deeplog_grpc.models.profile_fitting import ProfileFit, fit_profile
+from deeplog_grpc.models.screening import suspects
 from deeplog_grpc.models.vocabulary import BEGIN, END, UNSEEN, Vocabulary
 from deeplog_grpc.models.windows import TrainingSession, session_windows
 
@@ -41,6 +43,8 @@ class BehaviourFit:
 
     behaviour: Behaviour
     key_fit: Fit
+    set_aside: int
+    """Sessions that were not learned as normal."""
 
 
 def fit_behaviour(
@@ -67,18 +71,34 @@ def fit_behaviour(
     ValueError
         If the sessions hold no window to learn from.
     """
+    total = len(sessions)
+    is_trusted = _trusted(sessions, config, thresholds) if config.begin_end else np.ones(total, np.bool_)
+    sessions = list(compress(sessions, is_trusted))
     vocabulary = Vocabulary.of(normal_keys(sessions, config.min_sessions), reserve=config.reserve)
     key_fit = fit_key_model(sessions, config, vocabulary=vocabulary, seed=seed, on_epoch=on_epoch)
     thresholds = _in_force(thresholds, config)
     # Sessions that hold a rare key are suspect: what only they do must not become normal, nor move a threshold.
     is_clean = np.array([UNSEEN not in vocabulary.units(session.keys) for session in sessions], np.bool_)
+    set_aside = total - int(is_clean.sum())
     is_clean &= config.begin_end
-    clean = [session for session, is_kept in zip(sessions, is_clean.tolist(), strict=True) if is_kept]
+    clean = list(compress(sessions, is_clean))
     profile_fit = fit_profile(clean, vocabulary)
-    others = {check: scores[check][is_clean] if check in scores else np.zeros(len(clean)) for check in OF_VALUES}
-    calibration = _calibrated(clean, profile_fit, _held_out(clean, config, vocabulary, seed), others, thresholds)
+    surprises = _held_out(clean, config, vocabulary, seed, _joined(profile_fit.alone, thresholds))
+    of_values = {
+        check: scores[check][is_trusted][is_clean] if check in scores else np.zeros(len(clean)) for check in OF_VALUES
+    }
+    calibration = _calibrated(clean, profile_fit, surprises, of_values, thresholds)
     behaviour = Behaviour(key_model=key_fit.model, profile=profile_fit.profile, calibration=calibration)
-    return BehaviourFit(behaviour=behaviour, key_fit=key_fit)
+    return BehaviourFit(behaviour=behaviour, key_fit=key_fit, set_aside=set_aside)
+
+
+def _trusted(
+    sessions: Sequence[TrainingSession], config: KeyModelConfig, thresholds: ThresholdConfig
+) -> NDArray[np.bool_]:
+    """Which sessions are not suspect. Shape [sessions]."""
+    vocabulary = Vocabulary.of(normal_keys(sessions, config.min_sessions), reserve=0)
+    support = needed_sessions(len(sessions), config.min_sessions)
+    return ~suspects(sessions, vocabulary, share=thresholds.contamination, support=support)
 
 
 def _in_force(thresholds: ThresholdConfig, config: KeyModelConfig) -> ThresholdConfig:
@@ -91,9 +111,14 @@ def _in_force(thresholds: ThresholdConfig, config: KeyModelConfig) -> ThresholdC
     return replace(thresholds, key=inf) if config.candidates and thresholds.key is None else thresholds
 
 
+def _joined(alone: Mapping[tuple[int, int], float], thresholds: ThresholdConfig) -> dict[tuple[int, int], float]:
+    """Nats of the transitions that are judged together with the key model."""
+    return {step: nats for step, nats in alone.items() if thresholds.joins(Check.END if step[1] == END else Check.KEY)}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Surprises:
-    """-ln(probability) by models that had not learned from the session; 0 where it has no such thing."""
+    """Surprise, in nats, of models that had not learned from the session; 0 where it has no such thing."""
 
     scored: NDArray[np.bool_]
     """Whether there was a model to ask. Shape [sessions]."""
@@ -102,13 +127,23 @@ class _Surprises:
     ends: NDArray[np.float64]
     """Of the session's end. Shape [sessions]."""
     begins: NDArray[np.float64]
-    """Of its first log key. Shape [sessions]."""
+    """-ln(probability) of its first log key. Shape [sessions]."""
 
 
 def _held_out(
-    sessions: Sequence[TrainingSession], config: KeyModelConfig, vocabulary: Vocabulary, seed: int
+    sessions: Sequence[TrainingSession],
+    config: KeyModelConfig,
+    vocabulary: Vocabulary,
+    seed: int,
+    transitions: Mapping[tuple[int, int], float],
 ) -> _Surprises:
-    """Score every session by a model that was trained without it."""
+    """Score every session by a model that was trained without it.
+
+    Parameters
+    ----------
+    transitions : mapping
+        Nats to add to the key model's where a transition was new.
+    """
     count = len(sessions)
     found = _Surprises(
         scored=np.zeros(count, np.bool_), keys=np.zeros(count), ends=np.zeros(count), begins=np.zeros(count)
@@ -122,7 +157,8 @@ def _held_out(
         except ValueError:  # so few sessions that the others hold nothing to learn from
             continue
         found.scored[rows] = True
-        found.keys[rows], found.ends[rows], found.begins[rows] = _surprises(model, [sessions[row] for row in rows])
+        part = [sessions[row] for row in rows]
+        found.keys[rows], found.ends[rows], found.begins[rows] = _surprises(model, part, transitions)
     return found
 
 
@@ -153,7 +189,7 @@ def _calibrated(
 
 
 def _surprises(
-    model: LogKeyModel, sessions: Sequence[TrainingSession]
+    model: LogKeyModel, sessions: Sequence[TrainingSession], transitions: Mapping[tuple[int, int], float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Of log keys (the highest), ends and beginnings, one a session."""
     history, vocabulary = model.config.history, model.vocabulary
@@ -162,10 +198,12 @@ def _surprises(
     ]
     owners = np.repeat(np.arange(len(sessions)), [len(rows) for rows in windows])
     pairs, places = np.unique(np.concatenate(windows), axis=0, return_inverse=True)
-    surprises = -model.log_probabilities(pairs[:, :-1], pairs[:, -1])[places.ravel()]
+    own = -model.log_probabilities(pairs[:, :-1], pairs[:, -1])
+    added = np.array([transitions.get((before, unit), 0.0) for before, unit in pairs[:, -2:].tolist()])
+    surprises, joined = own[places.ravel()], (own + added)[places.ravel()]
     is_end, is_begin = (pairs[:, -1] == END)[places.ravel()], (pairs[:, :-1] == BEGIN).all(axis=1)[places.ravel()]
     keys, ends, begins = (np.zeros(len(sessions)) for _ in range(3))
-    np.maximum.at(keys, owners[~is_end], surprises[~is_end])
-    ends[owners[is_end]] = surprises[is_end]
+    np.maximum.at(keys, owners[~is_end], joined[~is_end])
+    ends[owners[is_end]] = joined[is_end]
     begins[owners[is_begin]] = surprises[is_begin]
     return keys, ends, begins

@@ -33,11 +33,12 @@ class Check(StrEnum):
     """The detectors that have a threshold."""
 
     KEY = "key"
-    """Surprise of a log key, by the key model; of a session, the highest one of its entries."""
+    """Surprise of a log key, by the key model and, where it never followed the one before, by the transition; of a
+    session, the highest one of its entries."""
     TRANSITION = "transition"
-    """Surprise of a log key after one that it never followed."""
+    """Surprise of a log key after one that it never followed, where the key model does not speak."""
     END = "end"
-    """Surprise of the session's end, by the key model."""
+    """Surprise of the session's end, as of a log key."""
     COUNTS = "counts"
     """Distance of the session's counts to those of training."""
     LENGTH = "length"
@@ -59,10 +60,15 @@ class ThresholdConfig:
     false_positive_rate: Annotated[float, Field(gt=0, le=0.5)] = 0.001
     """Share of normal sessions that may be flagged by mistake, spread over the detectors. Log keys that are not in the
     model come on top: they are always reported."""
+    contamination: Annotated[float, Field(ge=0, le=0.1)] = 0.02
+    """Share of the training sessions that may be abnormal. What looks so is set aside; 0 = the log is known to be
+    normal, and all of it is learned."""
     key: Pin = None
-    """Pins the limit of -ln(probability) of a log key, whatever the rate; null = from the rate; .inf = off."""
+    """Pins the limit of -ln(probability) of a log key, whatever the rate; null = from the rate; .inf = off. Transitions
+    are judged apart then."""
     transition: Pin = None
-    """Pins the limit of the surprise, in nats, of a log key after one that it never followed."""
+    """Pins the limit of the surprise, in nats, of a log key after one that it never followed. Log keys and ends are
+    judged by -ln(probability) alone then."""
     end: Pin = None
     """Pins the limit of -ln(probability) of a session's end."""
     counts: Pin = None
@@ -78,6 +84,20 @@ class ThresholdConfig:
         """The pinned limit of a detector."""
         pinned: float | None = getattr(self, check.value)
         return pinned
+
+    def joins(self, check: Check) -> bool:
+        """Whether the key model and the transition judge log keys (KEY), or ends (END), together.
+
+        Both are surprised by the same step. Apart, each would pay from the rate for what one of them can say. A pinned
+        limit is one of the detector by itself.
+        """
+        return self.pin(check) is None and self.transition is None
+
+    def takes_part(self, check: Check) -> bool:
+        """Whether a detector takes a part of the rate."""
+        if check is Check.TRANSITION and self.joins(Check.KEY) and self.joins(Check.END):
+            return False  # it is in both of them, and alone only where sessions are not seen as a whole
+        return self.pin(check) is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +143,7 @@ class Calibration:
             -ln(probability) of the first keys of sessions, likewise.
         """
         tails = {check: Tail.of(scores[check]) for check in Check}
-        in_use = [check for check in Check if config.pin(check) is None]  # a pinned one takes no part of the rate
+        in_use = [check for check in Check if config.takes_part(check)]
         smallest = [
             max((-log(tails[check].p_value(scores[check][row])) for check in in_use), default=0.0)
             for row in range(len(scores[Check.KEY]))

@@ -122,9 +122,14 @@ def normal_keys(sessions: Sequence[TrainingSession], min_sessions: int) -> list[
     >>> normal_keys([common] * 2000 + [rare], min_sessions=5), normal_keys([common, rare], min_sessions=5)
     ([1, 2], [1, 2, 3])
     """
-    needed = min(min_sessions, -(-len(sessions) // 1000))
+    needed = needed_sessions(len(sessions), min_sessions)
     support = Counter(key for session in sessions for key in np.unique(np.asarray(session.keys)).tolist())
     return [key for key, count in support.items() if count >= needed]
+
+
+def needed_sessions(sessions: int, min_sessions: int) -> int:
+    """Sessions that must have a thing for it to be normal."""
+    return min(min_sessions, -(-sessions // 1000))
 
 
 def _kept_back(count: int, share: float, seed: int) -> NDArray[np.bool_]:

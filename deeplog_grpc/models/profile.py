@@ -6,7 +6,9 @@ Three cheap detectors, learned from normal sessions alone, each with a score in 
   it is rare between a training session that is the only one of its kind and its nearest neighbour, so a key that may
   come 3 or 5 times weighs little, and one that always comes 3 times weighs much.
 - *length*: whether the number of entries lies outside the range of training, and how far.
-- *transition*: how rarely a key was followed by something new, where a key follows that never did.
+- *transition*: where a key follows one that it never followed, how rarely the one was followed by something new, and
+  how rarely the other came after something new. Lines of a background thread come after anything: what is new then
+  says more about them than about the key before.
 
 Every score of a training session for calibration is computed without that session (leave-one-out).
 """
@@ -62,6 +64,8 @@ class SessionProfile:
     """Unit, or BEGIN -> units, or END, that followed it."""
     novelty: Mapping[int, float]
     """Unit, or BEGIN -> nats of a follower that it never had."""
+    arrivals: Mapping[int, float]
+    """Unit, or END -> nats of coming after something that it never came after."""
 
     def count_score(self, counts: Mapping[int, int]) -> float:
         """Weighted distance to the nearest training vector; takes 10 us with 60 vectors of 15 columns.
@@ -98,9 +102,11 @@ class SessionProfile:
         return outside_nats(self.sessions) + length_gap(length, self.shortest, self.longest) / self.spread
 
     def transition_score(self, before: int, unit: int) -> float:
-        """Nats of a unit (or END) after another (or BEGIN); 0 where training had it, or knows nothing of ``before``."""
+        """Nats of a unit (or END) after another (or BEGIN); 0 where training had it, or knows nothing of either."""
         followers = self.followers.get(before)
-        return 0.0 if followers is None or unit in followers else self.novelty[before]
+        if followers is None or unit in followers or unit not in self.arrivals:
+            return 0.0
+        return pooled(self.novelty[before], self.arrivals[unit])
 
     def _vector(self, counts: Mapping[int, int]) -> NDArray[np.int32]:
         vector = np.zeros(self.vectors.shape[1], np.int32)
@@ -123,6 +129,7 @@ class SessionProfile:
             "spread": self.spread,
             "followers": [[unit, sorted(after)] for unit, after in sorted(self.followers.items())],
             "novelty": [[unit, nats] for unit, nats in sorted(self.novelty.items())],
+            "arrivals": [[unit, nats] for unit, nats in sorted(self.arrivals.items())],
         }
 
     @classmethod
@@ -144,6 +151,7 @@ class SessionProfile:
             spread=float(data["spread"]),
             followers={int(unit): frozenset(map(int, after)) for unit, after in data["followers"]},
             novelty={int(unit): float(nats) for unit, nats in data["novelty"]},
+            arrivals={int(unit): float(nats) for unit, nats in data["arrivals"]},
         )
 
 
@@ -157,6 +165,11 @@ def differences(vectors: NDArray[np.int32], vector: NDArray[np.int32]) -> NDArra
     """
     steps: NDArray[np.float32] = _STEPS.take(np.abs(vectors - vector), mode="clip")
     return steps
+
+
+def pooled(follower: float, arrival: float) -> float:
+    """What both sides of a new transition say of it: the mean of their nats, a logarithmic opinion pool."""
+    return (follower + arrival) / 2
 
 
 def outside_nats(sessions: int) -> float:

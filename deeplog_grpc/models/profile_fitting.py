@@ -6,14 +6,14 @@ a few times over; under a second for HDFS, some seconds at most.
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplog_grpc.models.profile import SessionProfile, differences, length_gap, outside_nats
+from deeplog_grpc.models.profile import SessionProfile, differences, length_gap, outside_nats, pooled
 from deeplog_grpc.models.vocabulary import BEGIN, END, FIRST_KEY_UNIT, Vocabulary
 from deeplog_grpc.models.windows import TrainingSession
 
@@ -23,10 +23,13 @@ MAX_VECTORS = 2048
 """Vectors kept at most, the frequent ones first: what is left out is as rare as one session in thousands."""
 SAMPLED = 256
 """Sessions alone of their kind that the weights are learned from; more do not change them."""
-ROUNDS = 3
+FIT_ROUNDS = 3
 """Weights decide which neighbour is the nearest, and that decides the weights: settled after three rounds."""
 LEAST_SPREAD = 0.05
 """Where all sessions have one length, one entry more or less of twenty is a whole spread."""
+
+Row = tuple[tuple[int, int], ...]
+"""Units of a session with their counts, ascending."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,8 @@ class ProfileFit:
     lengths: NDArray[np.float64]
     transitions: NDArray[np.float64]
     """Leave-one-out scores in nats. Shape [sessions] each."""
+    alone: Mapping[tuple[int, int], float]
+    """Transitions that one session alone had -> their leave-one-out scores in nats."""
 
 
 def fit_profile(sessions: Sequence[TrainingSession], vocabulary: Vocabulary) -> ProfileFit:
@@ -62,9 +67,11 @@ def fit_profile(sessions: Sequence[TrainingSession], vocabulary: Vocabulary) -> 
     whole = [session.begins and session.ends for session in sessions]
     vectors, weights, counts = _fit_counts(units, whole, len(vocabulary.keys) + 1)
     shortest, longest, spread, lengths = _fit_lengths(np.array(list(map(len, units)), np.int64), np.array(whole, bool))
-    followers, novelty, transitions = _fit_transitions(
-        [_steps(path, session) for path, session in zip(units, sessions, strict=True)]
-    )
+    steps = [_steps(path, session) for path, session in zip(units, sessions, strict=True)]
+    support = Counter(step for row in steps for step in row)
+    novelty, novelty_alone = _novelty(steps, support, side=0)
+    arrivals, arrivals_alone = _novelty(steps, support, side=1)
+    alone = {step: pooled(novelty_alone[step], nats) for step, nats in arrivals_alone.items()}
     profile = SessionProfile(
         vectors=vectors,
         weights=weights,
@@ -72,10 +79,12 @@ def fit_profile(sessions: Sequence[TrainingSession], vocabulary: Vocabulary) -> 
         shortest=shortest,
         longest=longest,
         spread=spread,
-        followers=followers,
+        followers=_followers(support),
         novelty=novelty,
+        arrivals=arrivals,
     )
-    return ProfileFit(profile=profile, counts=counts, lengths=lengths, transitions=transitions)
+    transitions = np.array([max((alone.get(step, 0.0) for step in row), default=0.0) for row in steps], np.float64)
+    return ProfileFit(profile=profile, counts=counts, lengths=lengths, transitions=transitions, alone=alone)
 
 
 def _fit_counts(
@@ -83,13 +92,11 @@ def _fit_counts(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float64]]:
     """Kept vectors, weights, and leave-one-out scores."""
     scores = np.zeros(len(sessions))
-    rows = [_sparse(units) if is_whole else None for units, is_whole in zip(sessions, whole, strict=True)]
+    rows = [sparse(units) if is_whole else None for units, is_whole in zip(sessions, whole, strict=True)]
     times = Counter(row for row in rows if row is not None)
     limit = min(MAX_VECTORS, MAX_CELLS // columns)
     kept = sorted(sorted(times, key=lambda row: (-times[row], row))[:limit])
-    vectors = np.zeros((len(kept), columns), np.int32)
-    for vector, row in zip(vectors, kept, strict=True):
-        vector[[unit - FIRST_KEY_UNIT for unit, _ in row]] = [count for _, count in row]
+    vectors = dense(kept, columns)
     alone = np.flatnonzero(np.array([times[row] == 1 for row in kept], np.bool_))
     if len(kept) < 2 or not len(alone):
         return vectors, np.full(columns, _nats(0, times.total()), np.float32), scores
@@ -103,10 +110,18 @@ def _fit_counts(
     return vectors, weights, scores
 
 
-def _sparse(units: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
+def sparse(units: NDArray[np.int64]) -> Row:
     """Units of a session with their counts."""
     distinct, counts = np.unique(units, return_counts=True)
     return tuple(zip(distinct.tolist(), counts.tolist(), strict=True))
+
+
+def dense(rows: Sequence[Row], columns: int) -> NDArray[np.int32]:
+    """Count vectors. Shape [rows, columns]."""
+    vectors = np.zeros((len(rows), columns), np.int32)
+    for vector, row in zip(vectors, rows, strict=True):
+        vector[[unit - FIRST_KEY_UNIT for unit, _ in row]] = [count for _, count in row]
+    return vectors
 
 
 def _fit_weights(
@@ -114,18 +129,19 @@ def _fit_weights(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Weights of the columns, and the sampled vectors' distances with themselves left out of all that was learned."""
     weights = np.ones(vectors.shape[1], np.float32)
-    for _ in range(ROUNDS):
+    for _ in range(FIT_ROUNDS):
         differs = np.array([_nearest_gap(vectors, row, weights) > 0 for row in sampled])
         seen = differs.sum(axis=0)
-        weights = _column_weights(seen, total)
+        weights = column_weights(seen, total)
     left_out = []
     for row, own in zip(sampled, differs, strict=True):
-        others = _column_weights(seen - own, total - 1)
+        others = column_weights(seen - own, total - 1)
         left_out.append(float((_nearest_gap(vectors, row, others) * others).sum()))
     return weights, np.array(left_out)
 
 
-def _column_weights(seen: NDArray[np.int64], total: int) -> NDArray[np.float32]:
+def column_weights(seen: NDArray[np.int64], total: int) -> NDArray[np.float32]:
+    """Nats of a difference in each column, told by how many of the sessions have one. Shape [columns]."""
     return np.array([_nats(int(count), total) for count in seen], np.float32)
 
 
@@ -155,30 +171,28 @@ def _fit_lengths(lengths: NDArray[np.int64], whole: NDArray[np.bool_]) -> tuple[
     return int(lengths[order[0]]), int(lengths[order[-1]]), spread, scores
 
 
-def _fit_transitions(
-    steps: Sequence[set[tuple[int, int]]],
-) -> tuple[dict[int, frozenset[int]], dict[int, float], NDArray[np.float64]]:
-    """Followers of each unit, nats of a new one, and the scores of sessions that alone have a transition.
-
-    How often a unit is followed by something new is told by the followers that only one session had (Good-Turing).
-    """
-    support = Counter(step for row in steps for step in row)
-    visits = Counter(before for row in steps for before in {before for before, _ in row})
-    once = Counter(before for (before, _), count in support.items() if count == 1)
+def _followers(steps: Iterable[tuple[int, int]]) -> dict[int, frozenset[int]]:
+    """What followed each unit."""
     after: dict[int, set[int]] = defaultdict(set)
-    for before, unit in support:
+    for before, unit in steps:
         after[before].add(unit)
-    scores = [
-        max(
-            (_nats(once[before] - 1, visits[before] - 1) for before, unit in row if support[before, unit] == 1),
-            default=0.0,
-        )
-        for row in steps
-    ]
+    return {before: frozenset(units) for before, units in after.items()}
+
+
+def _novelty(
+    steps: Sequence[set[tuple[int, int]]], support: Counter[tuple[int, int]], *, side: int
+) -> tuple[dict[int, float], dict[tuple[int, int], float]]:
+    """Nats of a new transition, by the unit on one side of it (0 = the one before, 1 = the one that follows).
+
+    How often a unit is beside something new is told by the transitions that only one session had (Good-Turing). The
+    second result is what would be said of those, had their session been left out.
+    """
+    sessions = Counter(unit for row in steps for unit in {step[side] for step in row})
+    once = Counter(step[side] for step, count in support.items() if count == 1)
+    left_out = {unit: _nats(count - 1, sessions[unit] - 1) for unit, count in once.items()}
     return (
-        {before: frozenset(units) for before, units in after.items()},
-        {before: _nats(once[before], visits[before]) for before in after},
-        np.array(scores, np.float64),
+        {unit: _nats(once[unit], count) for unit, count in sessions.items()},
+        {step: left_out[step[side]] for step, count in support.items() if count == 1},
     )
 
 

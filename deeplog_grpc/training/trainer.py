@@ -44,6 +44,8 @@ class TrainingReport:
     """Whether they are so few that thresholds rest on a widened fit: fewer false alarms, more misses."""
     limits: dict[str, float | None]
     """Score, in nats, above which each detector calls something abnormal; None = never."""
+    set_aside: int
+    """Sessions that were not learned as normal: suspect, or with a log key too rare to be normal."""
     count_vectors: int
     """Distinct counts of log keys that sessions are compared to."""
     value_networks: int
@@ -150,6 +152,7 @@ class Trainer:
             calibration_sessions=behaviour.calibration.sessions,
             conservative=behaviour.calibration.conservative,
             limits=behaviour.calibration.limits(),
+            set_aside=learned.set_aside,
             count_vectors=len(behaviour.profile.vectors),
             value_networks=sum(rule.network is not None for rule in values.model.rules.values()),
             keys=learned_keys(

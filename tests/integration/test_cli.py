@@ -127,7 +127,7 @@ def test_a_server_gives_exactly_the_rows_of_the_model_and_stops_on_sigterm(
 
 
 def test_rows_are_complete_and_tell_what_is_wrong(folder: Path, rows: list[dict[str, Any]]) -> None:
-    assert {row["kind"] for row in rows} == {"unseen_key", "execution_path", "incomplete_session"}
+    assert {row["kind"] for row in rows} == {"unseen_key", "unseen_transition", "incomplete_session"}
     lines = {str(folder / name): (folder / name).read_text().splitlines() for name in ("judged.log", "judged.json")}
     for row in rows:
         assert list(row) == ROW_KEYS

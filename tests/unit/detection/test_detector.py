@@ -61,7 +61,7 @@ def test_a_wrong_order_is_found_with_its_evidence(new_detector: NewDetector) -> 
     row = scored.anomalies()[0]
     verdict = scored.verdict(row)
     assert "handed over to carrier" in verdict.template
-    assert verdict.kind is Kind.EXECUTION_PATH
+    assert verdict.kind is Kind.UNSEEN_TRANSITION
     assert verdict.session == scored.sessions[row]
     assert verdict.model_version == 3
     assert verdict.window[-1] == scored.keys[row - 1]
@@ -119,7 +119,7 @@ def test_an_end_marker_too_early_is_incomplete_and_the_next_entry_begins_anew(ne
     end = only(scored.session_ends)
     assert end.kind is Kind.INCOMPLETE_SESSION
     assert "charging" in scored.verdict(end.index).template
-    assert scored.verdict(end.index + 1).kind is Kind.EXECUTION_PATH
+    assert scored.verdict(end.index + 1).kind is Kind.UNSEEN_TRANSITION
     assert set(scored.verdict(end.index + 1).window) == {BEGIN_KEY}
 
 
@@ -144,7 +144,7 @@ def test_an_unseen_key_is_found_even_in_a_session_met_in_its_middle(new_detector
 
 def test_a_session_that_begins_during_the_cold_start_is_judged(new_detector: NewDetector) -> None:
     scored = new_detector(cold_start_s=60.0).score(order(fault=Fault.WRONG_ORDER))
-    assert Kind.EXECUTION_PATH in kinds(scored)
+    assert Kind.UNSEEN_TRANSITION in kinds(scored)
     assert scored.ranks.all()
 
 
@@ -153,7 +153,7 @@ def test_after_the_cold_start_an_unknown_beginning_is_abnormal(new_detector: New
     rest = rest_of_order()
     late = with_times(rest, [LATER_S + 61 + second for second in range(len(rest))])
     scored = detector.score(joined(order(1).slice(0, 1), late))
-    assert scored.kinds.tolist()[:2] == [Kind.NORMAL, Kind.EXECUTION_PATH]
+    assert scored.kinds.tolist()[:2] == [Kind.NORMAL, Kind.UNSEEN_TRANSITION]
 
 
 def test_entries_without_times_are_judged_and_never_time_out(new_detector: NewDetector) -> None:

@@ -15,7 +15,7 @@ from deeplog_grpc.detection.states import (
     WindowState,
     surprise,
 )
-from deeplog_grpc.models import END, UNSEEN, Behaviour, Calibration, LogKeyModel, Prediction
+from deeplog_grpc.models import END, UNSEEN, Behaviour, Calibration, Check, LogKeyModel, Prediction
 from deeplog_grpc.models.vocabulary import FIRST_KEY_UNIT
 
 PLENTY = 1 << 20
@@ -83,6 +83,23 @@ def test_a_key_is_judged_after_its_neighbour_even_where_the_window_is_not_full(t
     transition.judge(replace(trained.behaviour, calibration=pinned(trained.behaviour, transition=1.0)))
     assert (transition.kind, transition.rank) == (Kind.UNSEEN_TRANSITION, 0)
     assert transition.score > 0
+
+
+def test_the_key_model_and_a_new_transition_are_judged_together(trained: ApplicationModel) -> None:
+    behaviour = trained.behaviour
+    units = range(UNIT, trained.key_model.vocabulary.assigned)
+    new = next((b, u) for b in units for u in units if behaviour.profile.transition_score(b, u) > 0)
+    nats = behaviour.profile.transition_score(*new)
+    state = WindowState((UNSEEN, new[0]), 2, NOTHING_BEFORE)
+    size = trained.key_model.vocabulary.size
+    state.prediction = Prediction(log_probabilities=np.full(size, -6.0, np.float32), ranks=np.full(size, 3, np.int32))
+    together, apart = Transition(state, new[1], state), Transition(state, new[1], state)
+    together.judge(behaviour)
+    expected = behaviour.calibration.judge(Check.KEY, 6.0 + nats)
+    assert together.kind is (Kind.UNSEEN_TRANSITION if expected.abnormal else Kind.NORMAL)
+    assert together.p_value == expected.p_value
+    apart.judge(replace(behaviour, calibration=pinned(behaviour, transition=inf, key=5.0)))
+    assert apart.kind is Kind.EXECUTION_PATH
 
 
 def pinned(behaviour: Behaviour, **limits: float) -> Calibration:

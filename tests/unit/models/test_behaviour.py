@@ -48,11 +48,46 @@ def test_a_pinned_g_and_the_papers_text_leave_probabilities_unjudged() -> None:
     assert paper.key_model.config.rank_limit == 9
 
 
+def test_a_step_that_two_detectors_judge_takes_one_part_of_the_rate() -> None:
+    joined = ThresholdConfig()
+    assert [check for check in Check if not joined.takes_part(check)] == [Check.TRANSITION]
+    assert joined.joins(Check.KEY)
+    apart = ThresholdConfig(transition=5.0)
+    assert not apart.joins(Check.KEY)
+    assert not apart.joins(Check.END)
+    ranks = ThresholdConfig(key=inf)
+    assert not ranks.joins(Check.KEY)
+    assert ranks.joins(Check.END)
+    assert ranks.takes_part(Check.TRANSITION)
+
+
+def test_calibration_adds_the_surprise_of_a_new_transition_to_that_of_its_key() -> None:
+    odd = TrainingSession(keys=[1, 4, 3, 2])
+    config = replace(TINY, epochs=1)
+    joined = fit_behaviour([*SESSIONS, odd], config, ThresholdConfig(), seed=2).behaviour.calibration.tails
+    apart = fit_behaviour([*SESSIONS, odd], config, ThresholdConfig(transition=5.0), seed=2).behaviour.calibration.tails
+    assert joined[Check.KEY].highest[-1] > apart[Check.KEY].highest[-1] + 2
+    assert joined[Check.KEY].highest[-2] == apart[Check.KEY].highest[-2]
+
+
+def test_suspect_sessions_are_not_learned_unless_the_log_is_known_to_be_normal() -> None:
+    config = replace(TINY, epochs=1)
+    usual = [TrainingSession(keys=keys) for keys in [[1, 2, 3, 4], [1, 2, 2, 3, 4]] * 120]
+    short = [TrainingSession(keys=[1])] * 3
+    doubted = fit_behaviour([*usual, *short], config, ThresholdConfig())
+    believed = fit_behaviour([*usual, *short], config, ThresholdConfig(contamination=0.0))
+    assert (doubted.set_aside, believed.set_aside) == (3, 0)
+    assert (doubted.behaviour.profile.shortest, believed.behaviour.profile.shortest) == (4, 1)
+    assert doubted.behaviour.calibration.sessions == len(usual)
+
+
 def test_a_session_with_a_rare_key_moves_no_limit() -> None:
     rare = TrainingSession(keys=[9, *[1] * 50])
     config = replace(TINY, min_sessions=5, epochs=1)
     many = SESSIONS * 10
-    found = fit_behaviour([*many, rare], config, ThresholdConfig()).behaviour
+    fit = fit_behaviour([*many, rare], config, ThresholdConfig())
+    found = fit.behaviour
+    assert fit.set_aside == 1
     assert found.calibration.sessions == len(many)
     assert found.profile.longest == 4
     assert np.isfinite(found.calibration.usual_begin)

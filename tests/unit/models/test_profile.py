@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from deeplog_grpc.models import UNSEEN, SessionProfile, TrainingSession, Vocabulary
+from deeplog_grpc.models import BEGIN, UNSEEN, SessionProfile, TrainingSession, Vocabulary
 from deeplog_grpc.models.profile_fitting import MAX_VECTORS, ProfileFit, fit_profile
 
 VOCABULARY = Vocabulary.of([1, 2, 3], reserve=0)
@@ -57,6 +57,18 @@ def test_a_new_follower_surprises_less_where_new_followers_are_common() -> None:
     assert strict.transition_score(ONE, TWO) == 0
     assert strict.transition_score(ONE, THREE) > loose.transition_score(ONE, THREE) > 0
     assert strict.transition_score(UNSEEN, ONE) == 0
+
+
+def test_what_comes_after_anything_surprises_less_than_what_has_its_place() -> None:
+    paths = [[1, 2, 3, 2, 1] for _ in range(200)]
+    after_anything = [[1, 2, 3, 2, 1, 4, 5], [1, 2, 3, 2, 4, 5, 1], [1, 2, 3, 4, 5, 2, 1]]
+    vocabulary = Vocabulary.of([1, 2, 3, 4, 5], reserve=0)
+    sessions = [TrainingSession(keys=keys) for keys in paths + after_anything]
+    found = fit_profile(sessions, vocabulary)
+    one, _, three, four, _ = vocabulary.units([1, 2, 3, 4, 5]).tolist()
+    assert found.profile.transition_score(BEGIN, four) < found.profile.transition_score(BEGIN, three)
+    assert found.profile.transition_score(one, three) > 0
+    assert found.alone[three, four] == found.transitions[202]
 
 
 def test_sessions_without_an_end_teach_no_counts() -> None:

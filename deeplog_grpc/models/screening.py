@@ -1,0 +1,107 @@
+"""Sessions of a log that nobody labelled which should not teach what is normal. Pure; under a second for HDFS.
+
+Leaving a session out does not tell: like anomalies vouch for each other. So sessions are compared to *well supported*
+ones alone, of which there are more than anomalies are thought to make up, and two things are suspect:
+
+- *cut short*: a session that is a part of a usual one, but has not even all the log keys that nearly every session has.
+  A rare kind of session has log keys of its own; this one has only less.
+- *far off*: the counts of one single session, further from all well supported ones than one session in n * n.
+
+A kind of session that came a few times over, with log keys of its own, stays: rare normal kinds look just like it.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeplog_grpc.models.profile import differences
+from deeplog_grpc.models.profile_fitting import FIT_ROUNDS, MAX_CELLS, Row, column_weights, dense, sparse
+from deeplog_grpc.models.tails import FEW_SESSIONS
+from deeplog_grpc.models.vocabulary import UNSEEN, Vocabulary
+from deeplog_grpc.models.windows import TrainingSession
+
+MAX_RARE = 4096
+"""Rare count vectors at most: where there are more, being rare says nothing (and would take long to compare)."""
+
+
+def suspects(
+    sessions: Sequence[TrainingSession], vocabulary: Vocabulary, *, share: float, support: int
+) -> NDArray[np.bool_]:
+    """Which sessions to set aside. Shape [sessions].
+
+    Sessions not seen as a whole, or with a log key that the vocabulary does not know, are not looked at.
+
+    Parameters
+    ----------
+    share : float
+        Share of sessions that may be abnormal, in [0, 1); 0 = none is suspect.
+    support : int
+        Sessions that make a count vector well supported.
+
+    Examples
+    --------
+    >>> usual, short, other = [7, 8, 9], [7, 8], [7, 5]
+    >>> log = [TrainingSession(keys=keys) for keys in [usual] * 997 + [short, short, other]]
+    >>> suspects(log, Vocabulary.of([5, 7, 8, 9], reserve=0), share=0.02, support=1).nonzero()[0].tolist()
+    [997, 998]
+    """
+    rows: list[Row | None] = []
+    for session in sessions:
+        units = vocabulary.units(session.keys)
+        rows.append(sparse(units) if session.begins and session.ends and UNSEEN not in units else None)
+    times = Counter(row for row in rows if row is not None)
+    if not share or times.total() < FEW_SESSIONS:
+        return np.zeros(len(sessions), np.bool_)
+    found = _cut_short(times, share)
+    found |= _far_off(Counter({row: n for row, n in times.items() if row not in found}), len(vocabulary.keys), support)
+    return np.array([row in found for row in rows], np.bool_)
+
+
+def _cut_short(times: Counter[Row], share: float) -> set[Row]:
+    """Parts of usual sessions that lack what nearly every session has."""
+    sessions = times.total()
+    having = Counter[int]()
+    for row, count in times.items():
+        having.update({unit: count for unit, _ in row})
+    needed = {unit for unit, count in having.items() if count >= (1 - share) * sessions}
+    usual = [dict(row) for row, count in times.items() if count > share * sessions]
+    return {
+        row
+        for row in times
+        if not needed <= {unit for unit, _ in row}
+        and any(all(count <= whole.get(unit, 0) for unit, count in row) for whole in usual)
+    }
+
+
+def _far_off(times: Counter[Row], keys: int, support: int) -> set[Row]:
+    """Vectors of one session that are too far from the well supported ones."""
+    common = sorted(row for row, count in times.items() if count >= support)
+    rare = sorted(row for row, count in times.items() if count < support)
+    if not common or not 0 < len(rare) <= MAX_RARE or len(common) * (keys + 1) > MAX_CELLS:
+        return set()
+    counts = np.array([times[row] for row in rare])
+    gaps = _settled_gaps(dense(common, keys + 1), dense(rare, keys + 1), counts, times.total())
+    seen = (counts[:, None] * (gaps > 0)).sum(axis=0)
+    left_out = (column_weights(seen - (own > 0), times.total() - 1) for own in gaps)  # of one session each
+    distances = [float((own * weights).sum()) for own, weights in zip(gaps, left_out, strict=True)]
+    limit = 2 * log(times.total())
+    return {row for row, far in zip(rare, distances, strict=True) if times[row] == 1 and far > limit}
+
+
+def _settled_gaps(
+    common: NDArray[np.int32], rare: NDArray[np.int32], counts: NDArray[np.int64], total: int
+) -> NDArray[np.float32]:
+    """Differences of the rare vectors to their nearest common one. Shape [rare, columns]."""
+    weights = np.ones(common.shape[1], np.float32)
+    for _ in range(FIT_ROUNDS):
+        gaps = np.array([_nearest(differences(common, row), weights) for row in rare])
+        weights = column_weights((counts[:, None] * (gaps > 0)).sum(axis=0), total)
+    return gaps
+
+
+def _nearest(gaps: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    nearest: NDArray[np.float32] = gaps[(gaps @ weights).argmin()]
+    return nearest
