@@ -7,8 +7,9 @@ and none of them by a model that knew it. With three folds training takes three 
 cheaper, but models of half the sessions are surprised too often.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 
 import numpy as np
@@ -47,6 +48,7 @@ def fit_behaviour(
     config: KeyModelConfig,
     thresholds: ThresholdConfig,
     *,
+    templates: Mapping[int, Sequence[str]] | None = None,
     seed: int = 0,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> BehaviourFit:
@@ -54,6 +56,8 @@ def fit_behaviour(
 
     Parameters
     ----------
+    templates : mapping, optional
+        Log key -> constant pieces of its template; used with ``config.semantic``.
     on_epoch : callable
         Called after each pass of the key model itself; not of those that only calibrate it.
 
@@ -63,13 +67,14 @@ def fit_behaviour(
         If the sessions hold no window to learn from.
     """
     vocabulary = Vocabulary.of(normal_keys(sessions, config.min_sessions), reserve=config.reserve)
-    key_fit = fit_key_model(sessions, config, vocabulary=vocabulary, seed=seed, on_epoch=on_epoch)
+    fit = partial(fit_key_model, config=config, vocabulary=vocabulary, templates=templates, seed=seed)
+    key_fit = fit(sessions, on_epoch=on_epoch)
     thresholds = _in_force(thresholds, config)
     # Sessions that hold a rare key are suspect: what only they do must not become normal, nor move a threshold.
     clean = [session for session in sessions if UNSEEN not in vocabulary.units(session.keys)]
     clean = clean if config.begin_end else []
     profile_fit = fit_profile(clean, vocabulary)
-    calibration = _calibrated(clean, profile_fit, _held_out(clean, config, vocabulary, seed), thresholds)
+    calibration = _calibrated(clean, profile_fit, _held_out(clean, fit, seed), thresholds)
     behaviour = Behaviour(key_model=key_fit.model, profile=profile_fit.profile, calibration=calibration)
     return BehaviourFit(behaviour=behaviour, key_fit=key_fit)
 
@@ -99,9 +104,9 @@ class _Surprises:
 
 
 def _held_out(
-    sessions: Sequence[TrainingSession], config: KeyModelConfig, vocabulary: Vocabulary, seed: int
+    sessions: Sequence[TrainingSession], fit: Callable[[Sequence[TrainingSession]], Fit], seed: int
 ) -> _Surprises:
-    """Score every session by a model that was trained without it."""
+    """Score every session by a model that was trained without it; ``fit`` trains one."""
     count = len(sessions)
     found = _Surprises(
         scored=np.zeros(count, np.bool_), keys=np.zeros(count), ends=np.zeros(count), begins=np.zeros(count)
@@ -111,7 +116,7 @@ def _held_out(
         rows = np.flatnonzero(dealt == fold).tolist()
         rest = [session for session, part in zip(sessions, dealt, strict=True) if part != fold]
         try:
-            model = fit_key_model(rest, config, vocabulary=vocabulary, seed=seed).model
+            model = fit(rest).model
         except ValueError:  # so few sessions that the others hold nothing to learn from
             continue
         found.scored[rows] = True

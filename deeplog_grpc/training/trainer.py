@@ -107,6 +107,7 @@ class Trainer:
                 cut.sessions,
                 config or KeyModelConfig(),
                 thresholds or ThresholdConfig(),
+                templates={template.key: template.pieces for template in self._parser.templates()},
                 seed=seed,
                 on_epoch=on_epoch,
             )

@@ -25,19 +25,19 @@ _sym_db = _symbol_database.Default()
 from deeplog_grpc.v1 import parameter_pb2 as deeplog__grpc_dot_v1_dot_parameter__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64\x65\x65plog_grpc/v1/verdict.proto\x12\x0f\x64\x65\x65plog_grpc.v1\x1a\x1f\x64\x65\x65plog_grpc/v1/parameter.proto\"?\n\tCandidate\x12\x0b\n\x03key\x18\x01 \x01(\x11\x12\x10\n\x08template\x18\x02 \x01(\t\x12\x13\n\x0bprobability\x18\x03 \x01(\x02\"\xc7\x03\n\x07Verdict\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12#\n\x04kind\x18\x03 \x01(\x0e\x32\x15.deeplog_grpc.v1.Kind\x12\x0b\n\x03key\x18\x04 \x01(\x11\x12\x10\n\x08template\x18\x05 \x01(\t\x12\x12\n\nparameters\x18\x06 \x03(\t\x12\r\n\x05score\x18\x07 \x01(\x02\x12\x0c\n\x04rank\x18\x08 \x01(\r\x12\x13\n\x0bprobability\x18\t \x01(\x02\x12.\n\ncandidates\x18\n \x03(\x0b\x32\x1a.deeplog_grpc.v1.Candidate\x12\x0e\n\x06window\x18\x0b \x03(\x11\x12\x0f\n\x07session\x18\x0c \x01(\t\x12\x36\n\x0bsession_end\x18\r \x01(\x0e\x32!.deeplog_grpc.v1.SessionEndReason\x12\x0e\n\x06reason\x18\x0e \x01(\t\x12\x15\n\rmodel_version\x18\x0f \x01(\r\x12\x13\n\x0b\x61pplication\x18\x10 \x01(\t\x12\x16\n\x0etime_unix_nano\x18\x11 \x01(\x06\x12\x34\n\x10typed_parameters\x18\x12 \x03(\x0b\x32\x1a.deeplog_grpc.v1.Parameter*\xc6\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n\x0bKIND_NORMAL\x10\x01\x12\x13\n\x0fKIND_UNSEEN_KEY\x10\x02\x12\x17\n\x13KIND_EXECUTION_PATH\x10\x03\x12\x1b\n\x17KIND_INCOMPLETE_SESSION\x10\x04\x12\x17\n\x13KIND_SESSION_COUNTS\x10\x05\x12\x17\n\x13KIND_SESSION_LENGTH\x10\x06\x12\x1a\n\x16KIND_UNSEEN_TRANSITION\x10\x07*\x93\x01\n\x10SessionEndReason\x12\"\n\x1eSESSION_END_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19SESSION_END_REASON_MARKER\x10\x01\x12\x1e\n\x1aSESSION_END_REASON_TIMEOUT\x10\x02\x12\x1c\n\x18SESSION_END_REASON_FLUSH\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64\x65\x65plog_grpc/v1/verdict.proto\x12\x0f\x64\x65\x65plog_grpc.v1\x1a\x1f\x64\x65\x65plog_grpc/v1/parameter.proto\"?\n\tCandidate\x12\x0b\n\x03key\x18\x01 \x01(\x11\x12\x10\n\x08template\x18\x02 \x01(\t\x12\x13\n\x0bprobability\x18\x03 \x01(\x02\"\xef\x03\n\x07Verdict\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12#\n\x04kind\x18\x03 \x01(\x0e\x32\x15.deeplog_grpc.v1.Kind\x12\x0b\n\x03key\x18\x04 \x01(\x11\x12\x10\n\x08template\x18\x05 \x01(\t\x12\x12\n\nparameters\x18\x06 \x03(\t\x12\r\n\x05score\x18\x07 \x01(\x02\x12\x0c\n\x04rank\x18\x08 \x01(\r\x12\x13\n\x0bprobability\x18\t \x01(\x02\x12.\n\ncandidates\x18\n \x03(\x0b\x32\x1a.deeplog_grpc.v1.Candidate\x12\x0e\n\x06window\x18\x0b \x03(\x11\x12\x0f\n\x07session\x18\x0c \x01(\t\x12\x36\n\x0bsession_end\x18\r \x01(\x0e\x32!.deeplog_grpc.v1.SessionEndReason\x12\x0e\n\x06reason\x18\x0e \x01(\t\x12\x15\n\rmodel_version\x18\x0f \x01(\r\x12\x13\n\x0b\x61pplication\x18\x10 \x01(\t\x12\x16\n\x0etime_unix_nano\x18\x11 \x01(\x06\x12\x34\n\x10typed_parameters\x18\x12 \x03(\x0b\x32\x1a.deeplog_grpc.v1.Parameter\x12\x17\n\nstands_for\x18\x13 \x01(\x11H\x00\x88\x01\x01\x42\r\n\x0b_stands_for*\xc6\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n\x0bKIND_NORMAL\x10\x01\x12\x13\n\x0fKIND_UNSEEN_KEY\x10\x02\x12\x17\n\x13KIND_EXECUTION_PATH\x10\x03\x12\x1b\n\x17KIND_INCOMPLETE_SESSION\x10\x04\x12\x17\n\x13KIND_SESSION_COUNTS\x10\x05\x12\x17\n\x13KIND_SESSION_LENGTH\x10\x06\x12\x1a\n\x16KIND_UNSEEN_TRANSITION\x10\x07*\x93\x01\n\x10SessionEndReason\x12\"\n\x1eSESSION_END_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19SESSION_END_REASON_MARKER\x10\x01\x12\x1e\n\x1aSESSION_END_REASON_TIMEOUT\x10\x02\x12\x1c\n\x18SESSION_END_REASON_FLUSH\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'deeplog_grpc.v1.verdict_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KIND']._serialized_start=607
-  _globals['_KIND']._serialized_end=805
-  _globals['_SESSIONENDREASON']._serialized_start=808
-  _globals['_SESSIONENDREASON']._serialized_end=955
+  _globals['_KIND']._serialized_start=647
+  _globals['_KIND']._serialized_end=845
+  _globals['_SESSIONENDREASON']._serialized_start=848
+  _globals['_SESSIONENDREASON']._serialized_end=995
   _globals['_CANDIDATE']._serialized_start=83
   _globals['_CANDIDATE']._serialized_end=146
   _globals['_VERDICT']._serialized_start=149
-  _globals['_VERDICT']._serialized_end=604
+  _globals['_VERDICT']._serialized_end=644
 # @@protoc_insertion_point(module_scope)
