@@ -17,10 +17,8 @@ _PHRASES = re.compile(
 )
 _CHUNKS = re.compile(r"(?<=\s)[<>]=?(?=\s)|[^\s=:,;()\[\]{}<>\"'|#]+")
 """Comparisons; what stands between blanks and separators: a word or an identifier."""
-_PARTS = re.compile(
-    # Camel-case parts, then other alphabets.
-    r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|(?:(?![A-Za-z])[^\W\d_])+|[<>]=?"
-)
+_PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?(?:(?![A-Z])[^\W\d_])+|[A-Z]+|[<>]=?")
+"""Parts of camel case; letters of other alphabets are small ones."""
 
 _SHORTEST_STEM = 3
 """Letters that must be left of a word: "red" is no past tense."""
@@ -61,7 +59,7 @@ def _word_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_EMPTY = _word_set("a an the is are was were be been being has have had it its this that these those there")
+_EMPTY = _word_set("s a an the is are was were be been being has have had it its this that these those there")
 """Words that may come and go."""
 
 _LIGHT = _word_set(

@@ -183,7 +183,7 @@ class SemanticIndex:
         }
 
     def _candidates(self, new: Sequence[Word]) -> list[int]:
-        """Rows of the templates that share most with the new one, the nearest first; ties go to the lower row."""
+        """Rows of the templates that may be near enough, those that share most first; ties go to the lower row."""
         vector = self._weights.vector(new)
         found = [(*self._postings[token], weight) for token, weight in vector.items() if token in self._postings]
         if not found:
@@ -191,8 +191,10 @@ class SemanticIndex:
         rows = np.concatenate([rows for rows, _, _ in found])
         products = np.concatenate([weights * weight for _, weights, weight in found])
         cosines = np.bincount(rows, products, minlength=len(self._keys))
+        # No template is nearer than it would be if all that only the new one has were values of parameters.
+        bounds = np.sqrt(np.bincount(rows, np.concatenate([weights**2 for _, weights, _ in found]), len(self._keys)))
         order = np.argsort(-cosines, kind="stable")[:_CANDIDATES]
-        return [int(row) for row in order if cosines[row] > 0]
+        return [int(row) for row in order if bounds[row] >= self._least - _TIE]
 
     def _compared(self, row: int, new: Sequence[Word]) -> "_Comparison":
         """Compare with one known template word by word."""
@@ -263,5 +265,7 @@ class _Contrasts:
         """Whether a known template lost a word that tells it from others, or words told others apart."""
         if not self._telling[row].isdisjoint(gone):
             return True
+        if not gone and not come:
+            return False
         before = set[int]().union(*(self._frames.get(word, ()) for word in gone or {""}))
         return any(not before.isdisjoint(self._frames.get(word, ())) for word in come or {""})

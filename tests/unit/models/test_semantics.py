@@ -99,6 +99,13 @@ def test_a_word_that_one_known_template_has_more_decides_elsewhere_too() -> None
     assert index.stand_in(("remote queue ", " emptied by worker")) is None
 
 
+def test_equal_words_are_found_whatever_other_templates_differ_in() -> None:
+    templates = {1: ("queue ", " emptied by worker"), 2: ("job ", " sent on"), 3: ("remote job ", " sent on")}
+    found = SemanticIndex(templates, normal=templates, least=0.9).stand_in(("Queue ", " emptied by worker."))
+    assert found is not None
+    assert found.key == 1
+
+
 def test_two_templates_equally_near_are_none() -> None:
     templates = {1: ("copy of big table ", " made in red zone"), 2: ("copy of wide table ", " made in red room")}
     index = SemanticIndex(templates, normal=templates, least=0.5)
