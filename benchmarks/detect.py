@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
+from benchmarks import semantic
 from benchmarks.harness import console, run, write_results
 from benchmarks.hdfs import only
 
@@ -77,7 +78,7 @@ def main() -> None:
         raise SystemExit(f"{data}: no such folder; give DATA=folder")
     from benchmarks import contamination  # here, for it uses the functions above
 
-    write_results("detect", hdfs(data / "hdfs_sequences") | contamination.run(data))
+    write_results("detect", hdfs(data / "hdfs_sequences") | contamination.run(data) | semantic.run(data))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from deeplog_grpc.cli.console import MESSAGES, ConfigOption, JsonOption, SetOption, print_json, settings_of
 from deeplog_grpc.cli.rows import AnomalyRow, Places, print_head, row_of, row_of_message
@@ -40,6 +41,8 @@ class Summary:
     errors: int = 0
     """Entries that the server refused."""
     seconds: float = 0.0
+    new_keys: list[str] = field(default_factory=list)
+    """Templates of new log keys that were judged as known ones (`key_model.semantic`); judged in this process only."""
 
     def add(self, row: AnomalyRow) -> None:
         """Count an anomaly."""
@@ -102,6 +105,8 @@ def summary_table(summary: Summary) -> Table:
     table.add_row("sessions with an anomaly", f"{len(summary.sessions):,}")
     if summary.errors:
         table.add_row("entries refused", f"{summary.errors:,}")
+    for template in summary.new_keys:
+        table.add_row("new, taken for a known one", Text(template))
     table.add_row("entries/s", f"{summary.entries / max(summary.seconds, 1e-9):,.0f}")
     return table
 
@@ -184,6 +189,7 @@ def _in_process(
         yield from (row_of(verdict, detector.application, places) for verdict in found)
         ends = (end for end in verdicts.session_ends if end.is_anomaly)
         yield from (row_of(end, detector.application, places) for end in ends)
+    summary.new_keys = [detector.template(key) for key in detector.stand_ins]
     if flush and places is not None:
         ends = (end for end in detector.flush().session_ends if end.is_anomaly)
         yield from (row_of(end, detector.application, places.last()) for end in ends)

@@ -9,7 +9,7 @@ Invariant: verdicts depend on the order of the entries alone. A batch is only a 
 5. read the columns of the answer off the steps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -22,12 +22,13 @@ from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.detection.identifiers import compile_patterns, cut, identify, last_entries, session_patterns
 from deeplog_grpc.detection.sessions import NS_PER_S, Session, SessionConfig, SessionTable, Watermark
 from deeplog_grpc.detection.shapes import ShapeJudge
+from deeplog_grpc.detection.stand_ins import StandIns
 from deeplog_grpc.detection.states import StateGraph, Transition, WindowState
 from deeplog_grpc.detection.values import ValueJudge
 from deeplog_grpc.detection.vectors import elapsed_s
 from deeplog_grpc.detection.verdict_batch import SessionEnd, VerdictBatch
 from deeplog_grpc.detection.verdicts import EndReason
-from deeplog_grpc.models import END, UNSEEN, Behaviour, LogKeyModel, ValueModel, ValueSets
+from deeplog_grpc.models import END, UNSEEN, Behaviour, LogKeyModel, StandIn, ValueModel, ValueSets
 from deeplog_grpc.parsing import ParsedBatch, Parser
 
 
@@ -101,6 +102,7 @@ class Detector:
         )
         self._shapes = ShapeJudge(self._behaviour)
         self._unit_of = self._model.vocabulary.unit_table()
+        self._stand_ins = StandIns(self._parser, self._model)
         self._patterns = session_patterns(sessions.patterns, built_in=sessions.built_in)
         self._end_patterns = compile_patterns(sessions.end_patterns, field="sessions.end_patterns")
         self._table = SessionTable(max_open=config.max_open_sessions, timeout_ns=int(timeout_s * NS_PER_S))
@@ -125,6 +127,11 @@ class Detector:
     def templates(self) -> int:
         """Log keys that the parser has given so far."""
         return len(self._parser)
+
+    @property
+    def stand_ins(self) -> Mapping[int, StandIn]:
+        """New log keys that are judged as known ones, with ``key_model.semantic``: key -> stand-in."""
+        return self._stand_ins.found
 
     def template(self, key: int) -> str:
         """The template of a log key, with ``<*>`` at its parameters."""
@@ -179,6 +186,8 @@ class Detector:
                 ends += [self._end(session, index, EndReason.TIMEOUT) for session in table.expire(now_ns)]
                 deadline_ns = table.next_deadline_ns()
             unit = unit_of.get(key, UNSEEN)
+            if unit == UNSEEN:
+                unit = self._stand_ins.unit(key, batch.bodies[index])
             session = table.get(identifier)
             if session is None:
                 session = Session(identifier, self._first_state(unit, now_ns))
@@ -262,4 +271,5 @@ class Detector:
             behaviour=self._behaviour,
             model_version=self.model_version,
             template=self.template,
+            stand_ins=self._stand_ins.found,
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,14 +10,17 @@ from numpy.typing import NDArray
 from deeplog_grpc.detection.shapes import Shape
 from deeplog_grpc.detection.states import Transition, WindowState, surprise
 from deeplog_grpc.detection.values import ValueOutcome
-from deeplog_grpc.detection.verdicts import AbnormalValue, Candidate, EndReason, Kind, Verdict
-from deeplog_grpc.models import BEGIN_KEY, ELAPSED, UNSEEN, Behaviour, Prediction
+from deeplog_grpc.detection.verdicts import NO_KEY, AbnormalValue, Candidate, EndReason, Kind, Verdict
+from deeplog_grpc.models import BEGIN_KEY, ELAPSED, UNSEEN, Behaviour, Prediction, StandIn
 from deeplog_grpc.models.vocabulary import BEGIN, END
 from deeplog_grpc.parsing import Parameter, ParsedBatch
 
 END_TEMPLATE = "<end of session>"
 SHOWN_CANDIDATES = 3
 """Expected log keys named in a reason: the most probable ones tell the story, the rest is in ``candidates``."""
+
+
+NO_STAND_INS: Mapping[int, StandIn] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,8 @@ class VerdictBatch:
     sessions: list[str]
     session_ends: tuple[Verdict, ...]
     """One a session that ended and could be judged, in the order of their ends; normal ones are without candidates."""
+    stands_for: Mapping[int, int]
+    """Row -> the known log key as which its new one was judged; only rows where that is so."""
     _evidence: "_Evidence"
     _steps: Sequence[Transition]
     _outcomes: Mapping[int, ValueOutcome]
@@ -76,9 +82,10 @@ class VerdictBatch:
         behaviour: Behaviour,
         model_version: int,
         template: Callable[[int], str],
+        stand_ins: Mapping[int, StandIn] = NO_STAND_INS,
     ) -> "VerdictBatch":
         """Read the columns off judged steps."""
-        evidence = _Evidence(behaviour=behaviour, model_version=model_version, template=template)
+        evidence = _Evidence(behaviour=behaviour, model_version=model_version, template=template, stand_ins=stand_ins)
         count = len(steps)
         kinds = np.fromiter([step.kind for step in steps], np.int8, count=count)
         scores = np.fromiter([step.score for step in steps], np.float32, count=count)
@@ -94,6 +101,7 @@ class VerdictBatch:
             scores=scores,
             sessions=sessions,
             session_ends=tuple(evidence.of_end(end, end.step) for end in ends if end.step is not None),
+            stands_for=_stood_for(parsed.keys, stand_ins),
             _evidence=evidence,
             _steps=steps,
             _outcomes=outcomes,
@@ -128,6 +136,7 @@ class _Evidence:
     behaviour: Behaviour
     model_version: int
     template: Callable[[int], str]
+    stand_ins: Mapping[int, StandIn]
 
     def of_entry(
         self,
@@ -143,6 +152,7 @@ class _Evidence:
     ) -> Verdict:
         candidates = self._candidates(step.state.prediction)
         template = self.template(key)
+        stand_in = self.stand_ins.get(key)
         return Verdict(
             index=index,
             kind=kind,
@@ -156,9 +166,12 @@ class _Evidence:
             window=self._window(step.state),
             session=session,
             session_end=None,
-            reason=self._reason(step, candidates) if value is None else self._reason_of_value(value),
+            reason=self._with_stand_in(
+                self._reason(step, candidates) if value is None else self._reason_of_value(value), stand_in
+            ),
             model_version=self.model_version,
             typed_parameters=typed_parameters,
+            stands_for=NO_KEY if stand_in is None else stand_in.key,
             abnormal_value=value,
         )
 
@@ -246,6 +259,13 @@ class _Evidence:
         after = f" after '{self.template(value.after[-1])}'" if value.after else " after the session's previous entry"
         return f"{observed}{after} {usual}"
 
+    def _with_stand_in(self, reason: str, stand_in: StandIn | None) -> str:
+        """A reason that also says as what a new log key was judged; that is told of a normal entry too."""
+        if stand_in is None:
+            return reason
+        note = f"new log key, taken for '{self.template(stand_in.key)}' (similarity {stand_in.similarity:.2f})"
+        return f"{reason}; {note}" if reason else note
+
     def _reason_of_shape(self, shape: Shape) -> str:
         """What differs from the sessions of training."""
         profile = self.behaviour.profile
@@ -271,6 +291,14 @@ def _number(number: float) -> str:
     """
     rounded = float(f"{number:.4g}")
     return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"
+
+
+def _stood_for(keys: NDArray[np.int32], stand_ins: Mapping[int, StandIn]) -> dict[int, int]:
+    """Row -> key of the stand-in."""
+    if not stand_ins:
+        return {}
+    rows = np.flatnonzero(np.isin(keys, list(stand_ins))).tolist()
+    return {row: stand_ins[int(keys[row])].key for row in rows}
 
 
 def _range(least: int, most: int) -> str:

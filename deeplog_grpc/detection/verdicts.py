@@ -5,6 +5,9 @@ from enum import IntEnum, StrEnum
 
 from deeplog_grpc.parsing import Parameter
 
+NO_KEY = -1
+"""Where there is no log key."""
+
 
 class Kind(IntEnum):
     """What a verdict says. The numbers are those of ``deeplog_grpc.v1.Kind``."""
@@ -107,12 +110,15 @@ class Verdict:
     session_end: EndReason | None
     """None for an entry; else why the session was taken to have ended."""
     reason: str
-    """One sentence for a person; empty when normal."""
+    """One sentence for a person; empty when normal, but for a new log key that was judged as a known one."""
     model_version: int
     typed_parameters: tuple[Parameter, ...] = ()
     """`parameters` with kinds, numbers and places; empty for a normal entry, which nobody looks at so closely."""
     abnormal_value: AbnormalValue | None = None
     """What is abnormal, when the kind is PARAMETER_VALUE, ELAPSED_TIME or NEW_VALUE."""
+
+    stands_for: int = NO_KEY
+    """The known log key as which this new one was judged (``key_model.semantic``); -1 = judged as itself."""
 
     @property
     def is_anomaly(self) -> bool:

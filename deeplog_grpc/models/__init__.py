@@ -8,6 +8,7 @@ from deeplog_grpc.models.calibration import Calibration, Check, Finding, Thresho
 from deeplog_grpc.models.fitting import Epoch, Fit, fit_key_model
 from deeplog_grpc.models.key_model import KeyModelConfig, LogKeyModel, Prediction, set_threads
 from deeplog_grpc.models.profile import CountDifference, SessionProfile
+from deeplog_grpc.models.semantics import SemanticIndex, StandIn
 from deeplog_grpc.models.tails import Tail
 from deeplog_grpc.models.value_config import ValueModelConfig
 from deeplog_grpc.models.value_fitting import KeyReport, ValueFit, fit_value_model
@@ -42,8 +43,10 @@ __all__ = [
     "LogKeyModel",
     "Position",
     "Prediction",
+    "SemanticIndex",
     "SessionProfile",
     "SlotHistory",
+    "StandIn",
     "Tail",
     "ThresholdConfig",
     "TrainingSession",

@@ -9,6 +9,7 @@ cheaper, but models of half the sessions are surprised too often.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import compress
 from math import inf
 from types import MappingProxyType
@@ -53,6 +54,7 @@ def fit_behaviour(
     thresholds: ThresholdConfig,
     *,
     scores: Mapping[Check, NDArray[np.float64]] = MappingProxyType({}),
+    templates: Mapping[int, Sequence[str]] | None = None,
     seed: int = 0,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> BehaviourFit:
@@ -63,6 +65,8 @@ def fit_behaviour(
     scores : mapping
         Of the detectors that look at more than log keys: score of each session, by models that had not learned from
         it. Shape [sessions] each.
+    templates : mapping, optional
+        Log key -> constant pieces of its template; used with ``config.semantic``.
     on_epoch : callable
         Called after each pass of the key model itself; not of those that only calibrate it.
 
@@ -75,7 +79,8 @@ def fit_behaviour(
     is_trusted = _trusted(sessions, config, thresholds) if config.begin_end else np.ones(total, np.bool_)
     sessions = list(compress(sessions, is_trusted))
     vocabulary = Vocabulary.of(normal_keys(sessions, config.min_sessions), reserve=config.reserve)
-    key_fit = fit_key_model(sessions, config, vocabulary=vocabulary, seed=seed, on_epoch=on_epoch)
+    fit = partial(fit_key_model, config=config, vocabulary=vocabulary, templates=templates, seed=seed)
+    key_fit = fit(sessions, on_epoch=on_epoch)
     thresholds = _in_force(thresholds, config)
     # Sessions that hold a rare key are suspect: what only they do must not become normal, nor move a threshold.
     is_clean = np.array([UNSEEN not in vocabulary.units(session.keys) for session in sessions], np.bool_)
@@ -83,7 +88,7 @@ def fit_behaviour(
     is_clean &= config.begin_end
     clean = list(compress(sessions, is_clean))
     profile_fit = fit_profile(clean, vocabulary)
-    surprises = _held_out(clean, config, vocabulary, seed, _joined(profile_fit.alone, thresholds))
+    surprises = _held_out(clean, fit, seed, _joined(profile_fit.alone, thresholds))
     of_values = {
         check: scores[check][is_trusted][is_clean] if check in scores else np.zeros(len(clean)) for check in OF_VALUES
     }
@@ -132,8 +137,7 @@ class _Surprises:
 
 def _held_out(
     sessions: Sequence[TrainingSession],
-    config: KeyModelConfig,
-    vocabulary: Vocabulary,
+    fit: Callable[[Sequence[TrainingSession]], Fit],
     seed: int,
     transitions: Mapping[tuple[int, int], float],
 ) -> _Surprises:
@@ -141,6 +145,8 @@ def _held_out(
 
     Parameters
     ----------
+    fit : callable
+        Trains a model.
     transitions : mapping
         Nats to add to the key model's where a transition was new.
     """
@@ -153,7 +159,7 @@ def _held_out(
         rows = np.flatnonzero(dealt == fold).tolist()
         rest = [session for session, part in zip(sessions, dealt, strict=True) if part != fold]
         try:
-            model = fit_key_model(rest, config, vocabulary=vocabulary, seed=seed).model
+            model = fit(rest).model
         except ValueError:  # so few sessions that the others hold nothing to learn from
             continue
         found.scored[rows] = True

@@ -1,7 +1,7 @@
 """Training of the log key model. Pure: no files, no clock; progress goes to a callback."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deeplog_grpc.models.key_model import KeyModelConfig, KeyNetwork, LogKeyModel, predictable
+from deeplog_grpc.models.semantics import initial_embeddings
 from deeplog_grpc.models.vocabulary import FIRST_KEY_UNIT, UNSEEN, Vocabulary
 from deeplog_grpc.models.windows import TrainingSession, WindowCounts, count_windows
 
@@ -60,6 +61,7 @@ def fit_key_model(
     config: KeyModelConfig,
     *,
     vocabulary: Vocabulary | None = None,
+    templates: Mapping[int, Sequence[str]] | None = None,
     seed: int = 0,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Fit:
@@ -74,6 +76,8 @@ def fit_key_model(
         Normal sessions; the order does not matter to what is learned, but with the seed it fixes the split.
     vocabulary : Vocabulary, optional
         The log keys to know; None = those normal in the sessions (:func:`normal_keys`).
+    templates : mapping, optional
+        Log key -> constant pieces of its template. With ``config.semantic``, embeddings start from them.
     seed : int
         The same seed and sessions give the same weights on one machine.
     on_epoch : callable
@@ -96,7 +100,12 @@ def fit_key_model(
             f"no window to learn from: {len(sessions)} sessions, none of them longer than "
             f"{0 if config.begin_end else config.history} entries"
         )
-    network, epochs = _train(training, validation if len(validation) else training, vocabulary, config, on_epoch)
+    network = KeyNetwork(vocabulary.size, config)
+    if config.semantic and templates is not None:
+        network.start_embeddings(initial_embeddings(vocabulary, templates, width=config.embedding, seed=seed))
+    network, epochs = _train(
+        network, training, validation if len(validation) else training, vocabulary, config, on_epoch
+    )
     if not all(isfinite(epoch.validation_loss) for epoch in epochs):
         raise ValueError("training diverged: its loss is not a finite number; lower key_model.learning_rate")
     return Fit(
@@ -150,13 +159,13 @@ def _windows(sessions: Sequence[TrainingSession], vocabulary: Vocabulary, config
 
 
 def _train(
+    network: KeyNetwork,
     training: WindowCounts,
     validation: WindowCounts,
     vocabulary: Vocabulary,
     config: KeyModelConfig,
     on_epoch: Callable[[Epoch], None],
 ) -> tuple[KeyNetwork, tuple[Epoch, ...]]:
-    network = KeyNetwork(vocabulary.size, config)
     mask = predictable(vocabulary, begin_end=config.begin_end)
     windows, targets = torch.from_numpy(training.windows), torch.from_numpy(training.targets)
     weights = torch.from_numpy(training.counts / training.counts.mean()).float()

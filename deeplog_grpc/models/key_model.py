@@ -70,6 +70,14 @@ class KeyModelConfig:
     hide_share: Annotated[float, Field(ge=0, le=1)] = 0.02
     """Share of keys hidden in training windows, so that an unseen key does not upset the entries after it."""
 
+    semantic: bool = False
+    """Let words count: the embedding of a log key starts from the words of its template, and a new template that only
+    rephrases a known one is judged as that one instead of being an unseen key. It knows English; see
+    docs/detection.md."""
+    semantic_similarity: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """Similarity (cosine of TF-IDF weights) from which a new template may be judged as a known one. 0.7: it may have
+    twice the words, if all tell as much as each other, or half of them."""
+
     @property
     def rank_limit(self) -> int | None:
         """Rank past which a log key is abnormal; None = ranks do not judge."""
@@ -95,6 +103,11 @@ class KeyNetwork(nn.Module):
         self.embedding = nn.Embedding(size, config.embedding)
         self.lstm = nn.LSTM(config.embedding, config.hidden, config.layers, batch_first=True)
         self.output = nn.Linear(config.hidden, size)
+
+    def start_embeddings(self, embeddings: NDArray[np.float32]) -> None:
+        """Set what training starts from. Shape [size, embedding]."""
+        with torch.no_grad():
+            self.embedding.weight.copy_(torch.from_numpy(embeddings))
 
     def forward(self, windows: Tensor) -> Tensor:
         """LongTensor [B, h] of units -> logits FloatTensor [B, size]."""

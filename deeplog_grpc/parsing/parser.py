@@ -177,6 +177,20 @@ class Parser:
             raise KeyError(f"log key {key} was never given: there are {len(self)} keys")
         return self._template(self.resolve(key))
 
+    def pieces_of(self, body: str) -> tuple[str, ...]:
+        """Give the constant pieces that a template founded by one line would have; nothing is learned.
+
+        Unlike `template` it depends on the line alone, not on what came with it.
+
+        Examples
+        --------
+        >>> Parser().pieces_of("user 7 left room 12b")
+        ('user ', ' left room ', '')
+        """
+        heads = heads_of([body], self.config.max_line_chars)
+        (skeleton,) = self._skeletons(heads.texts)
+        return pieces_of(tokenize(undated(skeleton), self.config.max_tokens))
+
     def templates(self) -> list[Template]:
         """Give all templates by key, without aliases."""
         keys = set(self._spell.table.messages)

@@ -85,6 +85,7 @@ class ScoreAnswer:
         application, model_version = scorer.application, scorer.model_version
         positions, entry_ids, sessions = part.positions, part.entry_ids, scored.sessions
         columns = (scored.kinds, scored.keys, scored.ranks, scored.probabilities, scored.scores)
+        stands_for = scored.stands_for
         at = rows + start
         for row, time_ns, kind, key, rank, probability, score in zip(
             rows.tolist(), part.batch.times_ns[rows].tolist(), *(column[at].tolist() for column in columns), strict=True
@@ -103,6 +104,8 @@ class ScoreAnswer:
             message.time_unix_nano = time_ns
             if entry_id := entry_ids[row]:
                 message.entry_id = entry_id
+            if stands_for and (known := stands_for.get(start + row)) is not None:
+                message.stands_for = known
             if full or kind != normal:
                 _add_evidence(message, scored.verdict(start + row))
 

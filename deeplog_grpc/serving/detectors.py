@@ -1,6 +1,6 @@
 """What the server needs of a detector; :class:`deeplog_grpc.detection.Detector` has it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -47,6 +47,11 @@ class ScoredBatch(Protocol):
     @property
     def session_ends(self) -> tuple[Verdict, ...]:
         """Sessions that ended, in order; ``index`` is the entry at whose time it was seen."""
+        ...
+
+    @property
+    def stands_for(self) -> Mapping[int, int]:
+        """Row -> the known log key as which its new one was judged; only rows where that is so."""
         ...
 
     def verdict(self, i: int, /) -> Verdict:

@@ -128,6 +128,7 @@ class Trainer:
                 config or KeyModelConfig(),
                 _with_confidence(thresholds or ThresholdConfig(), self._value_config),
                 scores=values.scores,
+                templates={template.key: template.pieces for template in self._parser.templates()},
                 seed=seed,
                 on_epoch=on_epoch,
             )

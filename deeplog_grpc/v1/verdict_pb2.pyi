@@ -79,7 +79,7 @@ class AbnormalValue(_message.Message):
     def __init__(self, slot: _Optional[int] = ..., unit: _Optional[str] = ..., observed: _Optional[float] = ..., predicted: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., after: _Optional[_Iterable[int]] = ..., text: _Optional[str] = ..., known: _Optional[_Iterable[str]] = ..., known_count: _Optional[int] = ...) -> None: ...
 
 class Verdict(_message.Message):
-    __slots__ = ("entry_id", "index", "kind", "key", "template", "parameters", "score", "rank", "probability", "candidates", "window", "session", "session_end", "reason", "model_version", "application", "time_unix_nano", "typed_parameters", "abnormal_value")
+    __slots__ = ("entry_id", "index", "kind", "key", "template", "parameters", "score", "rank", "probability", "candidates", "window", "session", "session_end", "reason", "model_version", "application", "time_unix_nano", "typed_parameters", "abnormal_value", "stands_for")
     ENTRY_ID_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +99,7 @@ class Verdict(_message.Message):
     TIME_UNIX_NANO_FIELD_NUMBER: _ClassVar[int]
     TYPED_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     ABNORMAL_VALUE_FIELD_NUMBER: _ClassVar[int]
+    STANDS_FOR_FIELD_NUMBER: _ClassVar[int]
     entry_id: str
     index: int
     kind: Kind
@@ -118,4 +119,5 @@ class Verdict(_message.Message):
     time_unix_nano: int
     typed_parameters: _containers.RepeatedCompositeFieldContainer[_parameter_pb2.Parameter]
     abnormal_value: AbnormalValue
-    def __init__(self, entry_id: _Optional[str] = ..., index: _Optional[int] = ..., kind: _Optional[_Union[Kind, str]] = ..., key: _Optional[int] = ..., template: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., probability: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., window: _Optional[_Iterable[int]] = ..., session: _Optional[str] = ..., session_end: _Optional[_Union[SessionEndReason, str]] = ..., reason: _Optional[str] = ..., model_version: _Optional[int] = ..., application: _Optional[str] = ..., time_unix_nano: _Optional[int] = ..., typed_parameters: _Optional[_Iterable[_Union[_parameter_pb2.Parameter, _Mapping]]] = ..., abnormal_value: _Optional[_Union[AbnormalValue, _Mapping]] = ...) -> None: ...
+    stands_for: int
+    def __init__(self, entry_id: _Optional[str] = ..., index: _Optional[int] = ..., kind: _Optional[_Union[Kind, str]] = ..., key: _Optional[int] = ..., template: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., probability: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., window: _Optional[_Iterable[int]] = ..., session: _Optional[str] = ..., session_end: _Optional[_Union[SessionEndReason, str]] = ..., reason: _Optional[str] = ..., model_version: _Optional[int] = ..., application: _Optional[str] = ..., time_unix_nano: _Optional[int] = ..., typed_parameters: _Optional[_Iterable[_Union[_parameter_pb2.Parameter, _Mapping]]] = ..., abnormal_value: _Optional[_Union[AbnormalValue, _Mapping]] = ..., stands_for: _Optional[int] = ...) -> None: ...

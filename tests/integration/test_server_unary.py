@@ -380,3 +380,10 @@ async def test_scoring_goes_on_while_arrival_order_decides_the_verdicts() -> Non
         outcomes.append([(v.kind, v.key, v.rank) for response in responses for v in response.verdicts])
     assert outcomes[0] == outcomes[1] == outcomes[2]
     assert np.unique([rank for _, _, rank in outcomes[0]]).size > 3
+
+
+async def test_a_new_key_that_was_judged_as_a_known_one_is_named_in_short_verdicts_too() -> None:
+    async with running() as up:
+        response = await up.client.score(entries(["open a", "write rephrased"]))
+    assert [verdict.HasField("stands_for") for verdict in response.verdicts] == [False, True]
+    assert (response.verdicts[1].stands_for, response.verdicts[1].reason) == (0, "")

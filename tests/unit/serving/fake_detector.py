@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplog_grpc.detection.entries import EntryBatch
-from deeplog_grpc.detection.verdicts import Candidate, EndReason, Kind, Verdict
+from deeplog_grpc.detection.verdicts import NO_KEY, Candidate, EndReason, Kind, Verdict
 from deeplog_grpc.parsing import Parameter
 from deeplog_grpc.parsing.values import typed
 
@@ -46,6 +46,10 @@ class FakeBatch:
     def sessions(self) -> list[str]:
         return [row.session for row in self.rows]
 
+    @property
+    def stands_for(self) -> dict[int, int]:
+        return {i: row.stands_for for i, row in enumerate(self.rows) if row.stands_for != NO_KEY}
+
     def verdict(self, i: int) -> Verdict:
         return self.rows[i]
 
@@ -67,6 +71,7 @@ class FakeDetector:
 
     "odd" is an execution path anomaly, an unknown word an unseen key, "end" ends the session (incomplete if it had
     fewer than two entries before), "crash" is a defect whose text must not leak.
+    A "rephrased" body is judged as key 0.
     """
 
     model_version = 7
@@ -130,6 +135,7 @@ class FakeDetector:
             session_end=None,
             reason="" if kind is Kind.NORMAL else f"{kind.name} after {len(window)} entries",
             model_version=self.model_version,
+            stands_for=0 if "rephrased" in body else NO_KEY,
         )
 
     def _end(self, index: int, session: str, reason: EndReason) -> Verdict:
