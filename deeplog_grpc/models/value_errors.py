@@ -98,16 +98,22 @@ class ErrorDistribution:
     """Factor, >= 1, by which surprises (in nats) of later errors came out too large; they are divided by it."""
 
     @classmethod
-    def of(cls, errors: NDArray[np.float64]) -> "ErrorDistribution":
-        """Learn from validation errors in the order of time, >= 2 of them; NaN is passed over. Shape [n]."""
+    def of(cls, errors: NDArray[np.float64], *, least: float = 0.0) -> "ErrorDistribution":
+        """Learn from validation errors in the order of time, >= 2 of them; NaN is passed over. Shape [n].
+
+        Parameters
+        ----------
+        least : float
+            Mean excess of the tails at least: errors that were all alike do not tell how far the first other one goes.
+        """
         known = errors[~np.isnan(errors)]
         if len(known) < MIN_JUDGED:
-            return cls._of(known)
-        early, late = cls._halves(known)
-        return replace(cls._of(known), inflation=_inflation(early.p_values(late)))
+            return cls._of(known, least)
+        early, late = cls._halves(known, least)
+        return replace(cls._of(known, least), inflation=_inflation(early.p_values(late)))
 
     @classmethod
-    def of_the_past(cls, errors: NDArray[np.float64]) -> NDArray[np.float64]:
+    def of_the_past(cls, errors: NDArray[np.float64], *, least: float = 0.0) -> NDArray[np.float64]:
         """p-values of the second half of the errors by what the first half tells; NaN for the first. Shape [n] -> [n].
 
         Where there are too few to learn from half of them, all are NaN.
@@ -115,18 +121,18 @@ class ErrorDistribution:
         found = np.full(len(errors), np.nan)
         places = np.flatnonzero(~np.isnan(errors))
         if len(places) >= MIN_JUDGED:
-            early, late = cls._halves(errors[places])
+            early, late = cls._halves(errors[places], least)
             p_values = early.p_values(late)
             found[places[-len(late) :]] = p_values ** (1.0 / _inflation(p_values))
         return found
 
     @classmethod
-    def _halves(cls, known: NDArray[np.float64]) -> tuple["ErrorDistribution", NDArray[np.float64]]:
+    def _halves(cls, known: NDArray[np.float64], least: float) -> tuple["ErrorDistribution", NDArray[np.float64]]:
         middle = len(known) // 2
-        return cls._of(known[:middle]), known[middle:]
+        return cls._of(known[:middle], least), known[middle:]
 
     @classmethod
-    def _of(cls, errors: NDArray[np.float64]) -> "ErrorDistribution":
+    def _of(cls, errors: NDArray[np.float64], least: float) -> "ErrorDistribution":
         known = np.sort(errors)
         ranks = np.unique(np.linspace(0, len(known) - 1, KEPT).round().astype(np.int64))
         low, high = np.quantile(known, (0.25, 0.75))
@@ -134,8 +140,8 @@ class ErrorDistribution:
         return cls(
             count=len(known),
             middle=tuple(known[ranks].tolist()),
-            upper=_fit_tail(known, spread),
-            lower=_fit_tail(-known[::-1], spread),
+            upper=_fit_tail(known, spread, least),
+            lower=_fit_tail(-known[::-1], spread, least),
         )
 
     def p_values(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -205,7 +211,7 @@ def _read_tail(numbers: list[float]) -> Tail:
     return Tail(start=start, share=share, scale=scale, shape=shape)
 
 
-def _fit_tail(errors: NDArray[np.float64], spread: float) -> Tail:
+def _fit_tail(errors: NDArray[np.float64], spread: float, least: float) -> Tail:
     """Fit a tail to the upper end of ascending errors, by probability-weighted moments."""
     count = min(max(2, round(len(errors) * TAIL_SHARE)), len(errors) - 1)
     start = float(errors[-count - 1])
@@ -217,5 +223,5 @@ def _fit_tail(errors: NDArray[np.float64], spread: float) -> Tail:
     # One standard error less: a tail is taken for heavier than an exponential one only where the data insist, for over
     # the three powers of ten that are extrapolated, what is chance in a shape would double the bounds.
     shape = min(HEAVIEST, max(0.0, shape - (1.0 + max(shape, 0.0)) / count**0.5))
-    scale = max(mean, _LEAST_TAIL * spread) * (1.0 - shape)
+    scale = max(mean, _LEAST_TAIL * spread, least) * (1.0 - shape)
     return Tail(start=start, share=(count + 1) / (len(errors) + 1), scale=scale, shape=shape)

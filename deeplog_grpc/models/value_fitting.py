@@ -182,13 +182,13 @@ class _Draft:
         """What is kept of it."""
         by_network = None
         if self.predicted is not None:
-            by_network = Outlook.of(self.normalised[self.warm(config)] - self.predicted)
+            by_network = Outlook.of(self.normalised[self.warm(config)] - self.predicted, self.scales)
         return KeyRule(
             key=self.vectors.key,
             pieces=self.vectors.pieces,
             positions=self.positions,
             scales=self.scales,
-            by_median=Outlook.of(self.normalised - self._medians()),
+            by_median=Outlook.of(self.normalised - self._medians(), self.scales),
             by_network=by_network,
             network=self.network,
         )
@@ -197,9 +197,9 @@ class _Draft:
         """p-values of the vectors of the second half, by what the first one tells; NaN for the first. Shape [n]."""
         warm = self.warm(config)
         errors = self.normalised - self._medians()
-        found = _past_p_values(errors, config)
+        found = _past_p_values(errors, self.scales, config)
         if self.predicted is not None:
-            found[warm] = _past_p_values(self.normalised[warm] - self.predicted, config)
+            found[warm] = _past_p_values(self.normalised[warm] - self.predicted, self.scales, config)
         if config.interval == "quantile":
             found = np.column_stack([found, past_gaps(self.vectors, slack_s=config.slack_s)])
         tests = np.maximum((~np.isnan(found)).sum(axis=1), 1)
@@ -232,13 +232,19 @@ class _Draft:
         )
 
 
-def _past_p_values(errors: NDArray[np.float64], config: ValueModelConfig) -> NDArray[np.float64]:
+def _past_p_values(
+    errors: NDArray[np.float64], scales: Sequence[Scale], config: ValueModelConfig
+) -> NDArray[np.float64]:
     """p-values of errors [n, m] by those of the first half: of each number, or of whole vectors [n, 1]."""
-    if config.interval == "quantile":
-        return np.column_stack([np.zeros((len(errors), 0)), *map(ErrorDistribution.of_the_past, errors.T)])
-    past = Outlook.of(errors[: len(errors) // 2]) if len(errors) > 1 else None
-    judged = np.full(len(errors), np.nan) if past is None else gaussian_p_values(errors, past.sigma)
-    return judged[:, None]
+    if config.interval == "gaussian":
+        past = Outlook.of(errors[: len(errors) // 2], scales) if len(errors) > 1 else None
+        judged = np.full(len(errors), np.nan) if past is None else gaussian_p_values(errors, past.sigma)
+        return judged[:, None]
+    columns = [
+        ErrorDistribution.of_the_past(column, least=scale.half_slack)
+        for column, scale in zip(errors.T, scales, strict=True)
+    ]
+    return np.column_stack([np.zeros((len(errors), 0)), *columns])
 
 
 def _reason_against(scale: Scale | None, column: NDArray[np.float64], *, taken: int, config: ValueModelConfig) -> str:
@@ -248,6 +254,7 @@ def _reason_against(scale: Scale | None, column: NDArray[np.float64], *, taken: 
         return f"only {len(known)} numbers"
     if known.min() == known.max():
         return "always the same"
-    if ErrorDistribution.of(scale.normalise(column) - scale.median_place).inflation > MAX_INFLATION:
+    errors = scale.normalise(column) - scale.median_place
+    if ErrorDistribution.of(errors, least=scale.half_slack).inflation > MAX_INFLATION:
         return "drifts: the second half of the log is not like the first"
     return f"beyond {config.max_positions} positions" if taken >= config.max_positions else ""

@@ -1,6 +1,6 @@
 """The learned parts of a value model: the rule of a key, and the rule of a transition between two keys."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +24,16 @@ class Outlook:
     """Root mean square of the vectors' mean square errors, > 0: the paper's zero-mean Gaussian."""
 
     @classmethod
-    def of(cls, errors: NDArray[np.float64]) -> "Outlook":
-        """Learn from validation errors, NaN = missing. Shape [n, m]."""
+    def of(cls, errors: NDArray[np.float64], scales: Sequence[Scale]) -> "Outlook":
+        """Learn from validation errors, NaN = missing. Shape [n, m]; m scales."""
         present = ~np.isnan(errors)
         squares = np.where(present, errors, 0.0) ** 2
         means = squares.sum(axis=1) / np.maximum(present.sum(axis=1), 1)
         sigma = float(np.sqrt((means[present.any(axis=1)] ** 2).mean()))
-        return cls(errors=tuple(map(ErrorDistribution.of, errors.T)), sigma=max(sigma, _LEAST_SIGMA))
+        learned = [
+            ErrorDistribution.of(column, least=scale.half_slack) for column, scale in zip(errors.T, scales, strict=True)
+        ]
+        return cls(errors=tuple(learned), sigma=max(sigma, _LEAST_SIGMA))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a bundle."""
@@ -176,7 +179,7 @@ def past_gaps(vectors: KeyVectors, *, slack_s: float) -> NDArray[np.float64]:
     """
     found = np.full(len(vectors), np.nan)
     for rule, rows in _gaps(vectors, slack_s):  # the longer ones, which come later, say more
-        found[rows] = ErrorDistribution.of_the_past(rule.error_of(vectors.elapsed_s[rows]))
+        found[rows] = ErrorDistribution.of_the_past(rule.error_of(vectors.elapsed_s[rows]), least=rule.scale.half_slack)
     return found
 
 
@@ -197,4 +200,4 @@ def _fit_gap(after: tuple[int, ...], key: int, elapsed_s: NDArray[np.float64], s
     if scale is None:
         return None
     errors = scale.normalise(elapsed_s) - scale.median_place
-    return GapRule(after=after, key=key, scale=scale, errors=ErrorDistribution.of(errors))
+    return GapRule(after=after, key=key, scale=scale, errors=ErrorDistribution.of(errors, least=scale.half_slack))

@@ -110,6 +110,12 @@ class Scale:
         """The median's place on the scale."""
         return float(self.normalise(np.array([self.median]))[0])
 
+    @property
+    def half_slack(self) -> float:
+        """Half the slack, at the median, in standard deviations."""
+        near, far = self.normalise(np.array([self.median, self.median + self.slack / 2]))
+        return float(far - near)
+
     def restore(self, normalised: float) -> float:
         """The number that has this place on the scale."""
         bent = normalised * self.deviation + self.mean

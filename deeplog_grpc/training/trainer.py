@@ -48,6 +48,8 @@ class TrainingReport:
     """Sessions that were not learned as normal: suspect, or with a log key too rare to be normal."""
     count_vectors: int
     """Distinct counts of log keys that sessions are compared to."""
+    values_set_aside: int
+    """Sessions whose values are so odd that they did not set a threshold."""
     value_networks: int
     """Log keys whose values an LSTM predicts."""
     keys: tuple[LearnedKey, ...]
@@ -121,12 +123,13 @@ class Trainer:
         """
         final_keys = np.fromiter(map(self._parser.resolve, range(len(self._parser))), np.int32)
         cut = self._history.cut(self._sessions.timeout_s, final_keys=final_keys)
-        values = fit_values(self._values, cut, self._value_config, seed=seed)
+        thresholds = thresholds or ThresholdConfig()
+        values = fit_values(self._values, cut, self._value_config, contamination=thresholds.contamination, seed=seed)
         try:
             learned = fit_behaviour(
                 cut.sessions,
                 config or KeyModelConfig(),
-                _with_confidence(thresholds or ThresholdConfig(), self._value_config),
+                _with_confidence(thresholds, self._value_config),
                 scores=values.scores,
                 templates={template.key: template.pieces for template in self._parser.templates()},
                 seed=seed,
@@ -155,6 +158,7 @@ class Trainer:
             limits=behaviour.calibration.limits(),
             set_aside=learned.set_aside,
             count_vectors=len(behaviour.profile.vectors),
+            values_set_aside=values.set_aside,
             value_networks=sum(rule.network is not None for rule in values.model.rules.values()),
             keys=learned_keys(
                 self._parser, values, behaviour.calibration, frozenset(behaviour.key_model.vocabulary.keys)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,19 +31,30 @@ class LearnedValues:
     sets: ValueSets
     scores: Mapping[Check, NDArray[np.float64]]
     """Surprise of each session, in nats, by what was learned without it. Shape [sessions] each."""
+    set_aside: int
+    """Sessions whose values are so odd that they did not set the threshold."""
     reports: tuple[KeyReport, ...]
     """One a log key."""
     left_out: tuple[LeftOut, ...]
     """The slots that are no amounts."""
 
 
-def fit_values(collector: ValueCollector, cut: SessionCut, config: ValueModelConfig, *, seed: int) -> LearnedValues:
+def fit_values(
+    collector: ValueCollector,
+    cut: SessionCut,
+    config: ValueModelConfig,
+    *,
+    contamination: float,
+    seed: int,
+) -> LearnedValues:
     """Learn from all that was collected.
 
     Parameters
     ----------
     cut : SessionCut
         Of the same entries.
+    contamination : float
+        Share of the sessions that may be abnormal, in [0, 1).
     """
     found = collector.collected(cut, max_values=config.new_values)
     # Times in whole seconds make one second of a millisecond.
@@ -54,14 +66,18 @@ def fit_values(collector: ValueCollector, cut: SessionCut, config: ValueModelCon
     unknown[cut.owners[: found.first_whole]] = True
     unknown[cut.owners[entries[np.isnan(p_values)]]] = True
     nats = -np.log(np.maximum(np.nan_to_num(p_values, nan=1.0), LEAST_P_VALUE))
+    scores = _highest(cut, entries, nats)
+    suspect = _suspect(scores[~unknown], vectors=int((~np.isnan(p_values)).sum()), share=contamination)
+    unknown[np.flatnonzero(~unknown)[suspect]] = True
     new = np.array(list(surprises), np.int64)
     return LearnedValues(
         model=fit.model,
         sets=sets,
         scores={
-            Check.VALUE: _stood_in(_highest(cut, entries, nats), ~unknown),
+            Check.VALUE: _stood_in(scores, ~unknown),
             Check.NEW_VALUE: _highest(cut, new, np.array(list(surprises.values()))),
         },
+        set_aside=int(suspect.sum()),
         reports=fit.reports,
         left_out=found.left_out,
     )
@@ -72,6 +88,22 @@ def _highest(cut: SessionCut, entries: NDArray[np.int64], nats: NDArray[np.float
     scores = np.zeros(len(cut.sessions))
     np.maximum.at(scores, cut.owners[entries], nats)
     return scores
+
+
+def _suspect(scores: NDArray[np.float64], *, vectors: int, share: float) -> NDArray[np.bool_]:
+    """Which sessions' highest surprises are those of anomalies.
+
+    Such a thing would not be met in as many logs as this one has sessions. If there are more than the share, they are
+    how this application is.
+
+    Examples
+    --------
+    >>> _suspect(np.array([3.0] * 98 + [9.0, 40.0]), vectors=1000, share=0.02).nonzero()[0].tolist()
+    [99]
+    """
+    limit = log(max(vectors, 1)) + log(max(len(scores), 1))
+    found: NDArray[np.bool_] = scores > limit
+    return found if found.sum() <= share * len(scores) else np.zeros(len(scores), np.bool_)
 
 
 def _stood_in(scores: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
