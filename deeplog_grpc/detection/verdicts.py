@@ -76,6 +76,8 @@ class Verdict:
     model_version: int
     typed_parameters: tuple[Parameter, ...] = ()
     """`parameters` with kinds, numbers and places; empty for a normal entry, which nobody looks at so closely."""
+    ended_ns: int = 0
+    """Event time at which a session's time-out passed, in nanoseconds since 1970-01-01 UTC; 0 for all else."""
 
     @property
     def is_anomaly(self) -> bool:
