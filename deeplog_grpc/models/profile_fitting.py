@@ -6,9 +6,10 @@ a few times over; under a second for HDFS, some seconds at most.
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from math import log
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from deeplog_grpc.models.profile import SessionProfile, differences, length_gap, outside_nats
 from deeplog_grpc.models.vocabulary import BEGIN, END, FIRST_KEY_UNIT, Vocabulary
 from deeplog_grpc.models.windows import TrainingSession
+
+Item = TypeVar("Item", bound=Hashable)
 
 MAX_CELLS = 1 << 19
 """Numbers in the kept vectors: bounds the time that a new vector takes at its end to some milliseconds."""
@@ -63,7 +66,7 @@ def fit_profile(sessions: Sequence[TrainingSession], vocabulary: Vocabulary) -> 
     vectors, weights, counts = _fit_counts(units, whole, len(vocabulary.keys) + 1)
     shortest, longest, spread, lengths = _fit_lengths(np.array(list(map(len, units)), np.int64), np.array(whole, bool))
     followers, novelty, transitions = _fit_transitions(
-        [_steps(path, session) for path, session in zip(units, sessions, strict=True)]
+        _shared(_steps(path, session) for path, session in zip(units, sessions, strict=True))
     )
     profile = SessionProfile(
         vectors=vectors,
@@ -83,7 +86,7 @@ def _fit_counts(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float64]]:
     """Kept vectors, weights, and leave-one-out scores."""
     scores = np.zeros(len(sessions))
-    rows = [_sparse(units) if is_whole else None for units, is_whole in zip(sessions, whole, strict=True)]
+    rows = _shared(_sparse(units) if is_whole else None for units, is_whole in zip(sessions, whole, strict=True))
     times = Counter(row for row in rows if row is not None)
     limit = min(MAX_VECTORS, MAX_CELLS // columns)
     kept = sorted(sorted(times, key=lambda row: (-times[row], row))[:limit])
@@ -156,7 +159,7 @@ def _fit_lengths(lengths: NDArray[np.int64], whole: NDArray[np.bool_]) -> tuple[
 
 
 def _fit_transitions(
-    steps: Sequence[set[tuple[int, int]]],
+    steps: Sequence[frozenset[tuple[int, int]]],
 ) -> tuple[dict[int, frozenset[int]], dict[int, float], NDArray[np.float64]]:
     """Followers of each unit, nats of a new one, and the scores of sessions that alone have a transition.
 
@@ -182,10 +185,16 @@ def _fit_transitions(
     )
 
 
-def _steps(units: NDArray[np.int64], session: TrainingSession) -> set[tuple[int, int]]:
+def _steps(units: NDArray[np.int64], session: TrainingSession) -> frozenset[tuple[int, int]]:
     """Distinct pairs of neighbours, begin and end included."""
     path = [*([BEGIN] if session.begins else []), *units.tolist(), *([END] if session.ends else [])]
-    return set(itertools.pairwise(path))
+    return frozenset(itertools.pairwise(path))
+
+
+def _shared(items: Iterable[Item]) -> list[Item]:
+    """The items, equal ones as one object: most sessions are like another one, and each takes a kilobyte."""
+    known: dict[Item, Item] = {}
+    return [known.setdefault(item, item) for item in items]
 
 
 def _nats(seen: int, total: int) -> float:

@@ -76,31 +76,36 @@ class History:
             return SessionCut(sessions=(), timeout_s=timeout_s or 0.0, open_at_end=0)
         numbers = np.frombuffer(self._sessions, np.int32)
         order = np.argsort(numbers, kind="stable")
+        # Each column is put in order on its own, and what is no longer needed is let go: 40 bytes an entry at most.
         numbers, keys = numbers[order], np.frombuffer(self._keys, np.int32)[order]
         keys = keys if final_keys is None else final_keys[keys]
         lasts = np.frombuffer(self._lasts, np.int8)[order] > 0
-        times_ns = _never_back(_filled(np.frombuffer(self._times_ns, np.int64))[order], numbers)
-        same = (numbers[1:] == numbers[:-1]) & ~lasts[:-1]
-        silences_ns = np.where(same, times_ns[1:] - times_ns[:-1], 0)
+        times_ns = _filled(np.frombuffer(self._times_ns, np.int64))[order]
+        del order
+        times_ns = _never_back(times_ns, numbers)
+        breaks = (numbers[1:] != numbers[:-1]) | lasts[:-1]
+        silences_ns = np.diff(times_ns)
+        silences_ns[breaks] = 0
         if timeout_s is None:
             timeout_s = learned_timeout_s(_longest(silences_ns, numbers))
-        breaks = ~same
+        del numbers
         if timeout_s:
             breaks |= silences_ns > timeout_s * NS_PER_S
         starts = np.concatenate([[0], np.flatnonzero(breaks) + 1])
         stops = np.append(starts[1:], len(keys))
-        usual_ns = np.quantile(silences_ns[~breaks], 0.95) if (~breaks).any() else 0.0
-        latest_ns = times_ns.max(initial=0)
-        ends = [
-            not latest_ns or bool(lasts[stop - 1]) or bool(latest_ns - times_ns[stop - 1] > usual_ns) for stop in stops
-        ]
+        latest_ns, last_ns = times_ns.max(initial=0), times_ns[stops - 1]
+        del times_ns
+        inside_ns = silences_ns[~breaks]
+        del silences_ns
+        usual_ns = np.quantile(inside_ns, 0.95, overwrite_input=True) if len(inside_ns) else 0.0
+        ends = lasts[stops - 1] | (latest_ns - last_ns > usual_ns) | (not latest_ns)
         return SessionCut(
             sessions=tuple(
                 TrainingSession(keys=keys[start:stop], ends=end)
-                for start, stop, end in zip(starts, stops, ends, strict=True)
+                for start, stop, end in zip(starts.tolist(), stops.tolist(), ends.tolist(), strict=True)
             ),
             timeout_s=timeout_s,
-            open_at_end=ends.count(False),
+            open_at_end=int((~ends).sum()),
         )
 
 
@@ -128,10 +133,12 @@ def _filled(times_ns: NDArray[np.int64]) -> NDArray[np.int64]:
     >>> _filled(np.array([0, 7, 0, 3, 0])).tolist()
     [7, 7, 7, 3, 3]
     """
-    known = np.flatnonzero(times_ns)
-    if not len(known):
+    missing, known = np.flatnonzero(times_ns == 0), np.flatnonzero(times_ns)
+    if not len(missing) or not len(known):
         return times_ns
-    return times_ns[known][np.maximum(np.searchsorted(known, np.arange(len(times_ns)), side="right") - 1, 0)]
+    filled = times_ns.copy()
+    filled[missing] = times_ns[known[np.maximum(np.searchsorted(known, missing) - 1, 0)]]
+    return filled
 
 
 def _never_back(times_ns: NDArray[np.int64], numbers: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -142,9 +149,16 @@ def _never_back(times_ns: NDArray[np.int64], numbers: NDArray[np.int32]) -> NDAr
     >>> _never_back(np.array([5, 9, 7, 1, 2]), np.array([0, 0, 0, 1, 1])).tolist()
     [5, 9, 9, 1, 2]
     """
-    distinct, places = np.unique(times_ns, return_inverse=True)
-    base = numbers.astype(np.int64) * len(distinct)  # lifts each session above the one before
-    return distinct[np.maximum.accumulate(places + base) - base]
+    same = numbers[1:] == numbers[:-1]
+    backwards = np.unique(numbers[1:][same & (times_ns[1:] < times_ns[:-1])])
+    times_ns = times_ns.copy() if len(backwards) else times_ns
+    for start, stop in zip(
+        np.searchsorted(numbers, backwards).tolist(),
+        np.searchsorted(numbers, backwards, side="right").tolist(),
+        strict=True,
+    ):
+        times_ns[start:stop] = np.maximum.accumulate(times_ns[start:stop])
+    return times_ns
 
 
 def _longest(silences_ns: NDArray[np.int64], numbers: NDArray[np.int32]) -> NDArray[np.int64]:

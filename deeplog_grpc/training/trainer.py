@@ -101,7 +101,8 @@ class Trainer:
             If there is too little to learn from.
         """
         final_keys = np.fromiter(map(self._parser.resolve, range(len(self._parser))), np.int32)
-        cut = self._history.cut(self._sessions.timeout_s, final_keys=final_keys)
+        entries, cut = len(self._history), self._history.cut(self._sessions.timeout_s, final_keys=final_keys)
+        self._history = History()  # learning needs the memory
         try:
             learned = fit_behaviour(
                 cut.sessions,
@@ -116,7 +117,7 @@ class Trainer:
         fit, behaviour = learned.key_fit, learned.behaviour
         best = next(epoch for epoch in reversed(fit.epochs) if epoch.best)
         report = TrainingReport(
-            entries=len(self._history),
+            entries=entries,
             sessions=len(cut.sessions),
             open_at_end=cut.open_at_end,
             templates=len(self._parser.templates()),
