@@ -4,8 +4,9 @@ Invariant: columns only; 17 bytes an entry and one dictionary slot a session.
 """
 
 from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,41 @@ class History:
         flags = np.zeros(len(keys), np.int8)
         flags[list(lasts)] = 1
         self._lasts.frombytes(flags.tobytes())
+
+    def state(self) -> dict[str, Any]:
+        """All that was added, as named columns and the sessions' names.
+
+        The columns are views: let them go before more is added.
+        """
+        columns = {name: np.frombuffer(column, dtype) for name, (column, dtype) in self._columns().items()}
+        return {**columns, "names": list(self._numbers)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "History":
+        """Go on from a :meth:`state`.
+
+        Raises
+        ------
+        ValueError
+            If its parts do not fit each other.
+        """
+        history = cls()
+        history._numbers = {name: number for number, name in enumerate(state["names"])}
+        for name, (column, dtype) in history._columns().items():
+            column.frombytes(np.asarray(state[name], dtype).tobytes())
+        numbers = np.frombuffer(history._sessions, np.int32)
+        lengths = {len(column) for column, _ in history._columns().values()}
+        if len(lengths) != 1 or ((numbers < 0) | (numbers >= len(history._numbers))).any():
+            raise ValueError("the columns of a history do not fit each other")
+        return history
+
+    def _columns(self) -> dict[str, tuple["array[int]", type[np.signedinteger[Any]]]]:
+        return {
+            "sessions": (self._sessions, np.int32),
+            "keys": (self._keys, np.int32),
+            "times_ns": (self._times_ns, np.int64),
+            "lasts": (self._lasts, np.int8),
+        }
 
     def cut(self, timeout_s: float | None, *, final_keys: NDArray[np.int32] | None = None) -> SessionCut:
         """Cut the history into sessions.

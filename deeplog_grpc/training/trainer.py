@@ -1,6 +1,6 @@
 """From entries to a trained application: parse, cut into sessions, fit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ from deeplog_grpc.errors import InputError
 from deeplog_grpc.models import Epoch, KeyModelConfig, ThresholdConfig, fit_behaviour
 from deeplog_grpc.parsing import Parser, ParserConfig
 from deeplog_grpc.training.history import History
+
+_HISTORY = "history_"
+"""Begins the names of the parts of a history in a trainer's state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,29 @@ class Trainer:
         sessions = identify(batch.bodies, batch.sessions, batch.sources, self._patterns)
         lasts = last_entries(batch.bodies, self._end_patterns)
         self._history.extend(keys, sessions, batch.times_ns, lasts=lasts)
+
+    def state(self) -> dict[str, Any]:
+        """All that was added, as named parts: numpy arrays of one dimension, or plain data for JSON.
+
+        The arrays are views: let them go before more is added.
+        """
+        history = {f"{_HISTORY}{name}": part for name, part in self._history.state().items()}
+        return {"parser": self._parser.state(), **history}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], *, sessions: SessionConfig | None = None) -> "Trainer":
+        """Go on from a :meth:`state` as if nothing had happened.
+
+        Raises
+        ------
+        ValueError, KeyError
+            If a part is missing, malformed, or does not fit the others.
+        """
+        trainer = cls(sessions=sessions)
+        trainer._parser = Parser.from_state(state["parser"])
+        history = {name.removeprefix(_HISTORY): part for name, part in state.items() if name.startswith(_HISTORY)}
+        trainer._history = History.from_state(history)
+        return trainer
 
     def fit(
         self,
