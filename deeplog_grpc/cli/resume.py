@@ -23,8 +23,8 @@ from deeplog_grpc.training import Trainer
 
 SAVING_SHARE = 0.1
 """Of the time, at most, goes into saving: a long history is saved less often."""
-_LEARNED_FROM = ("parser", "sessions", "key_model", "thresholds")
-"""Sections of the configuration that decide what is learned."""
+_NOT_LEARNED_FROM = ("detector", "ingest", "server")
+"""Sections of the configuration that scoring alone looks at."""
 
 
 class Progress:
@@ -122,9 +122,8 @@ class Progress:
 
 def _arguments(settings: Settings, paths: Sequence[str], given: Mapping[str, Any]) -> dict[str, str]:
     """All that decides what is learned, by name. The input's files are known by size and time: reading them is slow."""
-    sections = {
-        f"{name}.{key}": value for name in _LEARNED_FROM for key, value in asdict(getattr(settings, name)).items()
-    }
+    names = [name for name in Settings.model_fields if name not in _NOT_LEARNED_FROM]
+    sections = {f"{name}.{key}": value for name in names for key, value in asdict(getattr(settings, name)).items()}
     files = {f"file {path}": _stamp(path) for path in paths}
     # Another release may read the same lines otherwise.
     given = {**given, "release": __version__}
