@@ -11,7 +11,7 @@ from pathlib import Path
 from deeplog_grpc.testing import simulate_log
 from tests.faults import killed_checkpoint
 
-BOUND_S = 200.0
+BOUND_S = 100.0
 KILLED = -signal.SIGKILL
 _random = random.Random(11)
 POINTS = [
