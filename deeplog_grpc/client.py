@@ -160,7 +160,29 @@ class AsyncDeepLogClient:
         """Send batches as they come and yield one result for each, in their order.
 
         A result's ``sequence`` is the number of its batch, from 0. A batch that was refused has a ``status`` with a
-        code other than 0 (:func:`error_of` makes it an exception); the stream goes on.
+        code other than 0 (:func:`error_of` makes it an exception); the stream goes on. Late ends come with the next
+        good result; those after the last one are left out. :meth:`responses` gives them at once.
+
+        Parameters and errors are those of :meth:`responses`.
+        """
+        late = pb.ScoreResponse()
+        async for message in self.responses(batches, options=options, window=window):
+            if message.WhichOneof("message") == "late":
+                _put_before(late, message.late)
+                continue
+            result = message.result
+            if late.session_end_count and not result.status.code:
+                _put_before(result.response, late)
+                late = pb.ScoreResponse()
+            yield result
+
+    async def responses(
+        self, batches: AsyncIterator[StreamItem], *, options: pb.ScoreOptions | None = None, window: int = 8
+    ) -> AsyncIterator[pb.StreamScoreResponse]:
+        """Send batches as they come and yield what the server sends, as it comes.
+
+        That is a ``result`` for each batch, as :meth:`stream` says, and in between ``late`` ends of sessions, as soon
+        as their time-out has passed.
 
         Parameters
         ----------
@@ -186,8 +208,9 @@ class AsyncDeepLogClient:
             slots = asyncio.Semaphore(min(window, first.ready.max_outstanding_batches))
             sender = asyncio.create_task(_send(call, batches, slots))
             while (response := await call.read()) is not grpc.aio.EOF:
-                slots.release()
-                yield response.result
+                if response.WhichOneof("message") == "result":
+                    slots.release()
+                yield response
             await sender
         except grpc.RpcError as error:
             raise error_of_call(error) from None
@@ -258,6 +281,15 @@ def _score_request(
     entries: Iterable[log_entry_pb2.LogEntry], options: pb.ScoreOptions | None, flush: pb.Flush | None
 ) -> pb.ScoreRequest:
     return pb.ScoreRequest(entries=entries, options=options, flush=flush)
+
+
+def _put_before(response: pb.ScoreResponse, late: pb.ScoreResponse) -> None:
+    """Put the late ends of one response after those of another, and before its other ends."""
+    asked = response.session_ends[response.late_end_count :]
+    del response.session_ends[response.late_end_count :]
+    response.session_ends.extend((*late.session_ends, *asked))
+    response.late_end_count += late.late_end_count
+    response.session_end_count += late.session_end_count
 
 
 async def _send(call: Any, batches: AsyncIterator[StreamItem], slots: asyncio.Semaphore) -> None:

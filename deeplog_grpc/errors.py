@@ -6,6 +6,7 @@ The tree::
       InputError            the caller's input is wrong: say it again, corrected   (INVALID_ARGUMENT, exit 2)
         ConfigError         a key of the configuration is wrong
         BundleError         a model bundle is damaged, or of a format not known here
+        CheckpointError     a checkpoint of a training is damaged, or of another training
       RefusedError          the input is fine, the moment is not: try again        (UNAVAILABLE + RetryInfo)
         QueueFullError      the bounded queue has no room
         DrainingError       the server is about to stop
@@ -60,6 +61,12 @@ class BundleError(InputError):
     """A model bundle is damaged, incomplete, or of a format that this version does not read."""
 
     reason: ClassVar[str] = "INVALID_BUNDLE"
+
+
+class CheckpointError(InputError):
+    """A checkpoint is damaged, of a format that this version does not read, or of a training with other arguments."""
+
+    reason: ClassVar[str] = "INVALID_CHECKPOINT"
 
 
 class RefusedError(DeepLogError):

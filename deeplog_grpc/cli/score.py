@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -23,7 +24,7 @@ from deeplog_grpc.models import set_threads
 from deeplog_grpc.settings import Settings
 from deeplog_grpc.storage import load_bundle
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
-from deeplog_grpc.v1 import log_entry_pb2
+from deeplog_grpc.v1 import log_entry_pb2, verdict_pb2
 
 BATCH_ENTRIES = 1_000
 """Entries in a message: enough that the cost of a message does not count."""
@@ -135,15 +136,28 @@ async def served_rows(
             yield pb.Flush(application=name or options.application)
 
     async with AsyncDeepLogClient(address) as client:
-        async for result in client.stream(items(), options=options):
+        async for message in client.responses(items(), options=options):
+            if message.WhichOneof("message") == "late":
+                for end in message.late.session_ends:
+                    yield row_of_message(end, _late_place(end, sent[-1]))
+                continue
+            result = message.result
             if result.status.code:
                 raise error_of(result.status)
-            response, places = result.response, sent[result.sequence]
+            response, places, ends = result.response, sent[result.sequence], []
             for error in response.errors:
                 summary.errors += 1
                 MESSAGES.print(f"line {places.lines[error.index]}: {error.field}: {error.message}", markup=False)
-            for verdict in (*response.verdicts, *response.session_ends):
-                yield row_of_message(verdict, places)
+            for number, end in enumerate(response.session_ends):
+                late = number < response.late_end_count
+                ends.append(row_of_message(end, _late_place(end, places) if late else places))
+            for row in (*(row_of_message(verdict, places) for verdict in response.verdicts), *ends):
+                yield row
+
+
+def _late_place(end: verdict_pb2.Verdict, near: Places) -> Places:
+    """The place of an end that no line brought about: beside the last line sent, at a time of its own."""
+    return Places(path=near.path, lines=near.lines[-1:], times_ns=np.array([end.time_unix_nano], np.int64))
 
 
 def messages(part: FileBatch) -> list[log_entry_pb2.LogEntry]:

@@ -1,6 +1,7 @@
 """``deeplog-grpc train``: learn an application's normal behaviour from log files."""
 
 import os
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated
 
@@ -18,12 +19,13 @@ from deeplog_grpc.cli.console import (
     settings_of,
     training_progress,
 )
+from deeplog_grpc.cli.resume import Progress
 from deeplog_grpc.errors import BundleError
-from deeplog_grpc.ingest.files import STDIN, expand, read_chunks, size_bytes
+from deeplog_grpc.ingest.files import STDIN, expand, size_bytes
 from deeplog_grpc.ingest.lines import LineReader
 from deeplog_grpc.models import set_threads
 from deeplog_grpc.storage import check_place, read_info, save_bundle
-from deeplog_grpc.training import Trainer, TrainingReport
+from deeplog_grpc.training import TrainingReport
 from deeplog_grpc.training.learned_keys import LearnedKey, LearnedNumber
 
 SHOWN_KEYS = 30
@@ -40,6 +42,11 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same log: same model.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads for training.")] = 1,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Folder for progress: the same command goes on from there after a kill. Removed at the end."),
+    ] = None,
+    checkpoint_s: Annotated[float, typer.Option(min=0, help="Seconds between two saves of the progress.")] = 30.0,
     config: ConfigOption = None,
     assignments: SetOption = None,
     json: JsonOption = False,
@@ -56,11 +63,12 @@ def train(
     check_place(out)
     version = _next_version(out)
     set_threads(threads)
-    trainer = Trainer(parser=settings.parser, sessions=settings.sessions, values=settings.value_model)
-    _read(trainer, paths)
+    given = {"application": application, "seed": seed}
+    reading = Progress(settings, paths, given, checkpoint, checkpoint_s)
+    _read(reading, paths)
     progress, on_epoch = training_progress()
     with progress:
-        model, report = trainer.fit(
+        model, report = reading.trainer.fit(
             application=application,
             version=version,
             config=settings.key_model,
@@ -69,6 +77,7 @@ def train(
             on_epoch=on_epoch,
         )
     save_bundle(model, out, report=report.to_json())
+    reading.done()
     if json:
         print_json({"out": str(out), "application": application, "version": version, **report.to_json()})
     else:
@@ -76,18 +85,17 @@ def train(
         OUTPUT.print(_table(report, out, version))
 
 
-def _read(trainer: Trainer, paths: list[str]) -> None:
-    """Feed the trainer with all lines of the files."""
-    done = 0
+def _read(reading: Progress, paths: list[str]) -> None:
+    """Feed the trainer with all lines of the files that it does not have yet."""
+    trainer = reading.trainer
+    before = [0, *accumulate(0 if path == STDIN else os.path.getsize(path) for path in paths)]
+    readers = [LineReader(source=path, reference_ns=reference_ns(path)) for path in paths]
     with reading_progress() as progress:
         task = progress.add_task("reading", total=size_bytes(paths), note="")
-        for path in paths:
-            reader = LineReader(source=path, reference_ns=reference_ns(path))
-            for chunk in read_chunks(path):
-                trainer.add(reader.read(chunk.lines).batch)
-                note = f"{trainer.entries:,} entries, {trainer.templates:,} templates"
-                progress.update(task, completed=done + chunk.read_bytes, note=note)
-            done += 0 if path == STDIN else os.path.getsize(path)
+        for file, chunk in reading.chunks():
+            trainer.add(readers[file].read(chunk.lines).batch)
+            note = f"{trainer.entries:,} entries, {trainer.templates:,} templates"
+            progress.update(task, completed=before[file] + chunk.read_bytes, note=note)
 
 
 def reference_ns(path: str) -> int:

@@ -124,6 +124,16 @@ class Detector:
         return self._table.evicted
 
     @property
+    def event_time_ns(self) -> int:
+        """The latest believed time of an entry, in nanoseconds since 1970-01-01 UTC; 0 = none is known."""
+        return self._watermark.now_ns
+
+    @property
+    def next_deadline_ns(self) -> int:
+        """Event time up to which :meth:`advance` has nothing to do; far ahead when no session can time out."""
+        return self._table.next_deadline_ns()
+
+    @property
     def templates(self) -> int:
         """Log keys that the parser has given so far."""
         return len(self._parser)
@@ -156,8 +166,12 @@ class Detector:
         return self._judged(parsed, identifiers, steps, elapsed_s, ends)
 
     def advance(self, now_ns: int) -> VerdictBatch:
-        """Event time has come to ``now_ns`` without entries: sessions past their time-out end."""
-        ends = [self._end(session, 0, EndReason.TIMEOUT) for session in self._expired(now_ns)]
+        """Event time has come to ``now_ns`` without entries: sessions past their time-out end.
+
+        Nothing else changes: for the entries to come, time is what entries say. So a log that is replayed with a pause
+        in it goes on where it stopped.
+        """
+        ends = [self._end(session, 0, EndReason.TIMEOUT) for session in self._table.expire(now_ns)]
         return self._only_ends(ends)
 
     def flush(self, sessions: Sequence[str] | None = None) -> VerdictBatch:
@@ -241,11 +255,15 @@ class Detector:
         judged = state.judged and self._model.config.begin_end
         step = (state.next.get(END) or self._graph.step(state, END)) if judged else None
         shape = self._shapes.judge(session.counts) if step is not None and session.whole else None
-        return SessionEnd(index=index, session=session.identifier, reason=reason, state=state, step=step, shape=shape)
-
-    def _expired(self, now_ns: int) -> list[Session]:
-        self._watermark.now_ns = max(self._watermark.now_ns, now_ns)
-        return list(self._table.expire(self._watermark.now_ns))
+        return SessionEnd(
+            index=index,
+            session=session.identifier,
+            reason=reason,
+            state=state,
+            step=step,
+            shape=shape,
+            ended_ns=session.last_ns + self._table.timeout_ns if reason is EndReason.TIMEOUT else 0,
+        )
 
     def _only_ends(self, ends: list[SessionEnd]) -> VerdictBatch:
         return self._judged(self._parser.parse([]), [], [], np.zeros(0), ends)

@@ -37,6 +37,8 @@ class SessionEnd:
     """The step to its end; None where the end cannot be judged."""
     shape: Shape | None
     """The session as a whole; None where its begin was not seen."""
+    ended_ns: int
+    """Event time at which its time-out passed; 0 where something else ended it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +202,7 @@ class _Evidence:
             session_end=end.reason,
             reason=reason,
             model_version=self.model_version,
+            ended_ns=end.ended_ns,
         )
 
     def _names(self, shape: Shape, step: Transition) -> bool:

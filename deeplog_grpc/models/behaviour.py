@@ -24,7 +24,7 @@ from deeplog_grpc.models.profile import SessionProfile
 from deeplog_grpc.models.profile_fitting import ProfileFit, fit_profile
 from deeplog_grpc.models.screening import suspects
 from deeplog_grpc.models.vocabulary import BEGIN, END, UNSEEN, Vocabulary
-from deeplog_grpc.models.windows import TrainingSession, session_windows
+from deeplog_grpc.models.windows import CHUNK_WINDOWS, TrainingSession, session_windows
 
 FOLDS = 3
 
@@ -163,9 +163,16 @@ def _held_out(
         except ValueError:  # so few sessions that the others hold nothing to learn from
             continue
         found.scored[rows] = True
-        part = [sessions[row] for row in rows]
-        found.keys[rows], found.ends[rows], found.begins[rows] = _surprises(model, part, transitions)
+        for part in _parts(rows, sessions):
+            own = [sessions[row] for row in part]
+            found.keys[part], found.ends[part], found.begins[part] = _surprises(model, own, transitions)
     return found
+
+
+def _parts(rows: Sequence[int], sessions: Sequence[TrainingSession]) -> list[NDArray[np.int64]]:
+    """Rows divided so that the sessions of a part have few windows together; verdicts do not depend on it."""
+    filled = np.cumsum([len(sessions[row].keys) + 1 for row in rows]) // CHUNK_WINDOWS
+    return [part for part in np.split(np.array(rows, np.int64), np.flatnonzero(np.diff(filled)) + 1) if len(part)]
 
 
 def _calibrated(

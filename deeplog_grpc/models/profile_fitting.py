@@ -6,9 +6,10 @@ a few times over; under a second for HDFS, some seconds at most.
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from deeplog_grpc.models.profile import SessionProfile, differences, length_gap, outside_nats, pooled
 from deeplog_grpc.models.vocabulary import BEGIN, END, FIRST_KEY_UNIT, Vocabulary
 from deeplog_grpc.models.windows import TrainingSession
+
+Item = TypeVar("Item", bound=Hashable)
 
 MAX_CELLS = 1 << 19
 """Numbers in the kept vectors: bounds the time that a new vector takes at its end to some milliseconds."""
@@ -67,7 +70,7 @@ def fit_profile(sessions: Sequence[TrainingSession], vocabulary: Vocabulary) -> 
     whole = [session.begins and session.ends for session in sessions]
     vectors, weights, counts = _fit_counts(units, whole, len(vocabulary.keys) + 1)
     shortest, longest, spread, lengths = _fit_lengths(np.array(list(map(len, units)), np.int64), np.array(whole, bool))
-    steps = [_steps(path, session) for path, session in zip(units, sessions, strict=True)]
+    steps = _shared(_steps(path, session) for path, session in zip(units, sessions, strict=True))
     support = Counter(step for row in steps for step in row)
     novelty, novelty_alone = _novelty(steps, support, side=0)
     arrivals, arrivals_alone = _novelty(steps, support, side=1)
@@ -92,7 +95,7 @@ def _fit_counts(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float64]]:
     """Kept vectors, weights, and leave-one-out scores."""
     scores = np.zeros(len(sessions))
-    rows = [sparse(units) if is_whole else None for units, is_whole in zip(sessions, whole, strict=True)]
+    rows = _shared(sparse(units) if is_whole else None for units, is_whole in zip(sessions, whole, strict=True))
     times = Counter(row for row in rows if row is not None)
     limit = min(MAX_VECTORS, MAX_CELLS // columns)
     kept = sorted(sorted(times, key=lambda row: (-times[row], row))[:limit])
@@ -180,7 +183,7 @@ def _followers(steps: Iterable[tuple[int, int]]) -> dict[int, frozenset[int]]:
 
 
 def _novelty(
-    steps: Sequence[set[tuple[int, int]]], support: Counter[tuple[int, int]], *, side: int
+    steps: Sequence[frozenset[tuple[int, int]]], support: Counter[tuple[int, int]], *, side: int
 ) -> tuple[dict[int, float], dict[tuple[int, int], float]]:
     """Nats of a new transition, by the unit on one side of it (0 = the one before, 1 = the one that follows).
 
@@ -196,10 +199,16 @@ def _novelty(
     )
 
 
-def _steps(units: NDArray[np.int64], session: TrainingSession) -> set[tuple[int, int]]:
+def _steps(units: NDArray[np.int64], session: TrainingSession) -> frozenset[tuple[int, int]]:
     """Distinct pairs of neighbours, begin and end included."""
     path = [*([BEGIN] if session.begins else []), *units.tolist(), *([END] if session.ends else [])]
-    return set(itertools.pairwise(path))
+    return frozenset(itertools.pairwise(path))
+
+
+def _shared(items: Iterable[Item]) -> list[Item]:
+    """The items, equal ones as one object: most sessions are like another one, and each takes a kilobyte."""
+    known: dict[Item, Item] = {}
+    return [known.setdefault(item, item) for item in items]
 
 
 def _nats(seen: int, total: int) -> float:

@@ -1,6 +1,6 @@
 """Sessions cut into windows: the training pairs of the log key model (CCS'17, section 3.1)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplog_grpc.models.vocabulary import BEGIN, END, UNSEEN
+
+CHUNK_WINDOWS = 1 << 17
+"""Windows held at once, beside the distinct ones: 88 bytes each, and as much again some times over to sort them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,7 @@ class WindowCounts:
 
 
 def count_windows(
-    sessions: Sequence[NDArray[np.int64]], *, begins: Sequence[bool], ends: Sequence[bool], history: int
+    sessions: Iterable[NDArray[np.int64]], *, begins: Iterable[bool], ends: Iterable[bool], history: int
 ) -> WindowCounts:
     """Distinct windows of the sessions with their next units, counted.
 
@@ -50,11 +53,13 @@ def count_windows(
     A session that begins is preceded by ``history`` :data:`BEGIN` units, so that every entry of a session of any
     length is a target. A session that ends is followed by :data:`END`.
 
+    Memory: the distinct windows some times over, and a bounded number of others.
+
     Parameters
     ----------
-    sessions : sequence of int64 arrays [length]
+    sessions : iterable of int64 arrays [length]
         Units.
-    begins, ends : sequence of bool
+    begins, ends : iterable of bool
         One a session: whether its beginning and its end were really seen.
     history : int
         h >= 1.
@@ -65,13 +70,31 @@ def count_windows(
     >>> pairs.windows.tolist(), pairs.targets.tolist(), pairs.counts.tolist()
     ([[0, 0], [0, 3], [3, 4]], [3, 4, 1], [2, 2, 1])
     """
-    rows = [
-        session_windows(units, begins=does_begin, ends=does_end, history=history)
-        for units, does_begin, does_end in zip(sessions, begins, ends, strict=True)
-    ]
-    pairs = np.concatenate([np.zeros((0, history + 1), np.int64), *rows])
-    distinct, counts = np.unique(pairs[pairs[:, -1] != UNSEEN], axis=0, return_counts=True)
-    return WindowCounts(windows=distinct[:, :-1].copy(), targets=distinct[:, -1].copy(), counts=counts.astype(np.int64))
+    distinct, counts = np.zeros((0, history + 1), np.int64), np.zeros(0, np.int64)
+    waiting: list[NDArray[np.int64]] = []
+    size = 0
+    for units, does_begin, does_end in zip(sessions, begins, ends, strict=True):
+        waiting.append(session_windows(units, begins=does_begin, ends=does_end, history=history))
+        size += len(waiting[-1])
+        if size >= max(CHUNK_WINDOWS, len(distinct)):
+            distinct, counts = _merged(distinct, counts, waiting)
+            waiting, size = [], 0
+    distinct, counts = _merged(distinct, counts, waiting)
+    return WindowCounts(windows=distinct[:, :-1].copy(), targets=distinct[:, -1].copy(), counts=counts)
+
+
+def _merged(
+    distinct: NDArray[np.int64], counts: NDArray[np.int64], rows: Sequence[NDArray[np.int64]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Counted distinct rows with more rows counted in, those without a target left out."""
+    pairs = np.concatenate([distinct, *rows])
+    times = np.ones(len(pairs), np.int64)
+    times[: len(counts)] = counts
+    known = pairs[:, -1] != UNSEEN
+    distinct, places = np.unique(pairs[known], axis=0, return_inverse=True)
+    counts = np.zeros(len(distinct), np.int64)
+    np.add.at(counts, places.ravel(), times[known])
+    return distinct, counts
 
 
 def session_windows(units: NDArray[np.int64], *, begins: bool, ends: bool, history: int) -> NDArray[np.int64]:

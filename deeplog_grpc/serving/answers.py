@@ -62,7 +62,7 @@ class ScoreAnswer:
 
     def add_end(self, scorer: Scorer, end: Verdict, part: Part, row: int) -> None:
         """Add the end of a session that was seen at a row of a part."""
-        if message := self._add_end(scorer, end):
+        if message := _add_end(self._response, scorer.application, end, self._options):
             message.index = part.positions[row]
             message.entry_id = part.entry_ids[row]
             message.time_unix_nano = int(part.batch.times_ns[row])
@@ -70,7 +70,7 @@ class ScoreAnswer:
     def add_flushed(self, scorer: Scorer, ends: Iterable[Verdict], entry_count: int) -> None:
         """Add the ends that a flush after ``entry_count`` entries brought about."""
         for end in ends:
-            if message := self._add_end(scorer, end):
+            if message := _add_end(self._response, scorer.application, end, self._options):
                 message.index = entry_count
 
     def finish(self) -> pb.ScoreResponse:
@@ -109,25 +109,17 @@ class ScoreAnswer:
             if full or kind != normal:
                 _add_evidence(message, scored.verdict(start + row))
 
-    def _add_end(self, scorer: Scorer, end: Verdict) -> verdict_pb2.Verdict | None:
-        """Add what does not depend on the place in the request; None if the end is not wanted."""
-        self._response.session_end_count += 1
-        if self._options.anomalies_only and not end.is_anomaly:
-            return None
-        message = self._response.session_ends.add(
-            kind=verdict_pb2.Kind.ValueType(end.kind),
-            key=end.key,
-            rank=end.rank,
-            probability=end.probability,
-            score=end.score,
-            session=end.session,
-            session_end=END_REASONS[end.session_end] if end.session_end else None,
-            model_version=end.model_version,
-            application=scorer.application,
-        )
-        if self._options.full or end.is_anomaly:
-            _add_evidence(message, end)
-        return message
+
+def add_late(response: pb.ScoreResponse, application: str, ends: Iterable[Verdict], options: AnswerOptions) -> None:
+    """Put ends that came with the clock before the ends that a response has."""
+    asked = list(response.session_ends)
+    del response.session_ends[response.late_end_count :]
+    for end in ends:
+        if message := _add_end(response, application, end, options):
+            message.time_unix_nano = end.ended_ns
+    late = len(response.session_ends)
+    response.session_ends.extend(asked[response.late_end_count :])
+    response.late_end_count = late
 
 
 def add_faults(response: pb.ScoreResponse, faults: Sequence[EntryFault]) -> None:
@@ -152,6 +144,29 @@ def parse_response(scorer: Scorer, parsed: ParsedBodies) -> pb.ParseResponse:
             body.parameters.append(parameter.text)
             body.typed_parameters.append(_parameter(parameter))
     return response
+
+
+def _add_end(
+    response: pb.ScoreResponse, application: str, end: Verdict, options: AnswerOptions
+) -> verdict_pb2.Verdict | None:
+    """Add what does not depend on the place in a request; None if the end is not wanted."""
+    response.session_end_count += 1
+    if options.anomalies_only and not end.is_anomaly:
+        return None
+    message = response.session_ends.add(
+        kind=verdict_pb2.Kind.ValueType(end.kind),
+        key=end.key,
+        rank=end.rank,
+        probability=end.probability,
+        score=end.score,
+        session=end.session,
+        session_end=END_REASONS[end.session_end] if end.session_end else None,
+        model_version=end.model_version,
+        application=application,
+    )
+    if options.full or end.is_anomaly:
+        _add_evidence(message, end)
+    return message
 
 
 def _add_evidence(message: verdict_pb2.Verdict, verdict: Verdict) -> None:

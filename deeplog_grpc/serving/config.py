@@ -50,6 +50,14 @@ class ServerConfig:
     max_outstanding_batches: Annotated[int, Field(ge=1, le=1_000)] = 8
     """Messages without an answer at which the server stops reading a stream."""
 
+    tick_s: Annotated[float, Field(gt=0)] | None = 1.0
+    """Seconds between two looks at sessions whose time-out passed while no entries came; null = never look, and leave
+    it to the next entry. Off is right where entries may be delayed by more than a session's time-out."""
+
+    max_late_ends: Annotated[int, Field(ge=1)] = 10_000
+    """Ends of such sessions that wait until a client is there to be told, for each application, normal and abnormal
+    ones apart; past it the oldest are dropped, and counted."""
+
     max_wait_s: Annotated[float, Field(gt=0)] = 60.0
     """Seconds after which a request that is still waiting is given up; a shorter deadline of the client counts too."""
 

@@ -95,8 +95,22 @@ class Scorer(Protocol):
         """From 1."""
         ...
 
+    @property
+    def event_time_ns(self) -> int:
+        """The latest believed time of an entry, in ns since 1970-01-01 UTC; 0 = none is known."""
+        ...
+
+    @property
+    def next_deadline_ns(self) -> int:
+        """Event time up to which ``advance`` has nothing to do."""
+        ...
+
     def score(self, batch: EntryBatch, /) -> ScoredBatch:
         """Judge entries in their order."""
+        ...
+
+    def advance(self, now_ns: int, /) -> ScoredBatch:
+        """End the sessions whose time-out has passed by an event time; no rows, only ends."""
         ...
 
     def flush(self, sessions: Sequence[str] | None = None, /) -> ScoredBatch:

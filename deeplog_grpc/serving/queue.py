@@ -109,6 +109,18 @@ class ScoringQueue(Generic[Job, Reply]):
             raise QueueFullError(f"{self._backlog.entries} entries are waiting already", retry_after_s=delay_s)
         return ticket.reply
 
+    def add(self, job: Job) -> "asyncio.Future[Reply]":
+        """Accept a job of the server's own: it takes no room, and is never refused but by a server that stops.
+
+        Raises
+        ------
+        DrainingError
+            If the server is stopping.
+        """
+        ticket = self._ticket(job, Size(entries=0, size_bytes=0), math.inf)
+        self._admit(ticket)
+        return ticket.reply
+
     async def put(self, job: Job, size: Size) -> "asyncio.Future[Reply]":
         """Accept a job as soon as there is room; returns once it is accepted, with its reply to come.
 

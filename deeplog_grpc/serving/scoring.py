@@ -3,17 +3,23 @@
 Synchronous and free of the event loop: called in the scoring thread, the only one that touches the detectors. The
 entries of waiting jobs go to a detector together; a flush or a parse in between divides them, so that each job finds
 the detector as its predecessors left it. Verdicts do not depend on the division.
+
+Event time goes on while an application's entries do not come: see :class:`TickJob`.
 """
 
+import math
+import time
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from deeplog_grpc.detection.entries import EntryBatch
+from deeplog_grpc.detection.verdicts import Verdict
 from deeplog_grpc.ingest import EntryFault, Part
 from deeplog_grpc.serving.answers import AnswerOptions, ScoreAnswer, parse_response
+from deeplog_grpc.serving.clock import EventClock
 from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
@@ -38,6 +44,12 @@ class ScoreJob:
     entry_count: int
     """Entries of the request, the bad ones included."""
 
+    @property
+    def applications(self) -> set[str]:
+        """Those whose entries or flush it has."""
+        flushed = set() if self.flush is None else {self.flush.application}
+        return flushed.union(part.application for part in self.parts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParseJob:
@@ -47,8 +59,23 @@ class ParseJob:
     bodies: tuple[str, ...]
 
 
-Job = ScoreJob | ParseJob
-Reply = pb.ScoreResponse | pb.ParseResponse
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickJob:
+    """An order of the server's own to end the sessions whose time-out has passed while no entries came."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickReply:
+    """What a tick brought about."""
+
+    ends: Mapping[str, tuple[Verdict, ...]]
+    """By application; only those with any."""
+    errors: tuple[Exception, ...]
+    """Of detectors that failed; the others were ticked all the same."""
+
+
+Job = ScoreJob | ParseJob | TickJob
+Reply = pb.ScoreResponse | pb.ParseResponse | TickReply
 
 
 class ScoringWorker:
@@ -58,27 +85,46 @@ class ScoringWorker:
     ----------
     detectors : mapping of str to Scorer
         By application.
+    clock : callable
+        Seconds that never run backwards.
     """
 
-    def __init__(self, detectors: Mapping[str, Scorer]) -> None:
+    def __init__(self, detectors: Mapping[str, Scorer], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._detectors = detectors
+        self._clock = clock
+        self._event_clocks = {application: EventClock() for application in detectors}
+        self.tick_due_s = math.inf
+        """Time of ``clock`` before which a tick would find nothing. Other threads may read it."""
 
     def __call__(self, jobs: Sequence[Job]) -> list[Reply | Exception]:
         """Answer jobs, in their order; a detector's exception is the answer to all jobs whose entries it had."""
-        run = _Run(self._detectors)
+        run = _Run(self._detectors, self._event_clocks, self._clock)
         for number, job in enumerate(jobs):
-            if isinstance(job, ParseJob):
-                run.parse(number, job)
-            else:
-                run.score(number, job)
-        return run.finish(len(jobs))
+            match job:
+                case ParseJob():
+                    run.parse(number, job)
+                case TickJob():
+                    run.tick(number)
+                case ScoreJob():
+                    run.score(number, job)
+        replies = run.finish(len(jobs))
+        self.tick_due_s = min(
+            self._event_clocks[application].time_of(detector.next_deadline_ns)
+            for application, detector in self._detectors.items()
+        )
+        return replies
 
 
 class _Run:
     """The state of one run; jobs are known by their number."""
 
-    def __init__(self, detectors: Mapping[str, Scorer]) -> None:
+    def __init__(
+        self, detectors: Mapping[str, Scorer], event_clocks: Mapping[str, EventClock], clock: Callable[[], float]
+    ) -> None:
         self._detectors = detectors
+        self._event_clocks = event_clocks
+        self._clock = clock
+        self._ticks: dict[int, TickReply] = {}
         self._pending: defaultdict[str, list[tuple[int, Part]]] = defaultdict(list)
         self._answers: dict[int, ScoreAnswer] = {}
         self._parsed: dict[int, pb.ParseResponse] = {}
@@ -99,6 +145,19 @@ class _Run:
         except Exception as error:
             self._failures[number] = error
 
+    def tick(self, number: int) -> None:
+        ends: dict[str, tuple[Verdict, ...]] = {}
+        errors: list[Exception] = []
+        for application, detector in self._detectors.items():
+            self._score_pending(application)
+            now_ns = self._event_clocks[application].now_ns(self._clock())
+            try:
+                if now_ns > detector.next_deadline_ns and (found := detector.advance(now_ns).session_ends):
+                    ends[application] = found
+            except Exception as error:
+                errors.append(error)
+        self._ticks[number] = TickReply(ends=ends, errors=tuple(errors))
+
     def finish(self, count: int) -> list[Reply | Exception]:
         for application in list(self._pending):
             self._score_pending(application)
@@ -109,6 +168,8 @@ class _Run:
             return self._failures[number]
         if number in self._parsed:
             return self._parsed[number]
+        if number in self._ticks:
+            return self._ticks[number]
         return self._answers[number].finish()
 
     def _flush(self, number: int, flush: FlushOrder, entry_count: int) -> None:
@@ -134,6 +195,7 @@ class _Run:
 
     def _score_together(self, detector: Scorer, pieces: Sequence[tuple[int, Part]]) -> None:
         scored = detector.score(EntryBatch.concat([part.batch for _, part in pieces]))
+        self._event_clocks[detector.application].set(detector.event_time_ns, at_s=self._clock())
         starts = [0, *accumulate(len(part.batch) for _, part in pieces[:-1])]
         for (number, part), start in zip(pieces, starts, strict=True):
             self._answers[number].add_part(detector, part, scored, start)

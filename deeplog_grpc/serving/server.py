@@ -17,10 +17,12 @@ from deeplog_grpc.ingest import IngestConfig
 from deeplog_grpc.models import set_threads
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.detectors import Scorer
+from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.logs import configure_logging
 from deeplog_grpc.serving.queue import ScoringQueue
 from deeplog_grpc.serving.scoring import Job, Reply, ScoringWorker
 from deeplog_grpc.serving.servicer import SERVICE, DeepLogServicer
+from deeplog_grpc.serving.ticker import Ticker
 
 _LAST_CALLS_S = 1.0
 """Seconds for calls that are being refused. Longer would be lost on clients that watch the health of the server: their
@@ -50,9 +52,13 @@ class Server:
     def __init__(self, detectors: Mapping[str, Scorer], config: ServerConfig, ingest: IngestConfig) -> None:
         _check(detectors, config, ingest)
         self._config = config
-        self.queue: ScoringQueue[Job, Reply] = ScoringQueue(ScoringWorker(detectors), config)
+        worker = ScoringWorker(detectors)
+        self.queue: ScoringQueue[Job, Reply] = ScoringQueue(worker, config)
         """Public for tests, which hold it."""
-        self._servicer = DeepLogServicer(detectors, self.queue, config, ingest)
+        self.late = LateEnds(max_ends=config.max_late_ends)
+        """Ends of sessions that no client was told of yet."""
+        self._servicer = DeepLogServicer(detectors, self.queue, self.late, config, ingest)
+        self._ticker = Ticker(worker, self.queue, self.late, self._servicer.tell, config.tick_s)
         self._health = health_aio.HealthServicer()
         self._server = grpc.aio.server(
             options=_channel_options(config), maximum_concurrent_rpcs=config.max_concurrent_rpcs
@@ -80,6 +86,7 @@ class Server:
         reflection.enable_server_reflection(names, self._server)
         port = self._bind()
         self.queue.start()
+        self._ticker.start()
         await self._server.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         _log.info("serving", host=self._config.address[0], port=port, applications=self._applications)
@@ -93,15 +100,19 @@ class Server:
         _log.info("draining", waiting_entries=self.queue.waiting_entries)
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(self._config.drain_delay_s)
-        self._servicer.stop_streams()
         try:
             async with asyncio.timeout(self._config.grace_s):
+                await self._ticker.stop()  # first: streams can still be told what it found
+                self._servicer.stop_streams()
                 await self.queue.drain()
                 await self._servicer.finish()
         except TimeoutError:
             _log.warning("work cut off at the end of the grace time", waiting_entries=self.queue.waiting_entries)
+        self._ticker.cancel()
         await self._server.stop(_LAST_CALLS_S)
         await self.queue.close()
+        if lost := len(self.late):
+            _log.warning("ends of sessions that no client was told of", count=lost)
         _log.info("stopped")
 
     async def _set_health(self, status: int) -> None:

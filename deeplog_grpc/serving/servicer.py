@@ -3,13 +3,15 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import grpc
 
 from deeplog_grpc.ingest import IngestConfig
+from deeplog_grpc.serving.answers import add_late
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.detectors import Scorer
+from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.queue import ScoringQueue, Size
 from deeplog_grpc.serving.requests import RequestReader
 from deeplog_grpc.serving.scoring import Job, Reply
@@ -37,6 +39,8 @@ class DeepLogServicer:
         By application.
     queue : ScoringQueue
         Where the jobs go.
+    late : LateEnds
+        What clients are still to be told.
     config : ServerConfig
         Limits of streams and waiting times.
     ingest : IngestConfig
@@ -47,11 +51,13 @@ class DeepLogServicer:
         self,
         detectors: Mapping[str, Scorer],
         queue: ScoringQueue[Job, Reply],
+        late: LateEnds,
         config: ServerConfig,
         ingest: IngestConfig,
     ) -> None:
         self._requests = RequestReader(detectors, ingest)
         self._queue = queue
+        self._late = late
         self._max_wait_s = config.max_wait_s
         self._ready = pb.StreamReady(
             max_outstanding_batches=config.max_outstanding_batches,
@@ -80,6 +86,12 @@ class DeepLogServicer:
             },
         )
 
+    def tell(self, application: str) -> None:
+        """Have late ends of an application sent on the stream that sent entries of it last, if one is open."""
+        streams = [stream for stream in self._streams if stream.takes_late and application in stream.sent_at]
+        if streams:
+            max(streams, key=lambda stream: stream.sent_at[application]).tell(application)
+
     def stop_streams(self) -> None:
         """Let every stream end after the answers to what it had accepted; new ones too."""
         self._draining = True
@@ -99,10 +111,13 @@ class DeepLogServicer:
     async def _score(self, raw: bytes, context: Context[Any, Any]) -> Reply:
         job = self._requests.score_job(raw)
         size = Size(entries=job.entry_count, size_bytes=len(raw))
-        return await self._queue.offer(job, size, timeout_s=self._timeout_s(context))
+        response = cast(pb.ScoreResponse, await self._queue.offer(job, size, timeout_s=self._timeout_s(context)))
+        for application in job.applications:
+            add_late(response, application, self._late.take(application), job.options)
+        return response
 
     async def _stream_score(self, _: Any, context: Context[Any, Any]) -> None:
-        stream = ScoreStream(self._requests, self._queue, self._ready, context)
+        stream = ScoreStream(self._requests, self._queue, self._late, self._ready, context)
         self._streams.add(stream)
         if self._draining:
             stream.stop_reading()

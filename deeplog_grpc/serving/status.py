@@ -68,7 +68,7 @@ def status_of(error: BaseException) -> status_pb2.Status:
         return _status(code_pb2.DEADLINE_EXCEEDED, error)
     if isinstance(error, RefusedError):
         return _status(code_pb2.UNAVAILABLE, error, _retry_info(error.retry_after_s))
-    _log_unexpected(error)
+    log_unexpected(error, "unexpected error, answered as INTERNAL_RETRY")
     return _unexpected_status()
 
 
@@ -122,8 +122,8 @@ def _retry_info(delay_s: float) -> error_details_pb2.RetryInfo:
     return info
 
 
-def _log_unexpected(error: BaseException) -> None:
+def log_unexpected(error: BaseException, event: str = "unexpected error") -> None:
     """Log where an error arose, innermost call last, without its text."""
     frames = traceback.extract_tb(error.__traceback__)
     where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-    _log.error("unexpected error, answered as INTERNAL_RETRY", error_type=type(error).__qualname__, where=where)
+    _log.error(event, error_type=type(error).__qualname__, where=where)

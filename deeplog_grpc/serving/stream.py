@@ -3,6 +3,9 @@
 The two meet in a list of what is to be sent, in the order of the requests: messages, and jobs whose reply is to come.
 A slot is taken before a message is read and given back when its answer is written; without a free slot nothing is read,
 and the transport's flow control holds the client up. So does a client that does not read its answers.
+
+Late ends take no slot. What is to be sent names their application only: they stay where they are kept, in bounds, until
+their turn has come and the client reads.
 """
 
 import asyncio
@@ -14,7 +17,8 @@ from google.rpc import status_pb2
 
 from deeplog_grpc.errors import DrainingError, InputError
 from deeplog_grpc.ingest import LenientDecoder, LenientMessage
-from deeplog_grpc.serving.answers import add_faults
+from deeplog_grpc.serving.answers import add_faults, add_late
+from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.queue import ScoringQueue, Size
 from deeplog_grpc.serving.requests import RequestOptions, RequestReader
 from deeplog_grpc.serving.scoring import Job, Reply, ScoreJob
@@ -30,6 +34,8 @@ class _Promise:
 
     sequence: int
     reply: "asyncio.Future[Reply] | InputError"
+    applications: frozenset[str] = frozenset()
+    """Whose late ends the answer takes along."""
 
     def abandon(self) -> None:
         """Nobody will be told: if it is not computed yet, it need not be."""
@@ -46,6 +52,8 @@ class ScoreStream:
         Checks what comes in.
     queue : ScoringQueue
         Where the jobs go.
+    late : LateEnds
+        What clients are still to be told.
     ready : StreamReady
         The bounds that the client is told; the number of slots among them.
     context : grpc.aio.ServicerContext
@@ -56,15 +64,22 @@ class ScoreStream:
         self,
         requests: RequestReader,
         queue: ScoringQueue[Job, Reply],
+        late: LateEnds,
         ready: pb.StreamReady,
         context: "grpc.aio.ServicerContext[Any, Any]",
     ) -> None:
         self._requests = requests
         self._queue = queue
+        self._late = late
+        self._options: RequestOptions | None = None
+        self._telling: set[str] = set()
+        """Applications whose late ends are about to be sent."""
+        self.sent_at: dict[str, float] = {}
+        """Application -> event loop time at which a message with entries or a flush of it was accepted last."""
         self._ready = ready
         self._context = context
         self._slots = asyncio.Semaphore(ready.max_outstanding_batches)
-        self._outgoing: asyncio.Queue[_Promise | None] = asyncio.Queue()
+        self._outgoing: asyncio.Queue[_Promise | str | None] = asyncio.Queue()
         self._draining = False
         self._reader = asyncio.create_task(self._read_all())
         self._reader.add_done_callback(lambda _: self._outgoing.put_nowait(None))
@@ -90,13 +105,24 @@ class ScoreStream:
             self._reader.cancel()
             self._abandon()
 
+    @property
+    def takes_late(self) -> bool:
+        """Whether :meth:`tell` still reaches the client."""
+        return not self._draining and not self._reader.done()
+
+    def tell(self, application: str) -> None:
+        """Send the late ends of an application when their turn has come."""
+        if application not in self._telling:
+            self._telling.add(application)
+            self._outgoing.put_nowait(application)
+
     def stop_reading(self) -> None:
         """Accept nothing more: the server stops."""
         self._draining = True
         self._reader.cancel()
 
     async def _read_all(self) -> None:
-        options = await self._read_config()
+        self._options = options = await self._read_config()
         await self._context.write(pb.StreamScoreResponse(ready=self._ready))
         while True:
             await self._slots.acquire()
@@ -125,7 +151,9 @@ class ScoreStream:
         except InputError as error:
             return _Promise(sequence=sequence, reply=error)
         size = Size(entries=job.entry_count, size_bytes=len(raw))
-        return _Promise(sequence=sequence, reply=await self._queue.put(job, size))
+        reply = await self._queue.put(job, size)
+        self.sent_at.update(dict.fromkeys(job.applications, asyncio.get_running_loop().time()))
+        return _Promise(sequence=sequence, reply=reply, applications=frozenset(job.applications))
 
     def _job(self, request: LenientMessage, kind: str, options: RequestOptions) -> ScoreJob:
         if kind == "flush":
@@ -133,15 +161,35 @@ class ScoreStream:
         return self._requests.job(request.batch.entries, options, None)
 
     async def _answer_all(self) -> None:
-        while (promise := await self._outgoing.get()) is not None:
-            result = await _result(promise)
-            await self._context.write(pb.StreamScoreResponse(result=result))
-            self._slots.release()
+        while (item := await self._outgoing.get()) is not None:
+            if isinstance(item, _Promise):
+                result = await _result(item)
+                if not result.status.code:
+                    for application in item.applications:
+                        self._add_late(result.response, application)
+                await self._context.write(pb.StreamScoreResponse(result=result))
+                self._slots.release()
+            else:
+                self._telling.discard(item)
+                await self._write_late(item)
+
+    async def _write_late(self, application: str) -> None:
+        late = pb.ScoreResponse()
+        while self._add_late(late, application):
+            await self._context.write(pb.StreamScoreResponse(late=late))
+            late = pb.ScoreResponse()
+
+    def _add_late(self, response: pb.ScoreResponse, application: str) -> bool:
+        """Put late ends into a response; whether there were any."""
+        ends = self._late.take(application)
+        if ends and self._options is not None:
+            add_late(response, application, ends, self._options.answer)
+        return bool(ends)
 
     def _abandon(self) -> None:
         while not self._outgoing.empty():
-            if promise := self._outgoing.get_nowait():
-                promise.abandon()
+            if isinstance(item := self._outgoing.get_nowait(), _Promise):
+                item.abandon()
 
 
 async def _result(promise: _Promise) -> pb.BatchResult:

@@ -4,7 +4,7 @@ Invariant: columns only; 17 bytes an entry and one dictionary slot a session.
 """
 
 from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,6 +73,41 @@ class History:
         flags[list(lasts)] = 1
         self._lasts.frombytes(flags.tobytes())
 
+    def state(self) -> dict[str, Any]:
+        """All that was added, as named columns and the sessions' names.
+
+        The columns are views: let them go before more is added.
+        """
+        columns = {name: np.frombuffer(column, dtype) for name, (column, dtype) in self._columns().items()}
+        return {**columns, "names": list(self._numbers)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "History":
+        """Go on from a :meth:`state`.
+
+        Raises
+        ------
+        ValueError
+            If its parts do not fit each other.
+        """
+        history = cls()
+        history._numbers = {name: number for number, name in enumerate(state["names"])}
+        for name, (column, dtype) in history._columns().items():
+            column.frombytes(np.asarray(state[name], dtype).tobytes())
+        numbers = np.frombuffer(history._sessions, np.int32)
+        lengths = {len(column) for column, _ in history._columns().values()}
+        if len(lengths) != 1 or ((numbers < 0) | (numbers >= len(history._numbers))).any():
+            raise ValueError("the columns of a history do not fit each other")
+        return history
+
+    def _columns(self) -> dict[str, tuple["array[int]", type[np.signedinteger[Any]]]]:
+        return {
+            "sessions": (self._sessions, np.int32),
+            "keys": (self._keys, np.int32),
+            "times_ns": (self._times_ns, np.int64),
+            "lasts": (self._lasts, np.int8),
+        }
+
     def cut(self, timeout_s: float | None, *, final_keys: NDArray[np.int32] | None = None) -> SessionCut:
         """Cut the history into sessions.
 
@@ -87,33 +122,36 @@ class History:
             return _NOTHING if timeout_s is None else replace(_NOTHING, timeout_s=timeout_s)
         numbers = np.frombuffer(self._sessions, np.int32)
         order = np.argsort(numbers, kind="stable")
+        # Each column is put in order on its own, and what is no longer needed is let go: 40 bytes an entry at most.
         numbers, keys = numbers[order], np.frombuffer(self._keys, np.int32)[order]
         keys = keys if final_keys is None else final_keys[keys]
         lasts = np.frombuffer(self._lasts, np.int8)[order] > 0
         raw_ns = np.frombuffer(self._times_ns, np.int64)
         times_ns = _never_back(_filled(raw_ns)[order], numbers)
-        same = (numbers[1:] == numbers[:-1]) & ~lasts[:-1]
-        silences_ns = np.where(same, times_ns[1:] - times_ns[:-1], 0)
+        breaks = (numbers[1:] != numbers[:-1]) | lasts[:-1]
+        silences_ns = np.diff(times_ns)
+        silences_ns[breaks] = 0
         if timeout_s is None:
             timeout_s = learned_timeout_s(_longest(silences_ns, numbers))
-        breaks = ~same
+        del numbers
         if timeout_s:
             breaks |= silences_ns > timeout_s * NS_PER_S
         starts = np.concatenate([[0], np.flatnonzero(breaks) + 1])
         stops = np.append(starts[1:], len(keys))
-        usual_ns = np.quantile(silences_ns[~breaks], 0.95) if (~breaks).any() else 0.0
-        latest_ns = times_ns.max(initial=0)
-        ends = [
-            not latest_ns or bool(lasts[stop - 1]) or bool(latest_ns - times_ns[stop - 1] > usual_ns) for stop in stops
-        ]
+        latest_ns, last_ns = times_ns.max(initial=0), times_ns[stops - 1]
+        del times_ns
+        inside_ns = silences_ns[~breaks]
+        del silences_ns
+        usual_ns = np.quantile(inside_ns, 0.95, overwrite_input=True) if len(inside_ns) else 0.0
+        ends = lasts[stops - 1] | (latest_ns - last_ns > usual_ns) | (not latest_ns)
         owners = np.repeat(np.arange(len(starts), dtype=np.int32), stops - starts)
         return SessionCut(
             sessions=tuple(
                 TrainingSession(keys=keys[start:stop], ends=end)
-                for start, stop, end in zip(starts, stops, ends, strict=True)
+                for start, stop, end in zip(starts.tolist(), stops.tolist(), ends.tolist(), strict=True)
             ),
             timeout_s=timeout_s,
-            open_at_end=ends.count(False),
+            open_at_end=int((~ends).sum()),
             owners=_back_in_place(owners, order),
             elapsed_s=_back_in_place(_elapsed_s(raw_ns[order], owners), order),
             previous=_back_in_place(_previous(keys, owners), order),
@@ -156,10 +194,12 @@ def _filled(times_ns: NDArray[np.int64]) -> NDArray[np.int64]:
     >>> _filled(np.array([0, 7, 0, 3, 0])).tolist()
     [7, 7, 7, 3, 3]
     """
-    known = np.flatnonzero(times_ns)
-    if not len(known):
+    missing, known = np.flatnonzero(times_ns == 0), np.flatnonzero(times_ns)
+    if not len(missing) or not len(known):
         return times_ns
-    return times_ns[known][np.maximum(np.searchsorted(known, np.arange(len(times_ns)), side="right") - 1, 0)]
+    filled = times_ns.copy()
+    filled[missing] = times_ns[known[np.maximum(np.searchsorted(known, missing) - 1, 0)]]
+    return filled
 
 
 def _never_back(times_ns: NDArray[np.int64], numbers: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -170,9 +210,16 @@ def _never_back(times_ns: NDArray[np.int64], numbers: NDArray[np.int32]) -> NDAr
     >>> _never_back(np.array([5, 9, 7, 1, 2]), np.array([0, 0, 0, 1, 1])).tolist()
     [5, 9, 9, 1, 2]
     """
-    distinct, places = np.unique(times_ns, return_inverse=True)
-    base = numbers.astype(np.int64) * len(distinct)  # lifts each session above the one before
-    return distinct[np.maximum.accumulate(places + base) - base]
+    same = numbers[1:] == numbers[:-1]
+    backwards = np.unique(numbers[1:][same & (times_ns[1:] < times_ns[:-1])])
+    times_ns = times_ns.copy() if len(backwards) else times_ns
+    for start, stop in zip(
+        np.searchsorted(numbers, backwards).tolist(),
+        np.searchsorted(numbers, backwards, side="right").tolist(),
+        strict=True,
+    ):
+        times_ns[start:stop] = np.maximum.accumulate(times_ns[start:stop])
+    return times_ns
 
 
 def _longest(silences_ns: NDArray[np.int64], numbers: NDArray[np.int32]) -> NDArray[np.int64]:

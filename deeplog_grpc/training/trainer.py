@@ -1,6 +1,6 @@
 """From entries to a trained application: parse, cut into sessions, fit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from math import log
 from typing import Any
@@ -16,6 +16,10 @@ from deeplog_grpc.training.history import History
 from deeplog_grpc.training.learned_keys import LearnedKey, learned_keys
 from deeplog_grpc.training.value_learning import fit_values
 from deeplog_grpc.training.values import ValueCollector
+
+_HISTORY = "history_"
+_VALUES = "values_"
+"""They begin the names of the parts of a history, and of collected values, in a trainer's state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +108,38 @@ class Trainer:
         self._history.extend(parsed.keys, sessions, batch.times_ns, lasts=lasts)
         self._values.add(parsed)
 
+    def state(self) -> dict[str, Any]:
+        """All that was added, as named parts: numpy arrays of one dimension, or plain data for JSON.
+
+        The arrays are views: let them go before more is added.
+        """
+        history = {f"{_HISTORY}{name}": part for name, part in self._history.state().items()}
+        values = {f"{_VALUES}{name}": part for name, part in self._values.state().items()}
+        return {"parser": self._parser.state(), **history, **values}
+
+    @classmethod
+    def from_state(
+        cls,
+        state: Mapping[str, Any],
+        *,
+        sessions: SessionConfig | None = None,
+        values: ValueModelConfig | None = None,
+    ) -> "Trainer":
+        """Go on from a :meth:`state` as if nothing had happened.
+
+        Raises
+        ------
+        ValueError, KeyError
+            If a part is missing, malformed, or does not fit the others.
+        """
+        trainer = cls(sessions=sessions, values=values)
+        trainer._parser = Parser.from_state(state["parser"])
+        trainer._history = History.from_state(_parts(state, _HISTORY))
+        trainer._values = ValueCollector.from_state(
+            _parts(state, _VALUES), max_vectors=trainer._value_config.max_vectors
+        )
+        return trainer
+
     def fit(
         self,
         *,
@@ -122,7 +158,8 @@ class Trainer:
             If there is too little to learn from.
         """
         final_keys = np.fromiter(map(self._parser.resolve, range(len(self._parser))), np.int32)
-        cut = self._history.cut(self._sessions.timeout_s, final_keys=final_keys)
+        entries, cut = len(self._history), self._history.cut(self._sessions.timeout_s, final_keys=final_keys)
+        self._history = History()  # learning needs the memory
         thresholds = thresholds or ThresholdConfig()
         values = fit_values(self._values, cut, self._value_config, contamination=thresholds.contamination, seed=seed)
         try:
@@ -141,7 +178,7 @@ class Trainer:
         fit, behaviour = learned.key_fit, learned.behaviour
         best = next(epoch for epoch in reversed(fit.epochs) if epoch.best)
         report = TrainingReport(
-            entries=len(self._history),
+            entries=entries,
             sessions=len(cut.sessions),
             open_at_end=cut.open_at_end,
             templates=len(self._parser.templates()),
@@ -175,6 +212,11 @@ class Trainer:
             timeout_s=cut.timeout_s,
         )
         return model, report
+
+
+def _parts(state: Mapping[str, Any], beginning: str) -> dict[str, Any]:
+    """The parts whose names begin so, without that."""
+    return {name.removeprefix(beginning): part for name, part in state.items() if name.startswith(beginning)}
 
 
 def _with_confidence(thresholds: ThresholdConfig, values: ValueModelConfig) -> ThresholdConfig:

@@ -4,8 +4,9 @@ Invariant: at most twice ``max_vectors`` vectors of a key are held, and :data:`~
 values of a slot; nothing that grows with the log.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +111,42 @@ class ValueCollector:
             if len(collected) >= 2 * self._max_vectors:
                 self._last_dropped = max(self._last_dropped, collected.trim(self._max_vectors))
         self._entries += len(parsed.keys)
+
+    def state(self) -> dict[str, Any]:
+        """All that was added, as named parts: numpy arrays of one dimension, or plain data for JSON."""
+        kept = list(self._keys.items())
+        return {
+            "table": self._table.state(),
+            "keys": [[key, list(one.pieces), len(one)] for key, one in kept],
+            "counts": [self._entries, self._last_dropped],
+            "numbers": np.concatenate([np.zeros(0), *(part.ravel() for _, one in kept for part in one.numbers)]),
+            "entries": np.concatenate([np.zeros(0, np.int64), *(part for _, one in kept for part in one.entries)]),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], *, max_vectors: int) -> "ValueCollector":
+        """Go on from a :meth:`state` as if nothing had happened.
+
+        Raises
+        ------
+        ValueError, KeyError
+            If a part is missing, malformed, or does not fit the others.
+        """
+        collector = cls(max_vectors=max_vectors)
+        collector._table = SlotTable.from_state(state["table"])
+        collector._entries, collector._last_dropped = map(int, state["counts"])
+        numbers, entries = np.asarray(state["numbers"], np.float64), np.asarray(state["entries"], np.int64)
+        for key, pieces, count in state["keys"]:
+            slots = len(pieces) - 1
+            own, numbers = np.split(numbers, [count * slots])
+            rows, entries = np.split(entries, [count])
+            collected = _Collected(tuple(pieces), [own.reshape(count, slots)], [rows])
+            collector._keys[int(key)] = collected
+            if len(rows) != count:
+                raise ValueError("the parts of collected values do not fit each other")
+        if len(numbers) or len(entries):
+            raise ValueError("the parts of collected values do not fit each other")
+        return collector
 
     def collected(self, cut: SessionCut, *, max_values: int) -> CollectedValues:
         """All that was collected, with the times and keys before that only the cut into sessions tells.

@@ -102,20 +102,22 @@ class ScoreRequest(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[_log_entry_pb2.LogEntry, _Mapping]]] = ..., options: _Optional[_Union[ScoreOptions, _Mapping]] = ..., flush: _Optional[_Union[Flush, _Mapping]] = ...) -> None: ...
 
 class ScoreResponse(_message.Message):
-    __slots__ = ("verdicts", "session_ends", "errors", "entry_count", "anomaly_count", "session_end_count")
+    __slots__ = ("verdicts", "session_ends", "errors", "entry_count", "anomaly_count", "session_end_count", "late_end_count")
     VERDICTS_FIELD_NUMBER: _ClassVar[int]
     SESSION_ENDS_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
     ENTRY_COUNT_FIELD_NUMBER: _ClassVar[int]
     ANOMALY_COUNT_FIELD_NUMBER: _ClassVar[int]
     SESSION_END_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LATE_END_COUNT_FIELD_NUMBER: _ClassVar[int]
     verdicts: _containers.RepeatedCompositeFieldContainer[_verdict_pb2.Verdict]
     session_ends: _containers.RepeatedCompositeFieldContainer[_verdict_pb2.Verdict]
     errors: _containers.RepeatedCompositeFieldContainer[EntryError]
     entry_count: int
     anomaly_count: int
     session_end_count: int
-    def __init__(self, verdicts: _Optional[_Iterable[_Union[_verdict_pb2.Verdict, _Mapping]]] = ..., session_ends: _Optional[_Iterable[_Union[_verdict_pb2.Verdict, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[EntryError, _Mapping]]] = ..., entry_count: _Optional[int] = ..., anomaly_count: _Optional[int] = ..., session_end_count: _Optional[int] = ...) -> None: ...
+    late_end_count: int
+    def __init__(self, verdicts: _Optional[_Iterable[_Union[_verdict_pb2.Verdict, _Mapping]]] = ..., session_ends: _Optional[_Iterable[_Union[_verdict_pb2.Verdict, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[EntryError, _Mapping]]] = ..., entry_count: _Optional[int] = ..., anomaly_count: _Optional[int] = ..., session_end_count: _Optional[int] = ..., late_end_count: _Optional[int] = ...) -> None: ...
 
 class StreamScoreRequest(_message.Message):
     __slots__ = ("config", "batch", "flush")
@@ -150,12 +152,14 @@ class StreamFlush(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., flush: _Optional[_Union[Flush, _Mapping]] = ...) -> None: ...
 
 class StreamScoreResponse(_message.Message):
-    __slots__ = ("ready", "result")
+    __slots__ = ("ready", "result", "late")
     READY_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
     ready: StreamReady
     result: BatchResult
-    def __init__(self, ready: _Optional[_Union[StreamReady, _Mapping]] = ..., result: _Optional[_Union[BatchResult, _Mapping]] = ...) -> None: ...
+    late: ScoreResponse
+    def __init__(self, ready: _Optional[_Union[StreamReady, _Mapping]] = ..., result: _Optional[_Union[BatchResult, _Mapping]] = ..., late: _Optional[_Union[ScoreResponse, _Mapping]] = ...) -> None: ...
 
 class StreamReady(_message.Message):
     __slots__ = ("max_outstanding_batches", "max_batch_entries", "max_message_bytes")

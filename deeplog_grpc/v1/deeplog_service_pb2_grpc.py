@@ -41,6 +41,13 @@ class DeepLogServiceStub:
 
     Order: entries of an application are applied in the order in which the server accepted their requests, and within a
     request in the order of the list. Verdicts depend on that order alone, not on how entries are divided into requests.
+
+    Late ends: a session that hangs is judged when its time-out passes, whether or not entries come. While none come for
+    an application, its event time goes on with the clock from the last entry's time on; the server looks every
+    `server.tick_s` (1 s). Such an end was brought about by no request. It is sent at once on the open stream that sent
+    entries of the application last (`StreamScoreResponse.late`); without one it is kept, in bounds
+    (`server.max_late_ends`, 10,000), and comes with the next answer to a request that has entries or a flush of the
+    application (`ScoreResponse.late_end_count`). Each is sent once, to one client.
     """
 
     def __init__(self, channel):
@@ -82,6 +89,13 @@ class DeepLogServiceServicer:
 
     Order: entries of an application are applied in the order in which the server accepted their requests, and within a
     request in the order of the list. Verdicts depend on that order alone, not on how entries are divided into requests.
+
+    Late ends: a session that hangs is judged when its time-out passes, whether or not entries come. While none come for
+    an application, its event time goes on with the clock from the last entry's time on; the server looks every
+    `server.tick_s` (1 s). Such an end was brought about by no request. It is sent at once on the open stream that sent
+    entries of the application last (`StreamScoreResponse.late`); without one it is kept, in bounds
+    (`server.max_late_ends`, 10,000), and comes with the next answer to a request that has entries or a flush of the
+    application (`ScoreResponse.late_end_count`). Each is sent once, to one client.
     """
 
     def Parse(self, request, context):
@@ -117,7 +131,8 @@ class DeepLogServiceServicer:
         all it had accepted. Messages without an answer were not applied or may have been: send them again.
 
         Flow control: the server reads no further while `StreamReady.max_outstanding_batches` messages are unanswered, or
-        while its queue is full; it never refuses a batch for lack of room. A client that waits for answers before it
+        while its queue is full; it never refuses a batch for lack of room. `late` messages come between the results, at
+        any time after the first one; they answer nothing and do not count. A client that waits for answers before it
         sends more than that many is never held up by the transport. Not idempotent, as `Score`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -166,6 +181,13 @@ class DeepLogService:
 
     Order: entries of an application are applied in the order in which the server accepted their requests, and within a
     request in the order of the list. Verdicts depend on that order alone, not on how entries are divided into requests.
+
+    Late ends: a session that hangs is judged when its time-out passes, whether or not entries come. While none come for
+    an application, its event time goes on with the clock from the last entry's time on; the server looks every
+    `server.tick_s` (1 s). Such an end was brought about by no request. It is sent at once on the open stream that sent
+    entries of the application last (`StreamScoreResponse.late`); without one it is kept, in bounds
+    (`server.max_late_ends`, 10,000), and comes with the next answer to a request that has entries or a flush of the
+    application (`ScoreResponse.late_end_count`). Each is sent once, to one client.
     """
 
     @staticmethod

@@ -50,9 +50,9 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    *applications: str, ingest: IngestConfig | None = None, stop: bool = True, **config: Any
+    *applications: str, ingest: IngestConfig | None = None, stop: bool = True, timeout_ns: int = 0, **config: Any
 ) -> AsyncIterator[Running]:
-    detectors = {name: FakeDetector(name) for name in applications or ("app",)}
+    detectors = {name: FakeDetector(name, timeout_ns=timeout_ns) for name in applications or ("app",)}
     settings = ServerConfig(listen="127.0.0.1:0", **config)
     server = Server(detectors, settings, ingest or IngestConfig())
     address = f"127.0.0.1:{await server.start()}"

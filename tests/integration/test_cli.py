@@ -20,6 +20,7 @@ import yaml
 from deeplog_grpc.cli import main
 from deeplog_grpc.storage import load_bundle
 from deeplog_grpc.testing import EPOCH_S, SimulatedLog, simulate_log
+from deeplog_grpc.training import Trainer
 
 BOUND_S = 60.0
 """No wait of a test takes longer; a sound run needs seconds."""
@@ -418,3 +419,69 @@ def test_standard_input_is_judged_as_it_comes(folder: Path) -> None:
         process.stdin.close()
         assert process.wait(BOUND_S) == 0
         assert time.monotonic() - started < BOUND_S
+
+
+def test_training_with_a_checkpoint_leaves_none_and_the_model_of_one_without(
+    call: Any, folder: Path, tmp_path: Path
+) -> None:
+    for name, options in {"plain": [], "saved": ["--checkpoint", tmp_path / "p", "--checkpoint-s", 0]}.items():
+        code, _, err = call("train", folder / "judged.log", "--out", tmp_path / name, *options, *QUICK)
+        assert (code, err) == (0, "")
+    assert not (tmp_path / "p").exists()
+    plain, saved = ({f.name: f.read_bytes() for f in (tmp_path / name).iterdir()} for name in ("plain", "saved"))
+    assert plain == saved
+
+
+def test_a_checkpoint_of_other_arguments_or_input_is_refused_with_the_remedy(
+    call: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "app.log"
+    log.write_bytes((folder / "judged.log").read_bytes())
+    train = ["train", log, "--out", tmp_path / "m", "--checkpoint", tmp_path / "p", *QUICK]
+
+    def cut_off(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "fit", cut_off)
+        assert call(*train)[0] == 130
+    assert (tmp_path / "p").exists()
+    for more, what in (
+        (["--seed", 5], "(seed: was 0, is 5)"),
+        (["--set", "sessions.timeout_s=7"], "(sessions.timeout_s: was None, is 7.0)"),
+    ):
+        code, _, err = call(*train, *more)
+        assert (code, err.count("\n")) == (2, 1)
+        assert what in err
+        assert "give those again, or delete the folder to begin anew" in err
+    with log.open("a") as file:
+        file.write("2024-01-01 00:00:00 one more\n")
+    code, _, err = call(*train)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"(file {log}: was " in err
+    damaged = next((tmp_path / "p").glob("*/history_keys.bin"))
+    damaged.write_bytes(damaged.read_bytes()[4:])
+    code, _, err = call(*train)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "history_keys.bin: has " in err
+    code, _, err = call("train", "-", "--out", tmp_path / "m", "--checkpoint", tmp_path / "q")
+    assert (code, err) == (2, "deeplog-grpc: --checkpoint: standard input cannot be read again: give files\n")
+
+
+def test_training_goes_on_from_its_checkpoint(
+    call: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = ["train", folder / "judged.log", "--checkpoint", tmp_path / "p", *QUICK]
+
+    def cut_off(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "fit", cut_off)
+        assert call(*train, "--out", tmp_path / "m")[0] == 130
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "add", cut_off)  # nothing is left to read
+        code, _, err = call(*train, "--out", tmp_path / "m")
+    assert code == 0
+    assert "going on after" in err
+    assert not (tmp_path / "p").exists()

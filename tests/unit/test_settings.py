@@ -170,3 +170,9 @@ def test_settings_do_not_change() -> None:
 
 def test_a_section_with_all_keys_commented_out_has_its_defaults(write: Write) -> None:
     assert load_settings(write("server:\n  # listen: 127.0.0.1:1\n")) == load_settings()
+
+
+def test_the_tick_is_a_time_or_off() -> None:
+    assert load_settings(overrides={"server.tick_s": None}).server.tick_s is None
+    with pytest.raises(ConfigError, match=r"^server.tick_s: Input should be greater than 0"):
+        load_settings(overrides={"server.tick_s": 0})

@@ -137,3 +137,19 @@ def test_a_damaged_gzip_file_is_named(write: Write, content: bytes) -> None:
     with pytest.raises(InputError) as caught:
         lines_of(path)
     assert str(caught.value).startswith(f"{path}: cannot be read: ")
+
+
+@pytest.mark.parametrize("name", ["app.log", "app.log.gz"])
+@pytest.mark.parametrize("block", [3, 16, 1 << 20])
+def test_reading_goes_on_after_any_chunk_with_the_chunks_that_would_have_come(
+    write: Write, monkeypatch: pytest.MonkeyPatch, name: str, block: int
+) -> None:
+    monkeypatch.setattr(files, "BLOCK_BYTES", block)
+    monkeypatch.setattr(files, "MAX_LINE_BYTES", 20)
+    text = b"first\r\n\nthe third is a long one, cut\n" + b"x" * 50 + b"\n" + b"short\n" * 9 + b"last"
+    path = str(write(gzip.compress(text) if name.endswith("gz") else text, name))
+    chunks = list(read_chunks(path))
+    for number, chunk in enumerate(chunks):
+        assert [later.lines for later in read_chunks(path, start=chunk.place)] == [
+            later.lines for later in chunks[number + 1 :]
+        ]

@@ -4,7 +4,7 @@ from math import inf
 import numpy as np
 import pytest
 
-from deeplog_grpc.models import Check, KeyModelConfig, ThresholdConfig, TrainingSession, fit_behaviour
+from deeplog_grpc.models import Check, KeyModelConfig, ThresholdConfig, TrainingSession, behaviour, fit_behaviour
 
 TINY = KeyModelConfig(history=3, hidden=8, embedding=4, layers=1, reserve=2, epochs=6, min_sessions=1)
 SESSIONS = [TrainingSession(keys=keys) for keys in [[1, 2, 3, 4], [1, 2, 4], [1, 3, 4]] * 80]
@@ -91,3 +91,11 @@ def test_a_session_with_a_rare_key_moves_no_limit() -> None:
     assert found.calibration.sessions == len(many)
     assert found.profile.longest == 4
     assert np.isfinite(found.calibration.usual_begin)
+
+
+def test_how_many_sessions_are_scored_at_once_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(TINY, epochs=1)
+    whole = fit_behaviour(SESSIONS[:90], config, ThresholdConfig(), seed=2).behaviour
+    monkeypatch.setattr(behaviour, "CHUNK_WINDOWS", 7)
+    parts = fit_behaviour(SESSIONS[:90], config, ThresholdConfig(), seed=2).behaviour
+    assert parts.calibration == whole.calibration

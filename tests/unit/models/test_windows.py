@@ -1,8 +1,9 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
-from deeplog_grpc.models import BEGIN, END, UNSEEN, WindowCounts, count_windows
+from deeplog_grpc.models import BEGIN, END, UNSEEN, WindowCounts, count_windows, windows
 
 A, B, C = 3, 4, 5
 
@@ -62,3 +63,14 @@ def test_begin_is_never_a_target() -> None:
 def test_no_sessions_and_empty_sessions() -> None:
     assert len(count()) == 0
     assert pairs(count([])) == {((BEGIN, BEGIN), END): 1}
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 40])
+def test_how_many_windows_are_held_at_once_does_not_matter(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    rng = np.random.default_rng(4)
+    sessions = [rng.integers(UNSEEN, C + 1, rng.integers(0, 9)).tolist() for _ in range(60)]
+    whole = count(*sessions)
+    monkeypatch.setattr(windows, "CHUNK_WINDOWS", chunk)
+    parts = count(*sessions)
+    assert pairs(parts) == pairs(whole)
+    assert parts.windows.tolist() == whole.windows.tolist()

@@ -76,8 +76,14 @@ class FakeDetector:
 
     model_version = 7
 
-    def __init__(self, application: str = "app") -> None:
+    def __init__(self, application: str = "app", *, timeout_ns: int = 0) -> None:
         self.application = application
+        self.timeout_ns = timeout_ns
+        """0 = sessions never time out."""
+        self.event_time_ns = 0
+        self.broken = False
+        """Whether `advance` is a defect."""
+        self._last_ns: dict[str, int] = {}
         self.batch_sizes: list[int] = []
         self.calls: list[str] = []
         self.threads: set[str] = set()
@@ -94,10 +100,24 @@ class FakeDetector:
             if body.startswith("crash"):
                 raise RuntimeError(f"secret: {body}")
             session = batch.sessions[index] or batch.sources[index]
+            self.event_time_ns = max(self.event_time_ns, int(batch.times_ns[index]))
+            self._last_ns[session] = self.event_time_ns
             rows.append(self._judge(index, body, session))
             if body.startswith("end"):
                 ends.append(self._end(index, session, EndReason.MARKER))
         return FakeBatch(rows=tuple(rows), session_ends=tuple(ends))
+
+    @property
+    def next_deadline_ns(self) -> int:
+        return min(self._last_ns.values()) + self.timeout_ns if self.timeout_ns and self._last_ns else 2**63 - 1
+
+    def advance(self, now_ns: int) -> FakeBatch:
+        self.calls.append("advance")
+        self.threads.add(threading.current_thread().name)
+        if self.broken:
+            raise RuntimeError("secret")
+        ending = [s for s, last_ns in self._last_ns.items() if last_ns + self.timeout_ns < now_ns]
+        return FakeBatch(rows=(), session_ends=tuple(self._end(0, session, EndReason.TIMEOUT) for session in ending))
 
     def flush(self, sessions: Sequence[str] | None = None) -> FakeBatch:
         self.calls.append("flush")
@@ -139,7 +159,7 @@ class FakeDetector:
         )
 
     def _end(self, index: int, session: str, reason: EndReason) -> Verdict:
-        window = self._windows.pop(session)
+        window, last_ns = self._windows.pop(session), self._last_ns.pop(session)
         kind = Kind.NORMAL if len(window) > 2 else Kind.INCOMPLETE_SESSION
         return Verdict(
             index=index,
@@ -156,6 +176,7 @@ class FakeDetector:
             session_end=reason,
             reason="" if kind is Kind.NORMAL else "too short",
             model_version=self.model_version,
+            ended_ns=last_ns + self.timeout_ns if reason is EndReason.TIMEOUT else 0,
         )
 
 

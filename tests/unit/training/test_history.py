@@ -135,3 +135,21 @@ def test_a_new_session_of_a_name_has_nothing_before_it() -> None:
     found = history_of([("a", 1, 1), ("a", 2, 5000)]).cut(60)
     assert np.isnan(found.elapsed_s).all()
     assert found.previous[1].tolist() == [-1, -1]
+
+
+def test_a_history_goes_on_from_its_state() -> None:
+    entries: list[Entry] = [("a", 1, 0), ("b", 2, 0), ("a", 3, 1), ("b", 4, 200), ("a", 5, 2)]
+    whole, first = history_of(entries, lasts=[2]), history_of(entries[:3], lasts=[2])
+    second = History.from_state(first.state())
+    times_ns = np.array([int((START_S + time_s) * NS_PER_S) for *_, time_s in entries[3:]], np.int64)
+    second.extend(np.array([4, 5], np.int32), ["b", "a"], times_ns)
+    assert len(first) == 3
+    assert all(np.array_equal(part, whole.state()[name]) for name, part in second.state().items())
+    assert keys_of(second.cut(None)) == keys_of(whole.cut(None))
+
+
+@pytest.mark.parametrize("wrong", [{"keys": [1]}, {"names": ["a"]}, {"sessions": [0, -1, 0]}])
+def test_a_state_that_does_not_fit_together_is_refused(wrong: dict[str, list[int]]) -> None:
+    state = history_of([("a", 1, 0), ("b", 2, 0), ("a", 3, 1)]).state()
+    with pytest.raises(ValueError, match="do not fit each other"):
+        History.from_state({**state, **wrong})

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from deeplog_grpc.detection import Detector, EndReason, EntryBatch, Kind, SessionConfig
@@ -87,3 +88,29 @@ def test_a_session_too_short_for_windows_is_too_little_without_begin_and_end() -
 def test_a_bad_pattern_is_refused_before_any_work(field: str) -> None:
     with pytest.raises(ConfigError, match=rf"sessions\.{field}\[0\]"):
         Trainer(sessions=SessionConfig(**{field: ("(",)}))  # type: ignore[arg-type]
+
+
+def test_a_trainer_goes_on_from_its_state(training_log: SimulatedLog) -> None:
+    batch = entries_of(training_log.lines)
+    whole, first = Trainer(), Trainer()
+    for start in range(0, len(batch), 500):
+        whole.add(batch.slice(start, start + 500))
+    first.add(batch.slice(0, 500))
+    state = first.state()
+    assert all(isinstance(part, np.ndarray) or json.loads(json.dumps(part)) == part for part in state.values())
+    second = Trainer.from_state(state)
+    for start in range(500, len(batch), 500):
+        second.add(batch.slice(start, start + 500))
+    ours, theirs = second.state(), whole.state()
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(part, theirs[name]) for name, part in ours.items() if isinstance(part, np.ndarray))
+    assert [ours[name] for name in ("parser", "history_names")] == [
+        theirs[name] for name in ("parser", "history_names")
+    ]
+
+
+def test_a_state_without_a_part_is_refused() -> None:
+    state = Trainer().state()
+    for name in state:
+        with pytest.raises(KeyError, match=name.removeprefix("history_")):
+            Trainer.from_state({other: part for other, part in state.items() if other != name})
