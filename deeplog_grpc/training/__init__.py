@@ -2,17 +2,26 @@
 
 from deeplog_grpc.training.baselines import SimpleRules
 from deeplog_grpc.training.history import History, SessionCut
-from deeplog_grpc.training.sequences import SequenceReport, SequenceScorer, evaluate_rules, evaluate_sequences
+from deeplog_grpc.training.labelled import LabelledEntries, LogReport, evaluate_entries, is_normal, session_names
+from deeplog_grpc.training.metrics import Comparison, Curve, Figures
+from deeplog_grpc.training.sequences import SequenceReport, SequenceScorer, evaluate_sequences
 from deeplog_grpc.training.trainer import Trainer, TrainingReport
 
 __all__ = [
+    "Comparison",
+    "Curve",
+    "Figures",
     "History",
+    "LabelledEntries",
+    "LogReport",
     "SequenceReport",
     "SequenceScorer",
     "SessionCut",
     "SimpleRules",
     "Trainer",
     "TrainingReport",
-    "evaluate_rules",
+    "evaluate_entries",
     "evaluate_sequences",
+    "is_normal",
+    "session_names",
 ]
