@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
+from benchmarks import sets
 from benchmarks.harness import console, run, write_results
 from benchmarks.hdfs import only
 
@@ -75,7 +76,7 @@ def main() -> None:
     data = parser.parse_args().data
     if not data.is_dir():
         raise SystemExit(f"{data}: no such folder; give DATA=folder")
-    write_results("detect", hdfs(data / "hdfs_sequences"))
+    write_results("detect", {**hdfs(data / "hdfs_sequences"), **sets.run(data)})
 
 
 if __name__ == "__main__":

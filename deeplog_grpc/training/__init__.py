@@ -2,7 +2,16 @@
 
 from deeplog_grpc.training.baselines import SimpleRules
 from deeplog_grpc.training.history import History, SessionCut
-from deeplog_grpc.training.labelled import LabelledEntries, LogReport, evaluate_entries, is_normal, session_names
+from deeplog_grpc.training.labelled import (
+    JudgedEntries,
+    LabelledEntries,
+    LogReport,
+    evaluate_entries,
+    is_normal,
+    judge_entries,
+    session_names,
+    session_paths,
+)
 from deeplog_grpc.training.metrics import Comparison, Curve, Figures
 from deeplog_grpc.training.sequences import SequenceReport, SequenceScorer, evaluate_sequences
 from deeplog_grpc.training.trainer import Trainer, TrainingReport
@@ -12,6 +21,7 @@ __all__ = [
     "Curve",
     "Figures",
     "History",
+    "JudgedEntries",
     "LabelledEntries",
     "LogReport",
     "SequenceReport",
@@ -23,5 +33,7 @@ __all__ = [
     "evaluate_entries",
     "evaluate_sequences",
     "is_normal",
+    "judge_entries",
     "session_names",
+    "session_paths",
 ]

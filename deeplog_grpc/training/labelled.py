@@ -114,12 +114,12 @@ def evaluate_entries(
     """
     detector = Detector(model, config)
     train_keys = detector.parse(train.bodies).keys
-    train_paths = _paths(train_keys, session_names(train, model.sessions))
-    found = _judge(detector, test.batch)
+    train_paths = session_paths(train_keys, session_names(train, model.sessions))
+    found = judge_entries(detector, test.batch)
     truth = _session_labels(found.names, test.labels, sessions)
     judged = [name for name in found.judgements if not name.startswith(STREAM_MARK)]
     counted = [name for name in judged if name in truth and name not in running]
-    paths = _paths(found.keys, found.names)
+    paths = found.paths()
     whole = [path for name, path in train_paths.items() if name not in running]
     rules = None
     if counted and whole:
@@ -135,7 +135,7 @@ def evaluate_entries(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
+class JudgedEntries:
     """What the detector said."""
 
     keys: NDArray[np.int32]
@@ -147,8 +147,13 @@ class _Found:
     judgements: Mapping[str, SessionJudgement]
     """Session -> the sum of its verdicts, in the order of their beginnings."""
 
+    def paths(self) -> dict[str, list[int]]:
+        """Log keys of each identified session."""
+        return session_paths(self.keys, self.names)
 
-def _judge(detector: Detector, batch: EntryBatch) -> _Found:
+
+def judge_entries(detector: Detector, batch: EntryBatch) -> JudgedEntries:
+    """Judge entries in their order, and then the ends of all sessions still open."""
     parts = []
     ends = []
     for start in range(0, len(batch), BATCH_ENTRIES):
@@ -168,7 +173,7 @@ def _judge(detector: Detector, batch: EntryBatch) -> _Found:
         found = by_name.setdefault(name, {})
         if kind != Kind.NORMAL:
             found[Kind(kind)] = max(score, found.get(Kind(kind), 0.0))
-    return _Found(
+    return JudgedEntries(
         keys=keys.astype(np.int32),
         kinds=kinds.astype(np.int8),
         scores=scores.astype(np.float64),
@@ -186,7 +191,9 @@ def _session_labels(names: Sequence[str], labels: Labels, given: Mapping[str, bo
     return {**found, **given}
 
 
-def _of_entries(found: _Found, labels: Labels, known: NDArray[np.bool_], train_keys: NDArray[np.int32]) -> Comparison:
+def _of_entries(
+    found: JudgedEntries, labels: Labels, known: NDArray[np.bool_], train_keys: NDArray[np.int32]
+) -> Comparison:
     kinds, scores = found.kinds[known], found.scores[known]
     unseen = ~np.isin(found.keys[known], train_keys)
     return Comparison.of(
@@ -202,7 +209,7 @@ def _of_entries(found: _Found, labels: Labels, known: NDArray[np.bool_], train_k
 
 
 def _of_sessions(
-    found: _Found,
+    found: JudgedEntries,
     counted: Sequence[str],
     truth: Mapping[str, bool],
     paths: Mapping[str, list[int]],
@@ -217,7 +224,7 @@ def _of_sessions(
     )
 
 
-def _paths(keys: NDArray[np.int32], names: Sequence[str]) -> dict[str, list[int]]:
+def session_paths(keys: NDArray[np.int32], names: Sequence[str]) -> dict[str, list[int]]:
     """Log keys of each identified session, whatever the time between them."""
     paths: dict[str, list[int]] = {}
     for key, name in zip(keys.tolist(), names, strict=True):
