@@ -138,20 +138,18 @@ def picture(comparison: Comparison) -> "Figure":
     figure = Figure(figsize=(7.2, 4.6), layout="constrained")
     axes = figure.add_subplot()
     best = sorted(comparison.baselines, key=lambda name: -comparison.baselines[name].pr_auc)[:SHOWN_RULES]
-    for name, color, dashes in reversed([*zip(best, OTHERS, DASHES, strict=False)]):
+    figures = comparison.combined
+    label = f"all together ({figures.pr_auc:.3f})"
+    _draw(axes, comparison.curves[COMBINED], figures, label=label, color=OURS, linestyle="-", linewidth=3)
+    for name, color, dashes in zip(best, OTHERS, DASHES, strict=False):  # on top: thin dashes hide no broad line
         figures = comparison.baselines[name]
         label = f"rule {name} ({figures.pr_auc:.3f})"
         _draw(axes, comparison.curves[name], figures, label=label, color=color, linestyle=dashes, linewidth=1.3)
-    figures = comparison.combined
-    label = f"all together ({figures.pr_auc:.3f})"
-    _draw(axes, comparison.curves[COMBINED], figures, label=label, color=OURS, linestyle="-", linewidth=2.4)
     axes.set(xlabel="recall", ylabel="precision", xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    handles, labels = axes.get_legend_handles_labels()
     figure.legend(
-        handles[::-1],
-        labels[::-1],
+        *axes.get_legend_handles_labels(),
         title="PR-AUC in brackets; a dot is the threshold in force",
         title_fontsize="small",
         loc="outside lower center",
@@ -168,7 +166,8 @@ def _draw(axes: Any, curve: Curve, figures: Figures, *, label: str, **style: Any
         recall = [0.0, *curve.recall.tolist()]
         precision = [float(curve.precision[0]), *curve.precision.tolist()]
         axes.plot(recall, precision, drawstyle="steps-pre", label=label, **style)
-    axes.plot([figures.recall], [figures.precision], "o", color=style["color"], markersize=7, markeredgecolor="white")
+    dot = {"color": style["color"], "markersize": 7, "markeredgecolor": "white", "zorder": 4 + (style["color"] == OURS)}
+    axes.plot([figures.recall], [figures.precision], "o", **dot)
 
 
 def _data_uri(figure: "Figure") -> str:

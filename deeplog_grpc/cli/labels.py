@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,13 +46,12 @@ class LineLabel:
 
     def take(self, line: str) -> tuple[str, int]:
         """The line without its label, and what the label says; a line in which nothing is found has no label."""
-        match = self._pattern.search(line)
+        match: Any = self._pattern.search(line)
         if match is None:
             return line, UNKNOWN
         text = match.group(self._pattern.group) or ""
-        found = match.group(0)
-        before, _, after = line.partition(found)
-        return before + after, NORMAL if text.strip().lower() in self._normal else ABNORMAL
+        start, stop = match.span()
+        return line[:start] + line[stop:], NORMAL if text.strip().lower() in self._normal else ABNORMAL
 
 
 def read_entries(paths: Sequence[str], label: LineLabel | None, reference_ns: Sequence[int]) -> LabelledEntries:

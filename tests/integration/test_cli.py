@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import importlib.util
 import json
 import os
 import shutil
@@ -206,6 +207,17 @@ def test_evaluate_sequences_beside_rules_with_a_report(call: Any, sequences: Pat
     page = (tmp_path / "r" / "report.html").read_text()
     assert "A line is a session from begin to end" in page
     assert "key_model.epochs" in page
+
+
+def test_a_report_without_its_extra_is_one_line_before_any_training(
+    call: Any, sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find: Any = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "jinja2" else find(name))
+    files = ["--train", sequences / "train", "--normal", sequences / "normal", "--abnormal", sequences / "abnormal.gz"]
+    code, out, err = call("evaluate", "sequences", *files, "--report", tmp_path / "r")
+    assert (code, out) == (2, "")
+    assert err == "deeplog-grpc: --report: needs jinja2: pip install 'deeplog-grpc[report]'\n"
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ def test_a_picture_shows_all_together_and_the_best_rules() -> None:
     figure = picture(comparison())
     (axes,) = figure.axes
     labels = axes.get_legend_handles_labels()[1]
-    assert labels[-1].startswith("all together (1.000)")
+    assert labels[0].startswith("all together (1.000)")
     assert len(labels) == 5
     assert not any("counts" in label for label in labels)  # the least one of five
 

@@ -17,6 +17,7 @@ from deeplog_grpc.training.labelled import ABNORMAL, NORMAL, UNKNOWN
         (r" #\w+$", "job done #normal", "job done", ABNORMAL),  # the whole match is the label where there is no group
         (r" #(\w+)$", "job done #Normal", "job done", NORMAL),
         (r" #(\w+)$", "job done", "job done", UNKNOWN),
+        (r" #(\w+)$", "job #normal \u00fc #normal", "job #normal \u00fc", NORMAL),  # where it matches, not before
         (r'"label": "(\w*)", ', '{"label": "", "msg": "a b"}', '{"msg": "a b"}', NORMAL),
         (r"(x)?= ", "= body", "body", NORMAL),  # a group that took no part is an empty label
     ],
