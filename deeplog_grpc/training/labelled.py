@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, EntryBatch, Kind, SessionConfig
 from deeplog_grpc.detection.identifiers import STREAM_MARK, identify, session_patterns
+from deeplog_grpc.detection.sessions import NS_PER_S
 from deeplog_grpc.training.baselines import SimpleRules
+from deeplog_grpc.training.history import History
 from deeplog_grpc.training.metrics import Comparison, Judged, Labelled
 from deeplog_grpc.training.sequences import SessionJudgement, by_kind, combined
 
@@ -114,20 +116,19 @@ def evaluate_entries(
     """
     detector = Detector(model, config)
     train_keys = detector.parse(train.bodies).keys
-    train_paths = session_paths(train_keys, session_names(train, model.sessions))
+    whole = _whole_sessions(train_keys, session_names(train, model.sessions), train.times_ns, model.timeout_s)
     found = judge_entries(detector, test.batch)
     truth = _session_labels(found.names, test.labels, sessions)
     judged = [name for name in found.judgements if not name.startswith(STREAM_MARK)]
     counted = [name for name in judged if name in truth and name not in running]
-    paths = found.paths()
-    whole = [path for name, path in train_paths.items() if name not in running]
+    parts = session_parts(found.keys, found.names, test.batch.times_ns, model.timeout_s)
     rules = None
     if counted and whole:
         rules = SimpleRules(whole, min_sessions=min_sessions, false_positive_rate=false_positive_rate)
     known = test.labels != UNKNOWN
     return LogReport(
         entries=_of_entries(found, test.labels, known, train_keys) if known.any() else None,
-        sessions=_of_sessions(found, counted, truth, paths, rules) if counted else None,
+        sessions=_of_sessions(found, counted, truth, parts, rules) if counted else None,
         unlabelled_entries=int((~known).sum()),
         unlabelled_sessions=sum(name not in truth for name in judged),
         running_sessions=sum(name in truth and name in running for name in judged),
@@ -212,7 +213,7 @@ def _of_sessions(
     found: JudgedEntries,
     counted: Sequence[str],
     truth: Mapping[str, bool],
-    paths: Mapping[str, list[int]],
+    parts: Mapping[str, list[list[int]]],
     rules: SimpleRules | None,
 ) -> Comparison:
     judgements = [found.judgements[name] for name in counted]
@@ -220,8 +221,56 @@ def _of_sessions(
         Labelled.of(np.array([truth[name] for name in counted], np.bool_)),
         combined=combined(judgements),
         by_detector={name: judged for name, judged in by_kind(judgements).items() if judged.flagged.any()},
-        baselines=rules.judged([paths[name] for name in counted]) if rules is not None else {},
+        baselines=_of_rules(rules, [parts[name] for name in counted]) if rules is not None else {},
     )
+
+
+def _whole_sessions(
+    keys: NDArray[np.int32], names: Sequence[str], times_ns: NDArray[np.int64], timeout_s: float
+) -> list[list[int]]:
+    """The identified sessions that the Trainer takes for whole."""
+    history = History()
+    rows = [row for row, name in enumerate(names) if not name.startswith(STREAM_MARK)]
+    history.extend(keys[rows], [names[row] for row in rows], times_ns[rows])
+    sessions = history.cut(timeout_s).sessions
+    return [np.asarray(session.keys).tolist() for session in sessions if session.ends]
+
+
+def _of_rules(rules: SimpleRules, sessions: Sequence[Sequence[list[int]]]) -> dict[str, Judged]:
+    """What each rule says of sessions: of each, what it says of the worst of its parts."""
+    owners = np.repeat(np.arange(len(sessions)), [len(parts) for parts in sessions])
+    found = {}
+    for name, judged in rules.judged([part for parts in sessions for part in parts]).items():
+        scores, flagged = np.full(len(sessions), -np.inf), np.zeros(len(sessions), np.bool_)
+        np.maximum.at(scores, owners, judged.scores)
+        np.logical_or.at(flagged, owners, judged.flagged)
+        found[name] = Judged(scores=scores, flagged=flagged)
+    return found
+
+
+def session_parts(
+    keys: NDArray[np.int32], names: Sequence[str], times_ns: NDArray[np.int64], timeout_s: float
+) -> dict[str, list[list[int]]]:
+    """Log keys of each identified session, cut where it was silent for longer than the time-out, as the detector does.
+
+    Examples
+    --------
+    >>> times_ns = np.array([1, 2, 3, 9]) * NS_PER_S
+    >>> session_parts(np.array([5, 6, 7, 8]), ["a", "a", "@x", "a"], times_ns, 3.0)
+    {'a': [[5, 6], [8]]}
+    """
+    parts: dict[str, list[list[int]]] = {}
+    latest: dict[str, int] = {}
+    for key, name, time_ns in zip(keys.tolist(), names, times_ns.tolist(), strict=True):
+        if name.startswith(STREAM_MARK):
+            continue
+        paths = parts.setdefault(name, [])
+        before_ns = latest.get(name, 0)
+        if not paths or (timeout_s and before_ns and time_ns - before_ns > timeout_s * NS_PER_S):
+            paths.append([])
+        paths[-1].append(key)
+        latest[name] = max(before_ns, time_ns)
+    return parts
 
 
 def session_paths(keys: NDArray[np.int32], names: Sequence[str]) -> dict[str, list[int]]:

@@ -107,3 +107,20 @@ def test_what_is_labelled_abnormal_is_not_learned_from() -> None:
     entries = LabelledEntries(batch=batch, labels=np.array([NORMAL, UNKNOWN, ABNORMAL], np.int8))
     names = session_names(batch, SessionConfig())
     assert is_normal(entries, names, {"t": True, "s": False}).tolist() == [True, False, False]
+
+
+def test_rules_see_sessions_cut_by_the_time_out_and_say_the_worst_of_their_parts(
+    trained: ApplicationModel, training_log: SimulatedLog
+) -> None:
+    name = next(name for name, is_faulty in FAULTY.items() if not is_faulty)
+    once = entries_of([line for line in JUDGED.lines if name in line])
+    later = replace(once, times_ns=once.times_ns + int(trained.timeout_s + 60) * 1_000_000_000)
+    twice = run(trained, training_log, unlabelled(EntryBatch.concat([once, later])), sessions={name: False})
+    assert twice.sessions is not None
+    assert {rule: figures.fp for rule, figures in twice.sessions.baselines.items()} == dict.fromkeys(
+        twice.sessions.baselines, 0
+    )
+    broken = EntryBatch.concat([once, later.slice(0, 2)])
+    found = run(trained, training_log, unlabelled(broken), sessions={name: True})
+    assert found.sessions is not None
+    assert found.sessions.baselines["unseen_pair"].tp == 1
