@@ -6,7 +6,7 @@ DATA   ?= ../shared/data
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect clean
+.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect bench-sets clean
 
 help:  ## List the jobs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ bench-parse: install  ## The parser beside Drain3: accuracy and speed (DATA=fold
 
 bench-detect: install  ## Detection on key sequences beside simple rules (DATA=folder)
 	$(BIN)/python -m benchmarks.detect --data $(DATA)
+
+bench-sets: install  ## Detection on other labelled logs beside simple rules (DATA=folder)
+	$(BIN)/python -m benchmarks.sets --data $(DATA)
 
 clean:  ## Remove the environment and what tools left
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks import semantic
+from benchmarks import semantic, sets
 from benchmarks.harness import console, run, write_results
 from benchmarks.hdfs import only
 
@@ -78,7 +78,8 @@ def main() -> None:
         raise SystemExit(f"{data}: no such folder; give DATA=folder")
     from benchmarks import contamination  # here, for it uses the functions above
 
-    write_results("detect", hdfs(data / "hdfs_sequences") | contamination.run(data) | semantic.run(data))
+    folder = data / "hdfs_sequences"
+    write_results("detect", hdfs(folder) | contamination.run(data) | sets.run(data) | semantic.run(data))
 
 
 if __name__ == "__main__":

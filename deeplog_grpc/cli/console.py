@@ -24,6 +24,9 @@ ConfigOption = Annotated[
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. key_model.history=5.")
 ]
+ReportOption = Annotated[
+    Path | None, typer.Option("--report", metavar="DIR", help="Also write DIR/report.html (extra 'report').")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 

@@ -3,32 +3,47 @@
 import gzip
 import time
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from deeplog_grpc.cli.comparison import table, to_json
 from deeplog_grpc.cli.console import (
     OUTPUT,
     ConfigOption,
     JsonOption,
+    ReportOption,
     SetOption,
     print_json,
     settings_of,
     training_progress,
 )
+from deeplog_grpc.cli.evaluate_logs import logs
+from deeplog_grpc.cli.html_report import Level, Report, prepare, write
 from deeplog_grpc.errors import InputError
 from deeplog_grpc.models import TrainingSession, fit_behaviour, set_threads
 from deeplog_grpc.settings import Settings
-from deeplog_grpc.training import SequenceScorer, SimpleRules, evaluate_rules, evaluate_sequences
+from deeplog_grpc.training import SequenceReport, SequenceScorer, SimpleRules, evaluate_sequences
 
 evaluate = typer.Typer(help="Measure detection on labelled data.", no_args_is_help=True)
+evaluate.command(no_args_is_help=True)(logs)
+
+END_RULE = "A line is a session from begin to end: the end of the line is the end that is judged."
+NO_END_RULE = "Neither begin nor end of a session is judged: a session shorter than the window cannot be flagged."
 
 
-@evaluate.callback()
-def group() -> None:
-    """Keep the name of the only sub-command."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceRun:
+    """Sessions judged, and how long it took."""
+
+    report: SequenceReport
+    sessions: int
+    """Sessions learned from."""
+    train_s: float
+    score_s: float
 
 
 @evaluate.command(no_args_is_help=True)
@@ -44,6 +59,7 @@ def sequences(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also judge by simple rules under the same false positive rate.")
     ] = False,
+    report: ReportOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
     json: JsonOption = False,
@@ -53,8 +69,9 @@ def sequences(
     **Example:** `deeplog-grpc evaluate sequences --train hdfs_train --normal normal.gz --abnormal abnormal.gz --json`
     """
     settings = settings_of(config, assignments, key_model__begin_end=begin_end)
+    prepare(report)
     set_threads(threads)
-    report = sequence_report(
+    found = run_sequences(
         read_sequences(train),
         [sequence for path in normal for sequence in read_sequences(path)],
         [sequence for path in abnormal for sequence in read_sequences(path)],
@@ -62,10 +79,15 @@ def sequences(
         seed=seed,
         baselines=baselines,
     )
-    print_json(report) if json else OUTPUT.print(_table(report))
+    if report is not None:
+        write(report, _html(found, settings, title=f"Key sequences: {train.name}", seed=seed))
+    if json:
+        print_json(_figures(found, baselines=baselines))
+    else:
+        OUTPUT.print(table("sessions judged", found.report.comparison), _summary(found))
 
 
-def sequence_report(
+def run_sequences(
     train: list[list[int]],
     normal: list[list[int]],
     abnormal: list[list[int]],
@@ -73,7 +95,7 @@ def sequence_report(
     *,
     seed: int,
     baselines: bool,
-) -> dict[str, Any]:
+) -> SequenceRun:
     """Train, judge, count.
 
     Raises
@@ -95,39 +117,64 @@ def sequence_report(
     except ValueError as error:
         raise InputError(str(error), field="--train") from error
     trained = time.perf_counter()
-    report = evaluate_sequences(SequenceScorer(behaviour), normal=normal, abnormal=abnormal)
+    report = evaluate_sequences(
+        SequenceScorer(behaviour),
+        normal=normal,
+        abnormal=abnormal,
+        rules=_rules(train, settings) if baselines else None,
+    )
     scored = time.perf_counter()
-    return {
-        "normal": report.normal,
-        "abnormal": report.abnormal,
-        "fp": report.fp,
-        "fn": report.fn,
-        "precision": report.precision,
-        "recall": report.recall,
-        "f1": report.f1,
-        "fpr": report.fpr,
-        "recall_by_class": report.recall_by_class,
-        "train_s": round(trained - started, 3),
-        "score_s": round(scored - trained, 3),
-        "by_detector": _rates(report.by_detector),
-        **({"baselines": _rates(_baselines(train, normal, abnormal, settings))} if baselines else {}),
-    }
+    return SequenceRun(report=report, sessions=len(train), train_s=trained - started, score_s=scored - trained)
 
 
-def _baselines(
-    train: list[list[int]], normal: list[list[int]], abnormal: list[list[int]], settings: Settings
-) -> dict[str, tuple[int, int]]:
-    """FP and FN of the simple rules, under the same rate."""
-    rules = SimpleRules(
+def _rules(train: list[list[int]], settings: Settings) -> SimpleRules:
+    """The simple rules, under the same rate."""
+    return SimpleRules(
         train,
         min_sessions=settings.key_model.min_sessions,
         false_positive_rate=settings.thresholds.false_positive_rate,
     )
-    return evaluate_rules(rules, normal=normal, abnormal=abnormal)
 
 
-def _rates(found: dict[str, tuple[int, int]]) -> dict[str, dict[str, int]]:
-    return {name: {"fp": fp, "fn": fn} for name, (fp, fn) in found.items()}
+def _figures(run: SequenceRun, *, baselines: bool) -> dict[str, Any]:
+    """The report for machines; what was added later stands behind what scripts know."""
+    found = to_json(run.report.comparison)
+    known = ("normal", "abnormal", "fp", "fn", "precision", "recall", "f1", "fpr")
+    return {
+        **{name: found[name] for name in known},
+        "recall_by_class": run.report.recall_by_class,
+        "train_s": round(run.train_s, 3),
+        "score_s": round(run.score_s, 3),
+        "by_detector": found["by_detector"],
+        **({"baselines": found["baselines"]} if baselines else {}),
+        "pr_auc": found["pr_auc"],
+        "sessions": run.sessions,
+    }
+
+
+def _facts(run: SequenceRun) -> dict[str, str]:
+    return {
+        "learned from": f"{run.sessions:,} sessions in {run.train_s:,.1f} s",
+        "judged in": f"{run.score_s:,.1f} s",
+        **{f"recall: {name}": f"{share:.4f}" for name, share in run.report.recall_by_class.items()},
+    }
+
+
+def _summary(run: SequenceRun) -> Table:
+    shown = Table(show_header=False)
+    for name, value in _facts(run).items():
+        shown.add_row(name, value)
+    return shown
+
+
+def _html(run: SequenceRun, settings: Settings, *, title: str, seed: int) -> Report:
+    return Report(
+        title=title,
+        levels=[Level(title="Sessions", comparison=run.report.comparison)],
+        facts={**_facts(run), "seed": str(seed)},
+        end_of_session=END_RULE if settings.key_model.begin_end else NO_END_RULE,
+        settings=settings,
+    )
 
 
 def read_sequences(path: Path) -> list[list[int]]:
@@ -153,22 +200,3 @@ def read_sequences(path: Path) -> list[list[int]]:
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}", field=str(path)) from error
     return sequences
-
-
-_GROUPS = {"recall_by_class": "recall", "by_detector": "alone", "baselines": "simple rule"}
-
-
-def _figure(value: float | dict[str, int]) -> str:
-    """A share, or false positives and negatives."""
-    return f"FP {value['fp']:,}  FN {value['fn']:,}" if isinstance(value, dict) else f"{value:.4f}"
-
-
-def _table(report: dict[str, Any]) -> Table:
-    table = Table(show_header=False, title="sessions judged", title_justify="left")
-    for name, value in report.items():
-        if isinstance(value, dict):
-            for part, figure in value.items():
-                table.add_row(f"{_GROUPS[name]}: {part}", _figure(figure))
-        else:
-            table.add_row(name, f"{value:.4f}" if isinstance(value, float) else f"{value:,}")
-    return table

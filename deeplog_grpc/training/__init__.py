@@ -2,17 +2,38 @@
 
 from deeplog_grpc.training.baselines import SimpleRules
 from deeplog_grpc.training.history import History, SessionCut
-from deeplog_grpc.training.sequences import SequenceReport, SequenceScorer, evaluate_rules, evaluate_sequences
+from deeplog_grpc.training.labelled import (
+    JudgedEntries,
+    LabelledEntries,
+    LogReport,
+    evaluate_entries,
+    is_normal,
+    judge_entries,
+    session_names,
+    session_paths,
+)
+from deeplog_grpc.training.metrics import Comparison, Curve, Figures
+from deeplog_grpc.training.sequences import SequenceReport, SequenceScorer, evaluate_sequences
 from deeplog_grpc.training.trainer import Trainer, TrainingReport
 
 __all__ = [
+    "Comparison",
+    "Curve",
+    "Figures",
     "History",
+    "JudgedEntries",
+    "LabelledEntries",
+    "LogReport",
     "SequenceReport",
     "SequenceScorer",
     "SessionCut",
     "SimpleRules",
     "Trainer",
     "TrainingReport",
-    "evaluate_rules",
+    "evaluate_entries",
     "evaluate_sequences",
+    "is_normal",
+    "judge_entries",
+    "session_names",
+    "session_paths",
 ]

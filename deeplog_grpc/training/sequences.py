@@ -4,15 +4,18 @@ Sessions go through the very states and verdicts that the Detector uses.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from deeplog_grpc.detection.shapes import ShapeJudge
-from deeplog_grpc.detection.states import StateGraph, Transition
+import numpy as np
+
+from deeplog_grpc.detection.shapes import Shape, ShapeJudge
+from deeplog_grpc.detection.states import StateGraph, Transition, surprise
 from deeplog_grpc.detection.verdicts import Kind
 from deeplog_grpc.models import END, UNSEEN, Behaviour
-from deeplog_grpc.training.baselines import RULES, SimpleRules
+from deeplog_grpc.training.baselines import SimpleRules
+from deeplog_grpc.training.metrics import Comparison, Judged, Labelled
 
 CACHE_BYTES = 1 << 30
 
@@ -32,36 +35,20 @@ class SequenceClass(StrEnum):
 class SequenceReport:
     """Sessions judged, and where that was wrong. An abnormal session is a positive."""
 
-    normal: int
-    abnormal: int
-    fp: int
-    fn: int
-    recall_by_class: dict[str, float]
+    comparison: Comparison
+    """A verdict counts for the kind that it names."""
+    recall_by_class: Mapping[str, float]
     """Of the abnormal sessions of each :class:`SequenceClass`; absent where there are none."""
-    by_detector: dict[str, tuple[int, int]]
-    """Kind, or name of a rule -> FP and FN if it stood alone; a verdict counts for the kind that it names."""
 
-    @property
-    def precision(self) -> float:
-        """TP / (TP + FP); 1 when nothing was flagged."""
-        flagged = self.abnormal - self.fn + self.fp
-        return (self.abnormal - self.fn) / flagged if flagged else 1.0
 
-    @property
-    def recall(self) -> float:
-        """TP / abnormal; 1 when there are none."""
-        return 1 - self.fn / self.abnormal if self.abnormal else 1.0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionJudgement:
+    """What is said of a session."""
 
-    @property
-    def f1(self) -> float:
-        """Harmonic mean of precision and recall."""
-        total = self.precision + self.recall
-        return 2 * self.precision * self.recall / total if total else 0.0
-
-    @property
-    def fpr(self) -> float:
-        """FP / normal; 0 when there are none."""
-        return self.fp / self.normal if self.normal else 0.0
+    score: float
+    """Surprise in [0, 1], the highest of its entries and its end."""
+    kinds: Mapping[Kind, float]
+    """What is abnormal in it -> highest score of such a verdict."""
 
 
 class SequenceScorer:
@@ -81,20 +68,29 @@ class SequenceScorer:
 
     def kinds(self, sequences: Sequence[Sequence[int]]) -> list[frozenset[Kind]]:
         """What is abnormal in each sequence; empty where nothing is."""
+        return [frozenset(judgement.kinds) for judgement in self.judge(sequences)]
+
+    def judge(self, sequences: Sequence[Sequence[int]]) -> list[SessionJudgement]:
+        """Judge each sequence."""
         paths = [self._path(sequence) for sequence in sequences]
         self._graph.resolve(step for path in paths for step in path)
-        found = [
-            frozenset({step.kind or Kind.NORMAL for step in path} | {self._shape(path)}) - {Kind.NORMAL}
-            for path in paths
-        ]
+        found = [self._judged(path) for path in paths]
         self._graph.trim()
         return found
 
-    def _shape(self, path: Sequence[Transition]) -> Kind:
+    def _judged(self, path: Sequence[Transition]) -> SessionJudgement:
+        said = [(step.kind or Kind.NORMAL, step.score) for step in path]
+        if (shape := self._shape(path)) is not None:
+            said.append((shape.kind, surprise(shape.p_value)))
+        kinds: dict[Kind, float] = {}
+        for kind, score in said:
+            if kind is not Kind.NORMAL:
+                kinds[kind] = max(score, kinds.get(kind, 0.0))
+        return SessionJudgement(score=max((score for _, score in said), default=0.0), kinds=kinds)
+
+    def _shape(self, path: Sequence[Transition]) -> Shape | None:
         """What is said of the session as a whole."""
-        if not self._begin_end:
-            return Kind.NORMAL
-        return self._shapes.judge(Counter(step.unit for step in path[:-1])).kind
+        return self._shapes.judge(Counter(step.unit for step in path[:-1])) if self._begin_end else None
 
     def class_of(self, sequence: Sequence[int]) -> SequenceClass:
         """What could be abnormal in a sequence."""
@@ -119,52 +115,59 @@ def evaluate_sequences(
     *,
     normal: Iterable[Sequence[int]],
     abnormal: Iterable[Sequence[int]],
+    rules: SimpleRules | None = None,
     chunk: int = 4096,
 ) -> SequenceReport:
-    """Judge labelled sessions. Equal sequences are judged once and counted as often as they occur."""
-    normal_counts, abnormal_counts = Counter(map(tuple, normal)), Counter(map(tuple, abnormal))
-    false = dict(_flagged(scorer, list(normal_counts), chunk))
-    true = dict(_flagged(scorer, list(abnormal_counts), chunk))
-    found = Counter({sequence: abnormal_counts[sequence] for sequence in true})
+    """Judge labelled sessions. Equal sequences are judged once and counted as often as they occur.
+
+    Parameters
+    ----------
+    rules : SimpleRules, optional
+        Rules to judge the same sessions by.
+    chunk : int
+        Distinct sequences judged at once; it bounds the memory and changes nothing else.
+    """
+    counts = [Counter(map(tuple, sequences)) for sequences in (normal, abnormal)]
+    distinct = [sequence for part in counts for sequence in part]
+    labels = Labelled(
+        abnormal=np.repeat([False, True], [len(part) for part in counts]),
+        weights=np.array([count for part in counts for count in part.values()], np.int64),
+    )
+    judgements = [
+        judgement
+        for start in range(0, len(distinct), chunk)
+        for judgement in scorer.judge(distinct[start : start + chunk])
+    ]
     totals, hits = Counter[SequenceClass](), Counter[SequenceClass]()
-    for sequence, count in abnormal_counts.items():
+    for sequence, judgement in zip(distinct[len(counts[0]) :], judgements[len(counts[0]) :], strict=True):
         kind = scorer.class_of(sequence)
-        totals[kind] += count
-        hits[kind] += found[sequence]
+        totals[kind] += counts[1][sequence]
+        hits[kind] += counts[1][sequence] if judgement.kinds else 0
     return SequenceReport(
-        normal=normal_counts.total(),
-        abnormal=abnormal_counts.total(),
-        fp=sum(normal_counts[sequence] for sequence in false),
-        fn=abnormal_counts.total() - found.total(),
+        comparison=Comparison.of(
+            labels,
+            combined=combined(judgements),
+            by_detector=by_kind(judgements),
+            baselines=rules.judged(distinct) if rules is not None else {},
+        ),
         recall_by_class={kind.value: hits[kind] / totals[kind] for kind in SequenceClass if totals[kind]},
-        by_detector={
-            kind.name.lower(): (
-                sum(normal_counts[sequence] for sequence, kinds in false.items() if kind in kinds),
-                abnormal_counts.total() - sum(found[sequence] for sequence, kinds in true.items() if kind in kinds),
-            )
-            for kind in Kind
-            if kind is not Kind.NORMAL
-        },
     )
 
 
-def evaluate_rules(
-    rules: SimpleRules, *, normal: Iterable[Sequence[int]], abnormal: Iterable[Sequence[int]]
-) -> dict[str, tuple[int, int]]:
-    """FP and FN of each simple rule on labelled sessions."""
-    counts = [Counter(map(tuple, sequences)) for sequences in (normal, abnormal)]
-    flagged = [Counter[str](), Counter[str]()]
-    for part, hits in zip(counts, flagged, strict=True):
-        for sequence, count in part.items():
-            for name in rules.flagging(sequence):
-                hits[name] += count
-    return {name: (flagged[0][name], counts[1].total() - flagged[1][name]) for name in RULES}
+def combined(judgements: Sequence[SessionJudgement]) -> Judged:
+    """All detectors together."""
+    return Judged(
+        scores=np.array([judgement.score for judgement in judgements], np.float64),
+        flagged=np.array([bool(judgement.kinds) for judgement in judgements], np.bool_),
+    )
 
 
-def _flagged(
-    scorer: SequenceScorer, sequences: list[tuple[int, ...]], chunk: int
-) -> Iterable[tuple[tuple[int, ...], frozenset[Kind]]]:
-    """The abnormal sequences with what is abnormal in them."""
-    for start in range(0, len(sequences), chunk):
-        part = sequences[start : start + chunk]
-        yield from ((sequence, kinds) for sequence, kinds in zip(part, scorer.kinds(part), strict=True) if kinds)
+def by_kind(judgements: Sequence[SessionJudgement]) -> dict[str, Judged]:
+    """Each kind of verdict on its own: what has no such verdict scores 0."""
+    found = {}
+    for kind in Kind:
+        if kind is not Kind.NORMAL:
+            scores = np.array([judgement.kinds.get(kind, 0.0) for judgement in judgements], np.float64)
+            flagged = np.array([kind in judgement.kinds for judgement in judgements], np.bool_)
+            found[kind.name.lower()] = Judged(scores=scores, flagged=flagged)
+    return found

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import importlib.util
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ from deeplog_grpc.training import Trainer
 BOUND_S = 60.0
 """No wait of a test takes longer; a sound run needs seconds."""
 COMMANDS = [
-    *("train", "serve", "score", "parse", "evaluate sequences", "config", "demo"),
+    *("train", "serve", "score", "parse", "evaluate sequences", "evaluate logs", "config", "demo"),
     *("templates export", "templates import", "templates forget"),
 ]
 ROW_KEYS = ["file", "line", "time", "application", "session", "kind", "key", "template", "score", "reason"]
@@ -191,10 +192,101 @@ def test_evaluate_sequences(call: Any, sequences: Path) -> None:
     code, out, err = call("evaluate", "sequences", *files, "--json")
     assert (code, err, out.count("\n")) == (0, "", 1)
     report = json.loads(out)
-    assert list(report) == [*SEQUENCE_KEYS, "score_s", "by_detector"]
+    assert list(report) == [*SEQUENCE_KEYS, "score_s", "by_detector", "pr_auc", "sessions"]
     assert (report["normal"], report["abnormal"], report["fp"], report["fn"]) == (20, 2, 0, 0)
     assert report["recall_by_class"] == {"short": 1.0, "unseen_key": 1.0}
+    assert report["pr_auc"] == 1.0
     assert "recall: short" in call("evaluate", "sequences", *files, *QUICK)[1]
+
+
+def test_evaluate_sequences_beside_rules_with_a_report(call: Any, sequences: Path, tmp_path: Path) -> None:
+    files = ["--train", sequences / "train", "--normal", sequences / "normal", "--abnormal", sequences / "abnormal.gz"]
+    code, out, err = call("evaluate", "sequences", *files, "--baselines", "--report", tmp_path / "r", *QUICK)
+    assert (code, err) == (0, "")
+    for name in ("all together", "each kind alone", "simple rules", "pca", "invariants", "PR-AUC"):
+        assert name in out
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert "A line is a session from begin to end" in page
+    assert "key_model.epochs" in page
+
+
+def test_a_report_without_its_extra_is_one_line_before_any_training(
+    call: Any, sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find: Any = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "jinja2" else find(name))
+    files = ["--train", sequences / "train", "--normal", sequences / "normal", "--abnormal", sequences / "abnormal.gz"]
+    code, out, err = call("evaluate", "sequences", *files, "--report", tmp_path / "r")
+    assert (code, out) == (2, "")
+    assert err == "deeplog-grpc: --report: needs jinja2: pip install 'deeplog-grpc[report]'\n"
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One log with labels in its lines and in a table; the last sessions hold the faults."""
+    folder = tmp_path_factory.mktemp("labelled")
+    normal = simulate_log(150, seed=1)
+    faulty = simulate_log(40, seed=2, fault_rate=0.4, start_s=EPOCH_S + 3600)
+    (folder / "normal.log").write_text(normal.text())
+    (folder / "faulty.log").write_text(faulty.text())
+    lines = [f"OK {line}" for line in normal.lines] + [f"OK {line}" for line in faulty.lines[:-5]]
+    lines += [f"BAD {line.split('[')[0]}[x] reactor {n} is gone for good" for n, line in enumerate(faulty.lines[-5:])]
+    (folder / "one.log").write_text("".join(f"{line}\n" for line in lines))
+    rows = [
+        f"{name},{'Normal' if fault is None else fault}" for name, fault in {**normal.faults, **faulty.faults}.items()
+    ]
+    (folder / "labels.csv").write_text("\n".join(["session,label", *rows]))
+    return folder
+
+
+def test_evaluate_logs_by_session(call: Any, labelled: Path) -> None:
+    files = ["--train", labelled / "normal.log", "--test", labelled / "faulty.log", "--labels", labelled / "labels.csv"]
+    code, out, err = call("evaluate", "logs", *files, "--json", "--seed", 1)
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    report = json.loads(out)
+    assert report["entries"] is None
+    sessions = report["sessions"]
+    assert sessions["normal"] + sessions["abnormal"] == 40
+    assert (sessions["fn"], sessions["recall"]) == (0, 1.0)
+    assert sessions["tp"] + sessions["fn"] == sessions["abnormal"]
+    assert {"unseen_key", "pca", "invariants", "ngram"} <= set(sessions["baselines"])
+    assert sessions["by_detector"]["unseen_key"]["tp"] >= 1
+    assert report["running_sessions"] == 0
+
+
+def test_evaluate_logs_by_line_with_a_split_and_a_report(call: Any, labelled: Path, tmp_path: Path) -> None:
+    split = ["--split", 0.7, "--split-by", "time", "--line-label", "^(OK|BAD) ", "--normal-label", "ok"]
+    code, out, err = call("evaluate", "logs", labelled / "one.log", *split, "--report", tmp_path / "r", *QUICK)
+    assert (code, err) == (0, "")
+    assert "Entries judged" in out
+    assert "Sessions judged" in out
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert page.count("<img") == 2
+    assert "A session ends" in page
+    report = json.loads(call("evaluate", "logs", labelled / "one.log", *split, "--json", *QUICK)[1])
+    assert (report["entries"]["abnormal"], report["entries"]["fn"]) == (5, 0)
+    assert report["entries"]["baselines"]["unseen_key"]["tp"] == 5
+    assert report["left_out_entries"] == 0
+
+
+def test_sessions_running_at_the_cut_are_not_counted(call: Any, labelled: Path) -> None:
+    report = json.loads(
+        call(
+            *("evaluate", "logs", labelled / "one.log", "--split", 0.5, "--line-label", "^(OK|BAD) "),
+            *(
+                "--normal-label",
+                "OK",
+                "--normal-label",
+                "Normal",
+                "--labels",
+                labelled / "labels.csv",
+                "--json",
+                *QUICK,
+            ),
+        )[1]
+    )
+    assert report["running_sessions"] > 0
+    assert report["sessions"]["fpr"] < 0.5
 
 
 def test_parse_against_the_truth(call: Any, tmp_path: Path) -> None:
@@ -368,6 +460,40 @@ WRONG = {
         "entry 2: is neither",
     ),
     "twice": (lambda f, p: ["templates", "import", _written(p / "t", '["user 1", "user <*>"]')], "the same constants"),
+    "no labels": (
+        lambda f, p: ["evaluate", "logs", f / "judged.log", "--split", 0.5],
+        "--labels, --line-label: one of them is needed",
+    ),
+    "a split of nothing": (
+        lambda f, p: ["evaluate", "logs", "--split", 0.5, "--line-label", "x"],
+        "give either one log and --split, or --train and --test",
+    ),
+    "both a log and parts": (
+        lambda f, p: ["evaluate", "logs", f / "judged.log", "--train", f / "judged.log", "--line-label", "x"],
+        "give either one log and --split, or --train and --test",
+    ),
+    "a split past the end": (
+        lambda f, p: ["evaluate", "logs", f / "judged.log", "--split", 1.5, "--line-label", "x"],
+        "--split: 1.5 is not between 0 and 1",
+    ),
+    "a split by times that are not there": (
+        lambda f, p: [
+            *("evaluate", "logs", _written(p / "t", "a b\nc d\n"), "--split", 0.5, "--split-by", "time"),
+            *("--line-label", "x"),
+        ],
+        "--split-by: no line has a time stamp",
+    ),
+    "labels of other sessions": (
+        lambda f, p: [
+            *("evaluate", "logs", f / "judged.log", "--split", 0.5, *QUICK),
+            *("--labels", _written(p / "l.csv", "session,label\nnobody,1\n")),
+        ],
+        "nothing that is judged has a label",
+    ),
+    "no table of labels": (
+        lambda f, p: ["evaluate", "logs", f / "judged.log", "--split", 0.5, "--labels", p / "none.csv"],
+        "none.csv: cannot be read: No such file",
+    ),
     "words as keys": (
         lambda f, p: [
             *("evaluate", "sequences", "--train", _written(p / "t", "1 2\n3 x\n")),
