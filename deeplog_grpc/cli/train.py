@@ -54,7 +54,8 @@ def train(
     r"""Learn normal behaviour from raw log lines or JSON lines.
 
     The log should hold normal operation. Sessions are found by a field, your patterns, or built-in ones (block ids,
-    UUIDs, request ids, trace ids); without any, each file is one session. Give rotated files oldest first.
+    UUIDs, request ids, trace ids); entries without any are the stream of their file, judged by a rolling window. Give
+    rotated files oldest first.
 
     **Example:** `deeplog-grpc train 'logs/*.log.gz' --out model --session-pattern 'order=(\w+)'`
     """
@@ -126,6 +127,7 @@ def _table(report: TrainingReport, out: Path, version: int) -> Table:
         ("entries", f"{report.entries:,}"),
         ("sessions", f"{report.sessions:,} ({report.open_at_end:,} still open where the log stops)"),
         ("set aside as not normal", f"{report.set_aside:,} sessions"),
+        ("blocks of streams", f"{report.stream_blocks:,}"),
         ("templates", f"{report.templates:,}"),
         ("windows", f"{report.windows:,} ({report.distinct_windows:,} distinct)"),
         ("passes", f"{report.epochs}"),

@@ -19,7 +19,14 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
 from deeplog_grpc.detection.entries import EntryBatch
-from deeplog_grpc.detection.identifiers import compile_patterns, cut, identify, last_entries, session_patterns
+from deeplog_grpc.detection.identifiers import (
+    STREAM_MARK,
+    compile_patterns,
+    cut,
+    identify,
+    last_entries,
+    session_patterns,
+)
 from deeplog_grpc.detection.sessions import NS_PER_S, Session, SessionConfig, SessionTable, Watermark
 from deeplog_grpc.detection.shapes import ShapeJudge
 from deeplog_grpc.detection.stand_ins import StandIns
@@ -106,6 +113,8 @@ class Detector:
         self._patterns = session_patterns(sessions.patterns, built_in=sessions.built_in)
         self._end_patterns = compile_patterns(sessions.end_patterns, field="sessions.end_patterns")
         self._table = SessionTable(max_open=config.max_open_sessions, timeout_ns=int(timeout_s * NS_PER_S))
+        self._streams = SessionTable(max_open=config.max_open_sessions, timeout_ns=0)
+        self._knows_sessions = self._behaviour.profile.sessions > 0
         self._watermark = Watermark(step_ns=int(config.clock_step_s * NS_PER_S))
         self._cold_ns = int((timeout_s if config.cold_start_s is None else config.cold_start_s) * NS_PER_S)
         self._cold_until_ns: int | None = None
@@ -175,8 +184,13 @@ class Detector:
         return self._only_ends(ends)
 
     def flush(self, sessions: Sequence[str] | None = None) -> VerdictBatch:
-        """The named sessions, or all, end now. Names that are not open are passed over."""
+        """The named sessions, or all, end now. Names that are not open are passed over.
+
+        Streams begin anew: nothing is said of them.
+        """
         names = None if sessions is None else [cut(name) for name in sessions]
+        for _ in self._streams.close(names):
+            pass
         ends = [self._end(session, 0, EndReason.FLUSH) for session in self._table.close(names)]
         return self._only_ends(ends)
 
@@ -184,8 +198,8 @@ class Detector:
         self, batch: EntryBatch, parsed: ParsedBatch, identifiers: Sequence[str], ends: list[SessionEnd]
     ) -> tuple[list[Transition], NDArray[np.float64]]:
         """Take every entry's step, and the time that it took; collect the sessions that end."""
-        table, watermark, unit_of = self._table, self._watermark, self._unit_of
-        deadline_ns = table.next_deadline_ns()
+        watermark, unit_of = self._watermark, self._unit_of
+        deadline_ns = self._table.next_deadline_ns()
         steps: list[Transition] = []
         times_ns: list[int] = []
         before_ns: list[int] = []
@@ -197,15 +211,18 @@ class Detector:
             if self._held is not None and not watermark.holds:
                 self._release(now_ns)
             if now_ns > deadline_ns:
-                ends += [self._end(session, index, EndReason.TIMEOUT) for session in table.expire(now_ns)]
-                deadline_ns = table.next_deadline_ns()
+                ends += [self._end(session, index, EndReason.TIMEOUT) for session in self._table.expire(now_ns)]
+                deadline_ns = self._table.next_deadline_ns()
             unit = unit_of.get(key, UNSEEN)
             if unit == UNSEEN:
                 unit = self._stand_ins.unit(key, batch.bodies[index])
+            is_stream = identifier.startswith(STREAM_MARK) or not self._knows_sessions
+            table = self._streams if is_stream else self._table
             session = table.get(identifier)
             if session is None:
-                session = Session(identifier, self._first_state(unit, now_ns))
-                if table.add(session):
+                state = self._graph.middle() if is_stream else self._first_state(unit, now_ns)
+                session = Session(identifier, state)
+                if table.add(session) and not is_stream:
                     self._cold_until_ns = now_ns + table.timeout_ns  # the one dropped may come back in its middle
                 deadline_ns = min(deadline_ns, now_ns + table.timeout_ns) if table.timeout_ns else deadline_ns
             table.touch(session, now_ns)
@@ -221,8 +238,8 @@ class Detector:
             session.state = step.next
             session.counts[unit] += 1
             steps.append(step)
-            if index in finished:
-                ends += [self._end(closed, index, EndReason.MARKER) for closed in table.close([identifier])]
+            if index in finished and not is_stream:
+                ends += [self._end(closed, index, EndReason.MARKER) for closed in self._table.close([identifier])]
         return steps, elapsed_s(np.array(times_ns, np.int64), np.array(before_ns, np.int64))
 
     def _release(self, now_ns: int) -> None:

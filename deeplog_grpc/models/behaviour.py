@@ -157,6 +157,8 @@ def _held_out(
     dealt = np.random.default_rng(seed).permutation(count) % FOLDS
     for fold in range(FOLDS):
         rows = np.flatnonzero(dealt == fold).tolist()
+        if not rows:  # fewer sessions than folds
+            continue
         rest = [session for session, part in zip(sessions, dealt, strict=True) if part != fold]
         try:
             model = fit(rest).model
@@ -182,9 +184,10 @@ def _calibrated(
     others: Mapping[Check, NDArray[np.float64]],
     thresholds: ThresholdConfig,
 ) -> Calibration:
-    """Thresholds from the scores of whole sessions; from all where none was seen as a whole."""
+    """Thresholds from the scores of whole sessions and blocks of streams; from all where there are none."""
     begins = np.array([session.begins for session in sessions], np.bool_)
-    whole = surprises.scored & begins & np.array([session.ends for session in sessions], np.bool_)
+    ends = np.array([session.ends for session in sessions], np.bool_)
+    whole = surprises.scored & (begins == ends)
     chosen = whole if whole.any() else surprises.scored
     scores = {
         Check.KEY: surprises.keys,

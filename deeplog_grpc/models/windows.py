@@ -15,7 +15,7 @@ CHUNK_WINDOWS = 1 << 17
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSession:
-    """The log keys of one session in the order of their entries."""
+    """The log keys of one session in the order of their entries; or a block of a stream, without begin and end."""
 
     keys: Sequence[int] | NDArray[np.integer[Any]]
     begins: bool = True

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplog_grpc.detection.identifiers import STREAM_MARK
 from deeplog_grpc.detection.sessions import NS_PER_S
 from deeplog_grpc.detection.vectors import elapsed_s
 from deeplog_grpc.models import NO_PREVIOUS, TrainingSession
@@ -23,15 +24,21 @@ TIMEOUT_MARGIN = 2.0
 """How much longer than a normal silence a silence must be to end a session."""
 
 
+STREAM_BLOCK = 100
+"""Entries of a block of a stream: what takes the place of a session in thresholds where there are none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionCut:
-    """Sessions cut out of a history."""
+    """Sessions cut out of a history, and blocks of its streams."""
 
     sessions: tuple[TrainingSession, ...]
     timeout_s: float
     """Time-out in force, given or learned; 0 = never."""
     open_at_end: int
     """Sessions that were still running where the log stops: nothing is learned about their ends."""
+    blocks: int
+    """How many of `sessions` are blocks of streams, which have neither begin nor end."""
     owners: NDArray[np.int32]
     """The session of each entry, by its place in `sessions`. Shape [entries]."""
     elapsed_s: NDArray[np.float64]
@@ -129,32 +136,38 @@ class History:
         raw_ns = np.frombuffer(self._times_ns, np.int64)
         times_ns = _never_back(_filled(raw_ns)[order], numbers)
         breaks = (numbers[1:] != numbers[:-1]) | lasts[:-1]
+        is_stream = np.fromiter(map(names_stream, self._numbers), np.bool_, count=len(self._numbers))[numbers]
         silences_ns = np.diff(times_ns)
-        silences_ns[breaks] = 0
+        silences_ns[breaks | is_stream[1:]] = 0  # what a stream is silent for ends nothing
         if timeout_s is None:
             timeout_s = learned_timeout_s(_longest(silences_ns, numbers))
         del numbers
         if timeout_s:
             breaks |= silences_ns > timeout_s * NS_PER_S
-        starts = np.concatenate([[0], np.flatnonzero(breaks) + 1])
-        stops = np.append(starts[1:], len(keys))
+        owners = np.concatenate([[0], np.cumsum(breaks)]).astype(np.int32)
+        elapsed, previous = _elapsed_s(raw_ns[order], owners), _previous(keys, owners)
+        starts = _with_blocks(np.concatenate([[0], np.flatnonzero(breaks) + 1]), is_stream)
+        stops, is_block = np.append(starts[1:], len(keys)), is_stream[starts]
         latest_ns, last_ns = times_ns.max(initial=0), times_ns[stops - 1]
         del times_ns
-        inside_ns = silences_ns[~breaks]
-        del silences_ns
+        inside_ns = silences_ns[~(breaks | is_stream[1:])]
+        del silences_ns, is_stream
         usual_ns = np.quantile(inside_ns, 0.95, overwrite_input=True) if len(inside_ns) else 0.0
-        ends = lasts[stops - 1] | (latest_ns - last_ns > usual_ns) | (not latest_ns)
+        ends = (lasts[stops - 1] | (latest_ns - last_ns > usual_ns) | (not latest_ns)) & ~is_block
         owners = np.repeat(np.arange(len(starts), dtype=np.int32), stops - starts)
         return SessionCut(
             sessions=tuple(
-                TrainingSession(keys=keys[start:stop], ends=end)
-                for start, stop, end in zip(starts.tolist(), stops.tolist(), ends.tolist(), strict=True)
+                TrainingSession(keys=keys[start:stop], begins=not is_part, ends=end)
+                for start, stop, is_part, end in zip(
+                    starts.tolist(), stops.tolist(), is_block.tolist(), ends.tolist(), strict=True
+                )
             ),
             timeout_s=timeout_s,
-            open_at_end=int((~ends).sum()),
+            open_at_end=int((~ends & ~is_block).sum()),
+            blocks=int(is_block.sum()),
             owners=_back_in_place(owners, order),
-            elapsed_s=_back_in_place(_elapsed_s(raw_ns[order], owners), order),
-            previous=_back_in_place(_previous(keys, owners), order),
+            elapsed_s=_back_in_place(elapsed, order),
+            previous=_back_in_place(previous, order),
             resolution_s=_resolution_s(raw_ns),
         )
 
@@ -163,11 +176,33 @@ _NOTHING = SessionCut(
     sessions=(),
     timeout_s=0.0,
     open_at_end=0,
+    blocks=0,
     owners=np.zeros(0, np.int32),
     elapsed_s=np.zeros(0),
     previous=np.zeros((0, 2), np.int32),
     resolution_s=0.0,
 )
+
+
+def names_stream(identifier: str) -> bool:
+    """Whether an identifier is that of a source's stream."""
+    return identifier.startswith(STREAM_MARK)
+
+
+def _with_blocks(starts: NDArray[np.int64], is_stream: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Starts of sessions, with those of the blocks that streams are divided into.
+
+    Examples
+    --------
+    >>> _with_blocks(np.array([0, 250, 255]), np.arange(260) < 250).tolist()
+    [0, 100, 200, 250, 255]
+    """
+    stops = np.append(starts[1:], len(is_stream))
+    parts = [
+        np.arange(start, stop, STREAM_BLOCK) if is_stream[start] else [start]
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
+    ]
+    return np.concatenate(parts).astype(np.int64)
 
 
 def learned_timeout_s(longest_silences_ns: NDArray[np.int64]) -> float:

@@ -28,6 +28,8 @@ class TrainingReport:
 
     entries: int
     sessions: int
+    stream_blocks: int
+    """Blocks of entries that belong to no session but to their source's stream."""
     open_at_end: int
     """Sessions still running where the log stops."""
     templates: int
@@ -179,7 +181,8 @@ class Trainer:
         best = next(epoch for epoch in reversed(fit.epochs) if epoch.best)
         report = TrainingReport(
             entries=entries,
-            sessions=len(cut.sessions),
+            sessions=len(cut.sessions) - cut.blocks,
+            stream_blocks=cut.blocks,
             open_at_end=cut.open_at_end,
             templates=len(self._parser.templates()),
             windows=fit.windows,

@@ -84,7 +84,7 @@ def test_a_rephrased_message_at_the_wrong_place_is_judged_as_the_known_one_would
     scored = fresh_detector(semantic).score(replace(batch, bodies=[body.replace(old, new) for body in batch.bodies]))
     row = plain.anomalies()[0]
     before, after = plain.verdict(row), scored.verdict(row)
-    assert after.kind is before.kind is Kind.EXECUTION_PATH
+    assert after.kind is before.kind is Kind.UNSEEN_TRANSITION
     assert after.key != before.key
     assert after.reason.startswith(before.reason)
     assert after.stands_for == before.key
