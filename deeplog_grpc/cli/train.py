@@ -117,7 +117,13 @@ def _calibrated_on(report: TrainingReport) -> str:
     if not report.calibration_sessions:
         return "not calibrated"
     few = ": too few to measure it, so thresholds are kept wide" if report.conservative else ""
-    return f"calibrated on {report.calibration_sessions:,} sessions{few}"
+    return f"{_per_day(report)}calibrated on {report.calibration_sessions:,} sessions{few}"
+
+
+def _per_day(report: TrainingReport) -> str:
+    """What the rate comes to."""
+    alarms = report.false_positive_rate * report.sessions_per_day
+    return f"about {alarms:.2g} a day, " if alarms else ""
 
 
 def _table(report: TrainingReport, out: Path, version: int) -> Table:

@@ -285,12 +285,12 @@ class _Evidence:
 
 
 def _number(number: float) -> str:
-    """Four digits tell enough: ``0.3214``, ``12.3``, ``67,110,000``.
+    """Four digits tell enough: ``0.3215``, ``12.3``, ``67,110,000``.
 
     Examples
     --------
     >>> _number(0.32145), _number(12.3), _number(67108864.0)
-    ('0.3214', '12.3', '67,110,000')
+    ('0.3215', '12.3', '67,110,000')
     """
     rounded = float(f"{number:.4g}")
     return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"

@@ -85,14 +85,18 @@ def fit_behaviour(
     # Sessions that hold a rare key are suspect: what only they do must not become normal, nor move a threshold.
     is_clean = np.array([UNSEEN not in vocabulary.units(session.keys) for session in sessions], np.bool_)
     set_aside = total - int(is_clean.sum())
-    is_clean &= config.begin_end
-    clean = list(compress(sessions, is_clean))
+    clean = list(compress(sessions, is_clean)) if config.begin_end else []
     profile_fit = fit_profile(clean, vocabulary)
     surprises = _held_out(clean, fit, seed, _joined(profile_fit.alone, thresholds))
     of_values = {
-        check: scores[check][is_trusted][is_clean] if check in scores else np.zeros(len(clean)) for check in OF_VALUES
+        check: scores[check][is_trusted][is_clean] if check in scores else np.zeros(is_clean.sum())
+        for check in OF_VALUES
     }
-    calibration = _calibrated(clean, profile_fit, surprises, of_values, thresholds)
+    if config.begin_end:
+        calibration = _calibrated(clean, profile_fit, surprises, of_values, thresholds)
+    else:
+        nothing = {check: np.zeros(is_clean.sum()) for check in Check}
+        calibration = Calibration.of({**nothing, **of_values}, begins=np.zeros(0), config=thresholds)
     behaviour = Behaviour(key_model=key_fit.model, profile=profile_fit.profile, calibration=calibration)
     return BehaviourFit(behaviour=behaviour, key_fit=key_fit, set_aside=set_aside)
 

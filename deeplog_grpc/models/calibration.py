@@ -58,8 +58,11 @@ class ThresholdConfig:
     """How rare something must be to be abnormal. Used in training; the bundle keeps it."""
 
     false_positive_rate: Annotated[float, Field(gt=0, le=0.5)] = 0.001
-    """Share of normal sessions that may be flagged by mistake, spread over the detectors. Log keys that are not in the
-    model come on top: they are always reported."""
+    """Share of normal sessions (of blocks of 100 entries, where there are none) that may be flagged by mistake, spread
+    over the detectors. Log keys that are not in the model come on top: they are always reported."""
+    false_alarms_per_day: Annotated[float, Field(gt=0)] | None = None
+    """The same rate in another measure: false alarms a day, at as many sessions a day as the training log has. null =
+    `false_positive_rate` counts."""
     contamination: Annotated[float, Field(ge=0, le=0.1)] = 0.02
     """Share of the training sessions that may be abnormal. What looks so is set aside; 0 = the log is known to be
     normal, and all of it is learned."""

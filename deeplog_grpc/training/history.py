@@ -24,6 +24,7 @@ TIMEOUT_MARGIN = 2.0
 """How much longer than a normal silence a silence must be to end a session."""
 
 
+DAY_S = 86_400.0
 STREAM_BLOCK = 100
 """Entries of a block of a stream: what takes the place of a session in thresholds where there are none."""
 
@@ -48,6 +49,13 @@ class SessionCut:
     """Log keys of the session's two entries before, oldest first, or ``NO_PREVIOUS``. Shape [entries, 2]."""
     resolution_s: float
     """Seconds that all times are multiples of: 1, or a tenth, hundredth or thousandth; 0 where they are finer."""
+    span_s: float
+    """Seconds from the first to the last known time; 0 where there are none."""
+
+    @property
+    def sessions_per_day(self) -> float:
+        """Sessions and blocks of streams a day; 0 where no time tells."""
+        return len(self.sessions) / self.span_s * DAY_S if self.span_s else 0.0
 
 
 class History:
@@ -169,6 +177,7 @@ class History:
             elapsed_s=_back_in_place(elapsed, order),
             previous=_back_in_place(previous, order),
             resolution_s=_resolution_s(raw_ns),
+            span_s=_span_s(raw_ns),
         )
 
 
@@ -181,6 +190,7 @@ _NOTHING = SessionCut(
     elapsed_s=np.zeros(0),
     previous=np.zeros((0, 2), np.int32),
     resolution_s=0.0,
+    span_s=0.0,
 )
 
 
@@ -290,6 +300,12 @@ def _resolution_s(times_ns: NDArray[np.int64]) -> float:
         if not (times_ns % (NS_PER_S // 10**digits)).any():
             return 10.0**-digits
     return 0.0
+
+
+def _span_s(times_ns: NDArray[np.int64]) -> float:
+    """Seconds from the first to the last known time."""
+    known = times_ns[times_ns > 0]
+    return float(np.ptp(known)) / NS_PER_S if len(known) else 0.0
 
 
 def _previous(keys: NDArray[np.int32], owners: NDArray[np.int32]) -> NDArray[np.int32]:

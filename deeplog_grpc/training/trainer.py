@@ -12,10 +12,13 @@ from deeplog_grpc.detection.identifiers import compile_patterns, identify, last_
 from deeplog_grpc.errors import InputError
 from deeplog_grpc.models import Epoch, KeyModelConfig, ThresholdConfig, ValueModelConfig, fit_behaviour
 from deeplog_grpc.parsing import Parser, ParserConfig
-from deeplog_grpc.training.history import History
+from deeplog_grpc.training.history import History, SessionCut
 from deeplog_grpc.training.learned_keys import LearnedKey, learned_keys
 from deeplog_grpc.training.value_learning import fit_values
 from deeplog_grpc.training.values import ValueCollector
+
+MAX_RATE = 0.5
+"""Of `thresholds.false_positive_rate`."""
 
 _HISTORY = "history_"
 _VALUES = "values_"
@@ -46,6 +49,8 @@ class TrainingReport:
     """Share of normal sessions that may be flagged by mistake; the thresholds were set for it."""
     calibration_sessions: int
     """Sessions that set the thresholds, each scored by models that had not learned from it; 0 = nothing calibrated."""
+    sessions_per_day: float
+    """Sessions and blocks of streams a day in this log; 0 where no time tells."""
     conservative: bool
     """Whether they are so few that thresholds rest on a widened fit: fewer false alarms, more misses."""
     limits: dict[str, float | None]
@@ -162,7 +167,7 @@ class Trainer:
         final_keys = np.fromiter(map(self._parser.resolve, range(len(self._parser))), np.int32)
         entries, cut = len(self._history), self._history.cut(self._sessions.timeout_s, final_keys=final_keys)
         self._history = History()  # learning needs the memory
-        thresholds = thresholds or ThresholdConfig()
+        thresholds = _with_rate(thresholds or ThresholdConfig(), cut)
         values = fit_values(self._values, cut, self._value_config, contamination=thresholds.contamination, seed=seed)
         try:
             learned = fit_behaviour(
@@ -194,6 +199,7 @@ class Trainer:
             seed=seed,
             false_positive_rate=behaviour.calibration.config.false_positive_rate,
             calibration_sessions=behaviour.calibration.sessions,
+            sessions_per_day=cut.sessions_per_day,
             conservative=behaviour.calibration.conservative,
             limits=behaviour.calibration.limits(),
             set_aside=learned.set_aside,
@@ -220,6 +226,19 @@ class Trainer:
 def _parts(state: Mapping[str, Any], beginning: str) -> dict[str, Any]:
     """The parts whose names begin so, without that."""
     return {name.removeprefix(beginning): part for name, part in state.items() if name.startswith(beginning)}
+
+
+def _with_rate(thresholds: ThresholdConfig, cut: SessionCut) -> ThresholdConfig:
+    """Thresholds with the rate that so many false alarms a day come to."""
+    if thresholds.false_alarms_per_day is None:
+        return thresholds
+    if not cut.sessions_per_day:
+        raise InputError(
+            "no entry has a time, so there is no such thing as a day: give thresholds.false_positive_rate instead",
+            field="thresholds.false_alarms_per_day",
+        )
+    rate = thresholds.false_alarms_per_day / cut.sessions_per_day
+    return replace(thresholds, false_positive_rate=min(MAX_RATE, rate))
 
 
 def _with_confidence(thresholds: ThresholdConfig, values: ValueModelConfig) -> ThresholdConfig:

@@ -37,6 +37,7 @@ SECTIONS: list[tuple[str, str, Any]] = [
     ("parser", "tau", 0.25),
     ("sessions", "timeout_s", 5.0),
     ("key_model", "history", 4),
+    ("value_model", "history", 3),
     ("thresholds", "false_positive_rate", 0.01),
     ("detector", "cache_mb", 3),
     ("ingest", "max_attributes", 2),

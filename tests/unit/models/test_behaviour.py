@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from deeplog_grpc.models import Check, KeyModelConfig, ThresholdConfig, TrainingSession, behaviour, fit_behaviour
+from deeplog_grpc.models.calibration import OF_VALUES
 
 TINY = KeyModelConfig(history=3, hidden=8, embedding=4, layers=1, reserve=2, epochs=6, min_sessions=1)
 SESSIONS = [TrainingSession(keys=keys) for keys in [[1, 2, 3, 4], [1, 2, 4], [1, 3, 4]] * 80]
@@ -44,7 +45,8 @@ def test_a_pinned_g_and_the_papers_text_leave_probabilities_unjudged() -> None:
     assert (by_rank.calibration.config.key, by_rank.calibration.config.end) == (inf, None)
     inside = replace(TINY, epochs=1, begin_end=False, history=2)
     paper = fit_behaviour(SESSIONS[:30], inside, ThresholdConfig()).behaviour
-    assert set(paper.calibration.limits().values()) == {None}
+    limits = paper.calibration.limits()
+    assert {name for name, limit in limits.items() if limit is not None} == {check.value for check in OF_VALUES}
     assert paper.key_model.config.rank_limit == 9
 
 
