@@ -17,7 +17,7 @@ from deeplog_grpc.models.value_errors import ErrorDistribution
 from deeplog_grpc.models.value_judging import gaussian_p_values
 from deeplog_grpc.models.value_model import ValueModel, windows_of
 from deeplog_grpc.models.value_network import network_inputs
-from deeplog_grpc.models.value_parts import GapRule, KeyRule, Outlook, fit_gaps, past_gaps
+from deeplog_grpc.models.value_parts import GapRule, KeyRule, Outlook, fit_gaps, past_gaps, root_mean_square
 from deeplog_grpc.models.value_training import Series, ValueEpoch, loss_of, train_networks
 from deeplog_grpc.models.value_vectors import ELAPSED, MIN_VALUES, KeyVectors, Position, Scale, fit_scale
 
@@ -237,9 +237,7 @@ def _past_p_values(
 ) -> NDArray[np.float64]:
     """p-values of errors [n, m] by those of the first half: of each number, or of whole vectors [n, 1]."""
     if config.interval == "gaussian":
-        past = Outlook.of(errors[: len(errors) // 2], scales) if len(errors) > 1 else None
-        judged = np.full(len(errors), np.nan) if past is None else gaussian_p_values(errors, past.sigma)
-        return judged[:, None]
+        return gaussian_p_values(errors, root_mean_square(errors[: len(errors) // 2]))[:, None]
     columns = [
         ErrorDistribution.of_the_past(column, least=scale.half_slack)
         for column, scale in zip(errors.T, scales, strict=True)

@@ -100,6 +100,8 @@ class QuantileJudge:
         # Of numbers that are all impossible, the largest error is blamed.
         least = self._p[row] == self._p[row].min()
         place = int(np.where(least, np.nan_to_num(np.abs(self._errors[row]), nan=-1.0), -1.0).argmax())
+        if least[-1] and self._is_elapsed(place):
+            place = self._predicted.shape[1]  # both mean the same time, and a transition says after what
         share, gap, p_value = rate / int(self._tests[row]), self._sight.gaps[row], float(self.p_values[row])
         if place == self._predicted.shape[1] and gap is not None:
             low, high = gap.errors.interval(share)
@@ -111,6 +113,10 @@ class QuantileJudge:
         reach = outlook.errors[place].interval(share)
         observed, predicted = self._sight.values[row, place], float(self._predicted[row, place])
         return _finding(rule.positions[place], (), rule.scales[place], observed, predicted, reach, p_value)
+
+    def _is_elapsed(self, place: int) -> bool:
+        rule = self._sight.rule
+        return rule is not None and place < len(rule.positions) and rule.positions[place].slot == ELAPSED
 
 
 class GaussianJudge:

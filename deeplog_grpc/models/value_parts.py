@@ -26,14 +26,10 @@ class Outlook:
     @classmethod
     def of(cls, errors: NDArray[np.float64], scales: Sequence[Scale]) -> "Outlook":
         """Learn from validation errors, NaN = missing. Shape [n, m]; m scales."""
-        present = ~np.isnan(errors)
-        squares = np.where(present, errors, 0.0) ** 2
-        means = squares.sum(axis=1) / np.maximum(present.sum(axis=1), 1)
-        sigma = float(np.sqrt((means[present.any(axis=1)] ** 2).mean()))
         learned = [
             ErrorDistribution.of(column, least=scale.half_slack) for column, scale in zip(errors.T, scales, strict=True)
         ]
-        return cls(errors=tuple(learned), sigma=max(sigma, _LEAST_SIGMA))
+        return cls(errors=tuple(learned), sigma=root_mean_square(errors))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a bundle."""
@@ -52,6 +48,15 @@ class Outlook:
         if not 0 < sigma < np.inf:
             raise ValueError("the errors of a value rule are damaged")
         return cls(errors=tuple(map(ErrorDistribution.from_json, data["errors"])), sigma=sigma)
+
+
+def root_mean_square(errors: NDArray[np.float64]) -> float:
+    """Root mean square of vectors' mean square errors, > 0. Shape [n, m], NaN = missing."""
+    present = ~np.isnan(errors)
+    squares = np.where(present, errors, 0.0) ** 2
+    known = present.any(axis=1)
+    means = squares[known].sum(axis=1) / present[known].sum(axis=1)
+    return max(_LEAST_SIGMA, float(np.sqrt((means**2).mean()))) if len(means) else _LEAST_SIGMA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

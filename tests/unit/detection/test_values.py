@@ -1,0 +1,168 @@
+"""Values, elapsed times and new values, as the Detector judges them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, EntryBatch, Kind, Verdict, VerdictBatch
+from deeplog_grpc.models import ELAPSED, ThresholdConfig, ValueModelConfig
+from deeplog_grpc.parsing import Parser
+from deeplog_grpc.training import Trainer
+
+SECOND = 10**9
+JOBS = 1_200
+VERBS = ("copy", "move", "link")
+
+
+def jobs(count: int, seed: int, *, start_s: float = 0.0) -> EntryBatch:
+    """Jobs of three entries: the second comes about 2 s after the first, and names a duration of about 80 ms."""
+    random = np.random.default_rng(seed)
+    bodies, times_s, sessions = [], [], []
+    for number in range(count):
+        begin_s = 1_000.0 + start_s + 60.0 * number
+        took_s = random.normal(2.0, 0.05)
+        bodies += [
+            f"job started by {VERBS[number % 3]} worker",
+            f"transfer took {random.normal(80.0, 2.0):.1f} ms",
+            "job done",
+        ]
+        times_s += [begin_s, begin_s + took_s, begin_s + took_s + 0.01]
+        sessions += [f"job-{seed}-{number}"] * 3
+    return EntryBatch.of(bodies, times_ns=(np.array(times_s) * SECOND).astype(np.int64), sessions=sessions)
+
+
+def trained(values: ValueModelConfig | None = None, thresholds: ThresholdConfig | None = None) -> ApplicationModel:
+    trainer = Trainer(values=values)
+    trainer.add(jobs(JOBS, seed=1))
+    model, _ = trainer.fit(application="jobs", version=1, thresholds=thresholds)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> ApplicationModel:
+    return trained()
+
+
+def detector_of(model: ApplicationModel) -> Detector:
+    parser = Parser.from_state(model.parser.state())
+    return Detector(replace(model, parser=parser), DetectorConfig(cold_start_s=0.0))
+
+
+def later(count: int = 30) -> EntryBatch:
+    return jobs(count, seed=2, start_s=100_000.0)
+
+
+def with_body(batch: EntryBatch, row: int, body: str) -> EntryBatch:
+    bodies = list(batch.bodies)
+    bodies[row] = body
+    return replace(batch, bodies=bodies)
+
+
+def with_delay(batch: EntryBatch, row: int, seconds: float) -> EntryBatch:
+    """The entry and all later ones come later."""
+    times_ns = batch.times_ns.copy()
+    times_ns[row:] += int(seconds * SECOND)
+    return replace(batch, times_ns=times_ns)
+
+
+def only_anomaly(scored: VerdictBatch) -> Verdict:
+    (row,) = scored.anomalies()
+    return scored.verdict(row)
+
+
+def test_normal_values_raise_nothing(model: ApplicationModel) -> None:
+    detector = detector_of(model)
+    assert detector.score(later()).anomalies() == []
+    assert {end.kind for end in detector.flush().session_ends} == {Kind.NORMAL}
+
+
+def test_a_number_far_from_its_prediction_is_named_with_its_interval(model: ApplicationModel) -> None:
+    found = only_anomaly(detector_of(model).score(with_body(later(), 31, "transfer took 160.0 ms")))
+    value = found.abnormal_value
+    assert value is not None
+    assert (found.index, found.kind, value.slot, value.unit) == (31, Kind.PARAMETER_VALUE, 0, "ms")
+    assert value.observed == 160.0
+    assert 78.0 < value.predicted < 82.0
+    assert 60.0 < value.low < 75.0 < 85.0 < value.high < 110.0
+    assert found.reason.startswith("160 ms at <*> 1 where ")
+    assert found.score > 0.3
+    assert [parameter.number for parameter in found.typed_parameters] == [160.0]
+
+
+def test_an_entry_that_comes_too_late_is_named_with_its_interval(model: ApplicationModel) -> None:
+    found = only_anomaly(detector_of(model).score(with_delay(later(), 31, 3.0)))
+    value = found.abnormal_value
+    assert value is not None
+    assert (found.index, found.kind, value.slot, value.unit) == (31, Kind.ELAPSED_TIME, ELAPSED, "s")
+    assert 4.5 < value.observed < 5.5
+    assert value.low < 2.0 < value.high < 4.0
+    assert "after 'job started by <*> worker'" in found.reason
+
+
+def test_an_entry_that_comes_too_early_is_found_too(model: ApplicationModel) -> None:
+    found = only_anomaly(detector_of(model).score(with_delay(later(), 31, -1.6)))
+    assert found.kind is Kind.ELAPSED_TIME
+
+
+def test_a_value_that_never_came_is_named_with_those_that_did(model: ApplicationModel) -> None:
+    found = only_anomaly(detector_of(model).score(with_body(later(), 30, "job started by erase worker")))
+    value = found.abnormal_value
+    assert value is not None
+    assert (found.kind, value.slot, value.text, value.known, value.known_count) == (
+        Kind.NEW_VALUE,
+        0,
+        "erase",
+        ("copy", "link", "move"),
+        3,
+    )
+    assert found.reason == "'erase' never came at <*> 1 in training, which had 'copy', 'link', 'move'"
+
+
+def test_values_of_an_abnormal_log_key_are_not_judged(model: ApplicationModel) -> None:
+    batch = with_body(later(), 30, "transfer took 900.0 ms")  # at the begin of a session
+    found = [Kind(kind) for kind in detector_of(model).score(batch).kinds[30:33]]
+    assert found[0] in (Kind.UNSEEN_TRANSITION, Kind.EXECUTION_PATH)
+
+
+def test_an_unknown_time_says_nothing(model: ApplicationModel) -> None:
+    batch = with_delay(later(), 31, 3.0)
+    times_ns = batch.times_ns.copy()
+    times_ns[31] = 0
+    scored = detector_of(model).score(replace(batch, times_ns=times_ns))
+    assert 31 not in scored.anomalies()
+
+
+@pytest.mark.parametrize("size", [1, 7, 89])
+def test_batches_change_no_verdict_on_values(model: ApplicationModel, size: int) -> None:
+    batch = with_body(
+        with_delay(with_body(later(), 31, "transfer took 95.0 ms"), 40, 1.5), 60, "job started by x worker"
+    )
+    whole, detector = detector_of(model).score(batch), detector_of(model)
+    parts = [detector.score(batch.slice(start, start + size)) for start in range(0, len(batch), size)]
+    assert np.concatenate([part.kinds for part in parts]).tolist() == whole.kinds.tolist()
+    assert np.concatenate([part.scores for part in parts]).tobytes() == whole.scores.tobytes()
+    assert {31, 40, 60} <= set(whole.anomalies())
+
+
+def test_a_template_that_grows_hides_no_value(model: ApplicationModel) -> None:
+    """Values are read by the templates of training, whatever the parser made of them in the same batch."""
+    odd = with_body(with_body(later(), 31, "transfer took 160.0 ms"), 60, "transfer again took 80.0 ms")
+    detector = detector_of(model)
+    assert 31 in detector.score(odd).anomalies()
+
+
+def test_pinned_limits_turn_values_off() -> None:
+    model = trained(thresholds=ThresholdConfig(value=np.inf, new_value=np.inf))
+    batch = with_body(
+        with_delay(with_body(later(), 31, "transfer took 900.0 ms"), 40, 30.0), 60, "job started by x worker"
+    )
+    assert detector_of(model).score(batch).anomalies() == []
+
+
+def test_the_papers_interval_judges_whole_vectors() -> None:
+    model = trained(ValueModelConfig(interval="gaussian", confidence=0.999, min_gain=None, new_values=0))
+    assert model.value_model.rules[1].network is not None
+    scored = detector_of(model).score(with_body(later(), 31, "transfer took 160.0 ms"))
+    assert scored.verdict(31).kind is Kind.PARAMETER_VALUE
+    assert len(scored.anomalies()) <= 3
