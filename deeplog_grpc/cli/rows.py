@@ -1,7 +1,7 @@
 """Anomalies as rows: the same whether a server or this process judged."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from deeplog_grpc.cli.console import OUTPUT
 from deeplog_grpc.detection import Kind, Verdict
+from deeplog_grpc.detection.verdicts import AbnormalValue
 from deeplog_grpc.v1 import verdict_pb2
 
 _KIND_STYLE = {
@@ -59,6 +60,8 @@ class AnomalyRow:
     template: str
     score: float
     reason: str
+    abnormal_value: dict[str, Any] | None
+    """What is abnormal, where a value is: the fields of :class:`~deeplog_grpc.detection.verdicts.AbnormalValue`."""
 
     def show(self) -> None:
         """Print it: where and what on a line of a table, the template and the reason below."""
@@ -83,15 +86,25 @@ def print_head() -> None:
 
 def row_of(verdict: Verdict, application: str, places: Places) -> AnomalyRow:
     """A row of a verdict of this process."""
-    return _row(verdict, Kind(verdict.kind), application, places)
+    value = verdict.abnormal_value
+    return _row(verdict, Kind(verdict.kind), application, places, None if value is None else asdict(value))
 
 
 def row_of_message(verdict: verdict_pb2.Verdict, places: Places) -> AnomalyRow:
     """A row of a verdict of a server."""
-    return _row(verdict, Kind(verdict.kind), verdict.application, places)
+    value = None
+    if verdict.HasField("abnormal_value"):
+        names = [field.name for field in fields(AbnormalValue)]
+        value = {name: _plain(getattr(verdict.abnormal_value, name)) for name in names}
+    return _row(verdict, Kind(verdict.kind), verdict.application, places, value)
 
 
-def _row(verdict: Any, kind: Kind, application: str, places: Places) -> AnomalyRow:
+def _plain(value: Any) -> Any:
+    """A repeated field as a tuple."""
+    return value if isinstance(value, str | int | float) else tuple(value)
+
+
+def _row(verdict: Any, kind: Kind, application: str, places: Places, value: dict[str, Any] | None) -> AnomalyRow:
     """Both shapes of a verdict have the same names of fields."""
     index = min(verdict.index, len(places.lines) - 1)
     return AnomalyRow(
@@ -105,6 +118,7 @@ def _row(verdict: Any, kind: Kind, application: str, places: Places) -> AnomalyR
         template=verdict.template,
         score=round(float(np.float32(verdict.score)), 4),  # a server sends it in single precision
         reason=verdict.reason,
+        abnormal_value=value,
     )
 
 

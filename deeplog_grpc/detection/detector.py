@@ -307,4 +307,5 @@ class Detector:
             model_version=self.model_version,
             template=self.template,
             stand_ins=self._stand_ins.found,
+            usual_elapsed=self._values.usual_elapsed,
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from types import MappingProxyType
 
 import numpy as np
@@ -14,6 +15,9 @@ from deeplog_grpc.detection.verdicts import NO_KEY, AbnormalValue, Candidate, En
 from deeplog_grpc.models import BEGIN_KEY, ELAPSED, UNSEEN, Behaviour, Prediction, StandIn
 from deeplog_grpc.models.vocabulary import BEGIN, END
 from deeplog_grpc.parsing import Parameter, ParsedBatch
+
+UsualElapsed = Callable[[tuple[int, int], int], tuple[float, float]]
+"""The two log keys before, and a log key -> elapsed seconds between which nobody need look more closely."""
 
 END_TEMPLATE = "<end of session>"
 SHOWN_CANDIDATES = 3
@@ -85,9 +89,16 @@ class VerdictBatch:
         model_version: int,
         template: Callable[[int], str],
         stand_ins: Mapping[int, StandIn] = NO_STAND_INS,
+        usual_elapsed: UsualElapsed,
     ) -> "VerdictBatch":
         """Read the columns off judged steps."""
-        evidence = _Evidence(behaviour=behaviour, model_version=model_version, template=template, stand_ins=stand_ins)
+        evidence = _Evidence(
+            behaviour=behaviour,
+            model_version=model_version,
+            template=template,
+            stand_ins=stand_ins,
+            usual_elapsed=usual_elapsed,
+        )
         count = len(steps)
         kinds = np.fromiter([step.kind for step in steps], np.int8, count=count)
         scores = np.fromiter([step.score for step in steps], np.float32, count=count)
@@ -139,6 +150,7 @@ class _Evidence:
     model_version: int
     template: Callable[[int], str]
     stand_ins: Mapping[int, StandIn]
+    usual_elapsed: UsualElapsed
 
     def of_entry(
         self,
@@ -187,6 +199,8 @@ class _Evidence:
         else:
             candidates = () if kind is Kind.NORMAL else self._candidates(step.state.prediction)
             reason = self._reason(step, candidates)
+            if kind is Kind.INCOMPLETE_SESSION and end.reason is EndReason.TIMEOUT:
+                reason += self._overdue(end.state, candidates)
         return Verdict(
             index=end.index,
             kind=kind,
@@ -261,6 +275,14 @@ class _Evidence:
             return f"{observed} at <*> {value.slot + 1} {usual}"
         after = f" after '{self.template(value.after[-1])}'" if value.after else " after the session's previous entry"
         return f"{observed}{after} {usual}"
+
+    def _overdue(self, state: WindowState, candidates: Sequence[Candidate]) -> str:
+        """How soon the most probable log key comes as a rule, when a session was silent for too long."""
+        expected = next((candidate for candidate in candidates if candidate.key != BEGIN_KEY), None)
+        if expected is None:
+            return ""
+        _, high_s = self.usual_elapsed(state.before, expected.key)
+        return f"; '{expected.template}' comes within {_number(high_s)} s as a rule" if high_s < inf else ""
 
     def _with_stand_in(self, reason: str, stand_in: StandIn | None) -> str:
         """A reason that also says as what a new log key was judged; that is told of a normal entry too."""

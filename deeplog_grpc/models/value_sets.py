@@ -2,7 +2,7 @@
 
 DeepLog has no such model and says what that costs: an undocumented address that appears for the first time is missed
 (CCS'17, section 5.4). How surprising a new value is depends on how often there was one when the set should have been
-complete: after the first quarter of training [1]_. A set that still grows there (user names, hosts that are added) makes its
+complete: after the first quarter of training [1]_. A set that still grows there (user names, hosts) makes its
 new values unsurprising by itself.
 
 References

@@ -29,7 +29,19 @@ COMMANDS = [
     *("train", "serve", "score", "parse", "evaluate sequences", "evaluate logs", "config", "demo"),
     *("templates export", "templates import", "templates forget"),
 ]
-ROW_KEYS = ["file", "line", "time", "application", "session", "kind", "key", "template", "score", "reason"]
+ROW_KEYS = [
+    "file",
+    "line",
+    "time",
+    "application",
+    "session",
+    "kind",
+    "key",
+    "template",
+    "score",
+    "reason",
+    "abnormal_value",
+]
 SEQUENCE_KEYS = ["normal", "abnormal", "fp", "fn", "precision", "recall", "f1", "fpr", "recall_by_class", "train_s"]
 QUICK = ["--set", "key_model.epochs=2", "--set", "key_model.hidden=8"]
 

@@ -1,6 +1,7 @@
 """The real detector says the same in process, by Score and by StreamScore."""
 
 import copy
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +49,11 @@ def learned() -> Learned:
     trainer = Trainer()
     trainer.add(EntryBatch.of(simulate_log(60, seed=1).lines))
     model, _ = trainer.fit(application="orders", version=3, config=KeyModelConfig(epochs=4, hidden=16))
-    return Learned(model=model, bodies=simulate_log(20, seed=2, fault_rate=0.4).lines)
+    bodies = simulate_log(20, seed=2, fault_rate=0.4).lines
+    # One step takes a day: the evidence on values must come through as well.
+    slow = next(row for row, body in enumerate(bodies) if re.search(r" in \d+ ms$", body) and row > len(bodies) // 2)
+    bodies[slow] = re.sub(r"\d+ ms$", "86400000 ms", bodies[slow])
+    return Learned(model=model, bodies=bodies)
 
 
 def in_process(learned: Learned) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
@@ -92,7 +97,16 @@ def said(verdict: Verdict | verdict_pb2.Verdict) -> tuple[Any, ...]:
         verdict.session,
         verdict.reason,
         verdict.model_version,
+        value_said(verdict),
     )
+
+
+def value_said(verdict: Verdict | verdict_pb2.Verdict) -> tuple[Any, ...] | None:
+    value = verdict.abnormal_value
+    if value is None or (isinstance(verdict, verdict_pb2.Verdict) and not verdict.HasField("abnormal_value")):
+        return None
+    numbers = (value.observed, value.predicted, value.low, value.high)
+    return value.slot, value.unit, numbers, tuple(value.after), value.text, tuple(value.known), value.known_count
 
 
 def parameter_said(parameter: Parameter | parameter_pb2.Parameter) -> tuple[Any, ...]:
@@ -116,7 +130,7 @@ async def test_verdicts_over_grpc_are_those_in_process(learned: Learned, way: Ca
     assert [said(end) for response in responses for end in response.session_ends] == ends
     ids = [verdict.entry_id for response in responses for verdict in response.verdicts]
     assert ids == [str(i) for i in range(len(learned.bodies))]
-    assert {verdict[0] for verdict in verdicts} > {verdict_pb2.KIND_NORMAL}
+    assert {verdict[0] for verdict in verdicts} > {verdict_pb2.KIND_NORMAL, verdict_pb2.KIND_PARAMETER_VALUE}
     assert ends
     typed = [p for response in responses for verdict in response.verdicts for p in verdict.typed_parameters]
     assert any(p.HasField("number") for p in typed)

@@ -166,3 +166,12 @@ def test_the_papers_interval_judges_whole_vectors() -> None:
     scored = detector_of(model).score(with_body(later(), 31, "transfer took 160.0 ms"))
     assert scored.verdict(31).kind is Kind.PARAMETER_VALUE
     assert len(scored.anomalies()) <= 3
+
+
+def test_a_session_that_hangs_says_what_was_expected_and_how_soon(model: ApplicationModel) -> None:
+    detector = detector_of(model)
+    detector.score(later(1).slice(0, 2))
+    (end,) = detector.advance(200_000 * SECOND).session_ends
+    assert end.kind is Kind.INCOMPLETE_SESSION
+    assert "'job done'" in end.reason
+    assert "; 'job done' comes within 0." in end.reason
