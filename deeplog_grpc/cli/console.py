@@ -1,15 +1,22 @@
 """What the commands share in how they speak to people: consoles, progress bars, common options."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
-from deeplog_grpc.models import Epoch
+from deeplog_grpc.models import Epoch, ValueEpoch
 from deeplog_grpc.settings import CONFIG_VARIABLE, Settings, load_settings, parse_overrides
 
 OUTPUT = Console()
@@ -56,21 +63,36 @@ def reading_progress() -> Progress:
     )
 
 
-def training_progress() -> tuple[Progress, Callable[[Epoch], None]]:
-    """A bar over passes, and the callback that moves it."""
-    progress = Progress(
-        TextColumn("learning"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-        console=MESSAGES,
-        disable=not MESSAGES.is_terminal,  # in a pipe or a log a bar is noise, and an error is one line
-    )
-    task = progress.add_task("learning", total=None, note="")
+class TrainingBars:
+    """A bar for each part of training: values, log keys, calibration; they appear as the parts begin."""
 
-    def on_epoch(epoch: Epoch) -> None:
+    def __init__(self) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
+            console=MESSAGES,
+            disable=not MESSAGES.is_terminal,  # in a pipe or a log a bar is noise, and an error is one line
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def on_value_epoch(self, epoch: ValueEpoch) -> None:
+        """A pass over the values of some log keys."""
+        note = f"{epoch.keys:,} log keys  held back {epoch.validation_loss:.4f}"
+        self._show("learning values", epoch.number, epoch.epochs, note)
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """A pass over the windows of log keys."""
         note = f"loss {epoch.loss:.4f}  held back {epoch.validation_loss:.4f}  accuracy@g {epoch.accuracy:.2%}"
-        progress.update(task, total=epoch.epochs, completed=epoch.number, note=note)
+        self._show("learning log keys", epoch.number, epoch.epochs, note)
 
-    return progress, on_epoch
+    def on_fold(self, done: int, folds: int) -> None:
+        """A model that was trained without some sessions, to judge them."""
+        self._show("calibrating", done, folds, "")
+
+    def _show(self, name: str, done: int, total: int, note: str) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self.progress.add_task(name, total=total, note="")
+        self.progress.update(self._tasks[name], total=total, completed=done, note=note)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from deeplog_grpc.cli.console import OUTPUT, training_progress
+from deeplog_grpc.cli.console import OUTPUT, TrainingBars
 from deeplog_grpc.cli.rows import print_head
 from deeplog_grpc.cli.score import BATCH_ENTRIES, FileBatch, Summary, file_batch, served_rows
 from deeplog_grpc.detection import Detector
@@ -54,9 +54,16 @@ def _train(log: SimulatedLog, bundle: Path, seed: int) -> None:
     OUTPUT.print()
     trainer = Trainer()
     trainer.add(LineReader(source="demo").read(log.lines).batch)
-    progress, on_epoch = training_progress()
-    with progress:
-        model, report = trainer.fit(application="orders", version=1, seed=seed, on_epoch=on_epoch)
+    bars = TrainingBars()
+    with bars.progress:
+        model, report = trainer.fit(
+            application="orders",
+            version=1,
+            seed=seed,
+            on_epoch=bars.on_epoch,
+            on_value_epoch=bars.on_value_epoch,
+            on_fold=bars.on_fold,
+        )
     save_bundle(model, bundle, report=report.to_json())
     OUTPUT.print(f"   {report.templates} templates; accuracy@g on held-back sessions {report.accuracy:.2%}\n")
 

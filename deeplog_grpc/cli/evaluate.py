@@ -17,9 +17,9 @@ from deeplog_grpc.cli.console import (
     JsonOption,
     ReportOption,
     SetOption,
+    TrainingBars,
     print_json,
     settings_of,
-    training_progress,
 )
 from deeplog_grpc.cli.evaluate_logs import logs
 from deeplog_grpc.cli.html_report import Level, Report, prepare, write
@@ -103,16 +103,17 @@ def run_sequences(
     InputError
         If there is too little to learn from.
     """
-    progress, on_epoch = training_progress()
+    bars = TrainingBars()
     started = time.perf_counter()
     try:
-        with progress:
+        with bars.progress:
             behaviour = fit_behaviour(
                 [TrainingSession(keys=keys) for keys in train],
                 settings.key_model,
                 settings.thresholds,
                 seed=seed,
-                on_epoch=on_epoch,
+                on_epoch=bars.on_epoch,
+                on_fold=bars.on_fold,
             ).behaviour
     except ValueError as error:
         raise InputError(str(error), field="--train") from error

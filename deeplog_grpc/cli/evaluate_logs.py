@@ -18,9 +18,9 @@ from deeplog_grpc.cli.console import (
     JsonOption,
     ReportOption,
     SetOption,
+    TrainingBars,
     print_json,
     settings_of,
-    training_progress,
 )
 from deeplog_grpc.cli.html_report import Level, Report, prepare, write
 from deeplog_grpc.cli.labels import NORMAL_LABELS, LineLabel, read_entries, read_session_labels
@@ -153,15 +153,17 @@ def run_logs(parts: Parts, sessions: dict[str, bool], settings: Settings, *, see
     trainer = Trainer(parser=settings.parser, sessions=settings.sessions)
     for start in range(0, len(normal), BATCH_ENTRIES):
         trainer.add(normal.slice(start, min(start + BATCH_ENTRIES, len(normal))))
-    progress, on_epoch = training_progress()
-    with progress:
+    bars = TrainingBars()
+    with bars.progress:
         model, training = trainer.fit(
             application="evaluation",
             version=1,
             config=settings.key_model,
             thresholds=settings.thresholds,
             seed=seed,
-            on_epoch=on_epoch,
+            on_epoch=bars.on_epoch,
+            on_value_epoch=bars.on_value_epoch,
+            on_fold=bars.on_fold,
         )
     trained = time.perf_counter()
     found = evaluate_entries(

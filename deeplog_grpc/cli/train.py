@@ -14,10 +14,10 @@ from deeplog_grpc.cli.console import (
     ConfigOption,
     JsonOption,
     SetOption,
+    TrainingBars,
     print_json,
     reading_progress,
     settings_of,
-    training_progress,
 )
 from deeplog_grpc.cli.resume import Progress
 from deeplog_grpc.errors import BundleError
@@ -67,15 +67,17 @@ def train(
     given = {"application": application, "seed": seed}
     reading = Progress(settings, paths, given, checkpoint, checkpoint_s)
     _read(reading, paths)
-    progress, on_epoch = training_progress()
-    with progress:
+    bars = TrainingBars()
+    with bars.progress:
         model, report = reading.trainer.fit(
             application=application,
             version=version,
             config=settings.key_model,
             thresholds=settings.thresholds,
             seed=seed,
-            on_epoch=on_epoch,
+            on_epoch=bars.on_epoch,
+            on_value_epoch=bars.on_value_epoch,
+            on_fold=bars.on_fold,
         )
     save_bundle(model, out, report=report.to_json())
     reading.done()
@@ -166,7 +168,7 @@ def _key_table(keys: tuple[LearnedKey, ...]) -> Table:
             f"{learned.count:,}",
             Text(learned.template[:TEMPLATE_CHARS]) if learned.is_known else Text("too rare to be normal", style="dim"),
             Text("\n".join(map(_interval, learned.numbers)) or "-"),
-            Text("\n".join(f"{_slot(slot)}: {reason.partition(':')[0]}" for slot, reason in learned.left_out)),
+            Text(_left_out(learned)),
             Text("\n".join(f"{_slot(slot)}: {count}" for slot, count in learned.few_values)),
         )
     return table
@@ -174,6 +176,14 @@ def _key_table(keys: tuple[LearnedKey, ...]) -> Table:
 
 def _interval(number: LearnedNumber) -> str:
     return f"{_slot(number.slot)}: {number.low:.3g} to {number.high:.3g} {number.unit}".rstrip()
+
+
+def _left_out(learned: LearnedKey) -> str:
+    """Reasons, each with its slots: ``constant: 1, 2``."""
+    slots: dict[str, list[str]] = {}
+    for slot, reason in learned.left_out:
+        slots.setdefault(reason.partition(":")[0], []).append("elapsed" if slot < 0 else str(slot + 1))
+    return "\n".join(f"{reason}: {', '.join(found)}" for reason, found in slots.items())
 
 
 def _slot(slot: int) -> str:

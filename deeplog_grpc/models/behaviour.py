@@ -57,6 +57,7 @@ def fit_behaviour(
     templates: Mapping[int, Sequence[str]] | None = None,
     seed: int = 0,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_fold: Callable[[int, int], None] = lambda done, folds: None,
 ) -> BehaviourFit:
     """Train the key model and the session profile on normal sessions, and calibrate them.
 
@@ -69,6 +70,8 @@ def fit_behaviour(
         Log key -> constant pieces of its template; used with ``config.semantic``.
     on_epoch : callable
         Called after each pass of the key model itself; not of those that only calibrate it.
+    on_fold : callable
+        Called with the number of models trained to calibrate it so far, and of all.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def fit_behaviour(
     set_aside = total - int(is_clean.sum())
     clean = list(compress(sessions, is_clean)) if config.begin_end else []
     profile_fit = fit_profile(clean, vocabulary)
-    surprises = _held_out(clean, fit, seed, _joined(profile_fit.alone, thresholds))
+    surprises = _held_out(clean, fit, seed, _joined(profile_fit.alone, thresholds), on_fold)
     of_values = {
         check: scores[check][is_trusted][is_clean] if check in scores else np.zeros(is_clean.sum())
         for check in OF_VALUES
@@ -144,6 +147,7 @@ def _held_out(
     fit: Callable[[Sequence[TrainingSession]], Fit],
     seed: int,
     transitions: Mapping[tuple[int, int], float],
+    on_fold: Callable[[int, int], None],
 ) -> _Surprises:
     """Score every session by a model that was trained without it.
 
@@ -172,6 +176,7 @@ def _held_out(
         for part in _parts(rows, sessions):
             own = [sessions[row] for row in part]
             found.keys[part], found.ends[part], found.begins[part] = _surprises(model, own, transitions)
+        on_fold(fold + 1, FOLDS)
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from deeplog_grpc.detection import ApplicationModel, EntryBatch, SessionConfig
 from deeplog_grpc.detection.identifiers import compile_patterns, identify, last_entries, session_patterns
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.models import Epoch, KeyModelConfig, ThresholdConfig, ValueModelConfig, fit_behaviour
+from deeplog_grpc.models import Epoch, KeyModelConfig, ThresholdConfig, ValueEpoch, ValueModelConfig, fit_behaviour
 from deeplog_grpc.parsing import Parser, ParserConfig
 from deeplog_grpc.training.history import History, SessionCut
 from deeplog_grpc.training.learned_keys import LearnedKey, learned_keys
@@ -156,6 +156,8 @@ class Trainer:
         thresholds: ThresholdConfig | None = None,
         seed: int = 0,
         on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+        on_value_epoch: Callable[[ValueEpoch], None] = lambda epoch: None,
+        on_fold: Callable[[int, int], None] = lambda done, folds: None,
     ) -> tuple[ApplicationModel, TrainingReport]:
         """Train the models on all that was added; the trainer is used up by it.
 
@@ -168,7 +170,14 @@ class Trainer:
         entries, cut = len(self._history), self._history.cut(self._sessions.timeout_s, final_keys=final_keys)
         self._history = History()  # learning needs the memory
         thresholds = _with_rate(thresholds or ThresholdConfig(), cut)
-        values = fit_values(self._values, cut, self._value_config, contamination=thresholds.contamination, seed=seed)
+        values = fit_values(
+            self._values,
+            cut,
+            self._value_config,
+            contamination=thresholds.contamination,
+            seed=seed,
+            on_epoch=on_value_epoch,
+        )
         try:
             learned = fit_behaviour(
                 cut.sessions,
@@ -178,6 +187,7 @@ class Trainer:
                 templates={template.key: template.pieces for template in self._parser.templates()},
                 seed=seed,
                 on_epoch=on_epoch,
+                on_fold=on_fold,
             )
         except ValueError as error:
             raise InputError(f"{error}: give a longer log of normal operation") from error

@@ -1,6 +1,6 @@
 """Value models and value sets of an application, and how surprising its own sessions are to them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import log
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from deeplog_grpc.models import (
     Check,
     KeyReport,
+    ValueEpoch,
     ValueModel,
     ValueModelConfig,
     ValueSets,
@@ -46,6 +47,7 @@ def fit_values(
     *,
     contamination: float,
     seed: int,
+    on_epoch: Callable[[ValueEpoch], None] = lambda epoch: None,
 ) -> LearnedValues:
     """Learn from all that was collected.
 
@@ -58,7 +60,9 @@ def fit_values(
     """
     found = collector.collected(cut, max_values=config.new_values)
     # Times in whole seconds make one second of a millisecond.
-    fit = fit_value_model(found.series, replace(config, slack_s=max(config.slack_s, cut.resolution_s)), seed=seed)
+    fit = fit_value_model(
+        found.series, replace(config, slack_s=max(config.slack_s, cut.resolution_s)), seed=seed, on_epoch=on_epoch
+    )
     sets, surprises = fit_value_sets(found.categories)
     entries = np.concatenate([np.zeros(0, np.int64), *found.entries])
     p_values = np.concatenate([np.zeros(0), *fit.p_values])
