@@ -25,6 +25,8 @@ class Fault(StrEnum):
     """A step comes where it never comes."""
     TRUNCATED = "truncated"
     """The session stops half-way."""
+    SLOW = "slow"
+    """A step says that it took hundreds of times as long as ever; else nothing is odd."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +128,11 @@ def _faulty(steps: list[Step], fault: Fault | None, rng: random.Random) -> list[
             return [*steps[:place], steps[-2], *steps[place:-2], steps[-1]]
         case Fault.TRUNCATED:
             return steps[: rng.randint(3, len(steps) - 3)]
+        case Fault.SLOW:
+            place = next(place for place, (_, message) in enumerate(steps) if message.startswith("reserved"))
+            component, message = steps[place]
+            slow: Step = (component, f"{message.rpartition(' in ')[0]} in {rng.randint(4000, 9000)} ms")
+            return [*steps[:place], slow, *steps[place + 1 :]]
         case None:
             return steps
 

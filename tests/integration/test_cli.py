@@ -79,7 +79,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, training_log: SimulatedLog)
     """A log to learn from, one to judge (its second half as JSON lines), and the model."""
     folder = tmp_path_factory.mktemp("cli")
     (folder / "normal.log.gz").write_bytes(gzip.compress(training_log.text().encode()))
-    judged = simulate_log(60, seed=2, fault_rate=0.3, start_s=EPOCH_S + 86_400)
+    judged = simulate_log(60, seed=2, fault_rate=0.5, start_s=EPOCH_S + 86_400)
     half = len(judged.lines) // 2
     (folder / "judged.log").write_text("".join(f"{line}\n" for line in judged.lines[:half]) + "\n")
     docker = [
@@ -141,7 +141,7 @@ def test_a_server_gives_exactly_the_rows_of_the_model_and_stops_on_sigterm(
 
 
 def test_rows_are_complete_and_tell_what_is_wrong(folder: Path, rows: list[dict[str, Any]]) -> None:
-    assert {row["kind"] for row in rows} == {"unseen_key", "unseen_transition", "incomplete_session"}
+    assert {row["kind"] for row in rows} == {"unseen_key", "unseen_transition", "incomplete_session", "parameter_value"}
     lines = {str(folder / name): (folder / name).read_text().splitlines() for name in ("judged.log", "judged.json")}
     for row in rows:
         assert list(row) == ROW_KEYS
