@@ -237,7 +237,8 @@ def _past_p_values(
 ) -> NDArray[np.float64]:
     """p-values of errors [n, m] by those of the first half: of each number, or of whole vectors [n, 1]."""
     if config.interval == "gaussian":
-        past = Outlook.of(errors[: len(errors) // 2], scales) if len(errors) > 1 else None
+        early = errors[: len(errors) // 2]
+        past = None if np.isnan(early).all() else Outlook.of(early, scales)  # of nothing, all is true
         judged = np.full(len(errors), np.nan) if past is None else gaussian_p_values(errors, past.sigma)
         return judged[:, None]
     columns = [
