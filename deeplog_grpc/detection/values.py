@@ -107,8 +107,8 @@ class ValueJudge:
         outcomes: dict[int, ValueOutcome] = {}
         if not self._rate and not self._sets:
             return outcomes
-        count = len(steps)
-        normal = np.fromiter([step.kind is Kind.NORMAL for step in steps], np.bool_, count)
+        count, usual = len(steps), Kind.NORMAL
+        normal = np.fromiter([step.kind is usual for step in steps], np.bool_, count)
         low = np.fromiter([step.low_s for step in steps], np.float64, count)
         high = np.fromiter([step.high_s for step in steps], np.float64, count)
         untimely = (elapsed_s < low) | (elapsed_s > high)

@@ -113,8 +113,8 @@ class ValueModel:
             rule.key: self.intervals(rule.key, unremarkable) for rule in rules if not self.is_asked_always(rule.key)
         }
         networked = [(rule, rule.by_network) for rule in rules if rule.by_network is not None]
-        self._reach = {rule.key: _reach(outlook, unremarkable) for rule, outlook in networked}
-        self._reach_of_median = {rule.key: _reach(rule.by_median, unremarkable) for rule, _ in networked}
+        self._reach = {rule.key: _reach(rule, outlook, unremarkable) for rule, outlook in networked}
+        self._reach_of_median = {rule.key: _reach(rule, rule.by_median, unremarkable) for rule, _ in networked}
         self._medians = {rule.key: rule.medians() for rule, _ in networked}
         self._usual_gaps: dict[tuple[int, ...], tuple[float, float]] = {}
 
@@ -191,12 +191,15 @@ class ValueModel:
             memory.remember(rule.key, asking.path, history, history)
             return by_network
         medians = np.broadcast_to(self._medians[rule.key], predicted.shape)
-        by_median = self._exactly(vectors, asking, medians, rule.by_median, self._reach_of_median[rule.key], rate, timely)
+        by_median = self._exactly(
+            vectors, asking, medians, rule.by_median, self._reach_of_median[rule.key], rate, timely
+        )
         warm, run = _warm(asking, by_network.p_values, by_median.p_values, history, rate)
         memory.remember(rule.key, asking.path, run, history)
         p_values = np.where(warm, by_network.p_values, by_median.p_values)
         findings = {
-            row: (by_network if warm[row] else by_median).findings[row] for row in np.flatnonzero(p_values < rate).tolist()
+            row: (by_network if warm[row] else by_median).findings[row]
+            for row in np.flatnonzero(p_values < rate).tolist()
         }
         return ValueVerdicts(p_values=p_values, findings=findings)
 
@@ -216,8 +219,7 @@ class ValueModel:
         ----------
         predicted : float64 array [n, m]
         reach : float64 array [2, m]
-            Errors between which a number is unremarkable. The slack, which only makes errors smaller, is left to the
-            closer look.
+            Errors between which a number is unremarkable.
         """
         doubtful = np.logical_not(timely)
         if self.config.interval == "gaussian":
@@ -333,9 +335,15 @@ class ValueModel:
 _Judge = QuantileJudge | GaussianJudge
 
 
-def _reach(outlook: Outlook, p_value: float) -> NDArray[np.float64]:
-    """Least and greatest errors with at least this p-value. Shape [2, m]."""
-    return np.transpose([errors.interval(p_value) for errors in outlook.errors])
+def _reach(rule: KeyRule, outlook: Outlook, p_value: float) -> NDArray[np.float64]:
+    """Errors between which a number certainly has at least this p-value. Shape [2, m].
+
+    On a log scale the slack, which only makes errors smaller, depends on the number: it is left to the closer look.
+    """
+    slack = [0.0 if scale.is_log else scale.slack / scale.deviation * (1.0 - 1e-9) for scale in rule.scales]
+    return (
+        np.transpose([errors.interval(p_value) for errors in outlook.errors]) + np.array([-1.0, 1.0])[:, None] * slack
+    )
 
 
 def _bounds(scale: Scale, errors: ErrorDistribution, p_value: float) -> tuple[float, float]:
