@@ -84,7 +84,7 @@ class ErrorDistribution:
     >>> errors.p_values(np.array([0.0, 2.0, -5.0, 30.0, np.nan])).round(3).tolist()
     [0.958, 0.047, 0.001, 0.0, 1.0]
     >>> [round(bound, 1) for bound in errors.interval(0.001)]
-    [-4.2, 3.5]
+    [-4.7, 3.7]
     """
 
     count: int
