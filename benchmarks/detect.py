@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks import semantic, sets
+from benchmarks import semantic, sets, throughput, values
 from benchmarks.harness import console, run, write_results
 from benchmarks.hdfs import only
 
@@ -79,7 +79,8 @@ def main() -> None:
     from benchmarks import contamination  # here, for it uses the functions above
 
     folder = data / "hdfs_sequences"
-    write_results("detect", hdfs(folder) | contamination.run(data) | sets.run(data) | semantic.run(data))
+    figures = hdfs(folder) | contamination.run(data) | sets.run(data) | semantic.run(data)
+    write_results("detect", figures | values.run(data) | throughput.run(data))
 
 
 if __name__ == "__main__":

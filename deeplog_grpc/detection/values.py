@@ -10,7 +10,8 @@ by the templates of training, and what one in fifty normal sessions holds is not
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log
+from itertools import chain
+from math import exp, inf, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,7 @@ class ValueJudge:
     """
 
     def __init__(self, model: ValueModel, sets: ValueSets, calibration: Calibration) -> None:
-        self._sets, self._calibration = sets, calibration
+        self._calibration = calibration
         self._rate = min(UNREMARKABLE, calibration.value_rate * _MARGIN)
         """Share of normal vectors that may be called abnormal; 0 = none is looked at."""
         self._model = model.looking_below(max(self._rate, min(UNREMARKABLE, exp(-calibration.usual(Check.VALUE)))))
@@ -70,8 +71,17 @@ class ValueJudge:
         self._numbered = {key: self._model.usual_numbers(key) for key in rules}
         self._always = {key: pieces for key, pieces in rules.items() if model.is_asked_always(key)}
         self._rules = rules
-        self._read = {key: pieces for key, pieces in rules.items() if self._numbered[key]} | self._always | sets.pieces
+        self._sets = {} if calibration.limit(Check.NEW_VALUE) == inf else {key: sets.of_key(key) for key in sets.pieces}
+        numbered = {key: pieces for key, pieces in rules.items() if self._numbered[key]}
+        self._read = numbered | self._always | {key: sets.pieces[key] for key in self._sets}
         """Keys whose values are read of every entry."""
+        self._slots = {key: self._slots_of(key, pieces) for key, pieces in (rules | self._read).items()}
+        """How many of their slots hold something to look at."""
+
+    def _slots_of(self, key: int, pieces: tuple[str, ...]) -> int:
+        positions = self._model.positions(key, pieces) if self._rate else ()
+        slots = [position.slot for position in positions] + [values.slot for values in self._sets.get(key, ())]
+        return 1 + max(slots, default=-1)
 
     def usual_elapsed(self, after: tuple[int, int], key: int) -> tuple[float, float]:
         """Elapsed seconds of a transition that nobody need look at more closely."""
@@ -95,15 +105,18 @@ class ValueJudge:
             By row; rows that are not in it have nothing unusual.
         """
         outcomes: dict[int, ValueOutcome] = {}
-        normal = np.array([step.kind == Kind.NORMAL for step in steps], np.bool_)
-        low = np.array([step.low_s for step in steps])
-        high = np.array([step.high_s for step in steps])
+        if not self._rate and not self._sets:
+            return outcomes
+        count, usual = len(steps), Kind.NORMAL
+        normal = np.fromiter([step.kind is usual for step in steps], np.bool_, count)
+        low = np.fromiter([step.low_s for step in steps], np.float64, count)
+        high = np.fromiter([step.high_s for step in steps], np.float64, count)
         untimely = (elapsed_s < low) | (elapsed_s > high)
         remarkable = normal & untimely
-        previous = np.full((len(steps), 2), NO_PREVIOUS, np.int64)
+        previous = np.full((count, 2), NO_PREVIOUS, np.int64)
         vectors: list[tuple[NDArray[np.intp], KeyVectors]] = []
-        for columns in parsed.columns_of(np.flatnonzero(normal), self._read) if self._read else ():
-            for values in self._sets.of_key(columns.key):
+        for columns in parsed.columns_of(np.flatnonzero(normal), self._read, slots=self._slots) if self._read else ():
+            for values in self._sets.get(columns.key, ()):
                 self._add_new_values(outcomes, columns, values)
             if columns.key in self._always:
                 remarkable[columns.rows] = False  # asked about at once
@@ -111,7 +124,7 @@ class ValueJudge:
             else:
                 remarkable[columns.rows] |= self._unusual_numbers(columns)
         rows = np.flatnonzero(remarkable) if self._rate else np.zeros(0, np.intp)
-        for columns in parsed.columns_of(rows, self._rules) if len(rows) else ():
+        for columns in parsed.columns_of(rows, self._rules, slots=self._slots) if len(rows) else ():
             remarkable[columns.rows] = False
             vectors.append((columns.rows, self._vectors_of(columns, steps, elapsed_s, previous)))
         # What is left has no rule, or does not fit its template any more: only how long it took can be judged.
@@ -132,7 +145,8 @@ class ValueJudge:
         previous: NDArray[np.int64],
     ) -> KeyVectors:
         """The vectors of some entries of a key; fills in the keys before them."""
-        previous[columns.rows] = [steps[row].state.before for row in columns.rows.tolist()]
+        before = chain.from_iterable([steps[row].state.before for row in columns.rows.tolist()])
+        previous[columns.rows] = np.fromiter(before, np.int64, 2 * len(columns.rows)).reshape(-1, 2)
         return key_vectors(columns, self._model.positions(columns.key, columns.pieces), elapsed_s, previous)
 
     def _unusual_numbers(self, columns: KeyColumns) -> NDArray[np.bool_]:
@@ -146,9 +160,10 @@ class ValueJudge:
     def _add_new_values(self, outcomes: dict[int, ValueOutcome], columns: KeyColumns, values: ValueSet) -> None:
         known = values.values
         texts = columns.slots[values.slot].texts
-        fresh = [place for place, text in enumerate(texts) if text not in known and kept_text(text) not in known]
-        if not fresh:
+        unknown = {text for text in set(texts) - known if kept_text(text) not in known}
+        if not unknown:
             return
+        fresh = [place for place, text in enumerate(texts) if text in unknown]
         finding = self._calibration.judge(Check.NEW_VALUE, values.nats)
         for place in fresh:
             value = AbnormalValue(

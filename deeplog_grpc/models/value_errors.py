@@ -223,5 +223,7 @@ def _fit_tail(errors: NDArray[np.float64], spread: float, least: float) -> Tail:
     # One standard error less: a tail is taken for heavier than an exponential one only where the data insist, for over
     # the three powers of ten that are extrapolated, what is chance in a shape would double the bounds.
     shape = min(HEAVIEST, max(0.0, shape - (1.0 + max(shape, 0.0)) / count**0.5))
-    scale = max(mean, _LEAST_TAIL * spread, least) * (1.0 - shape)
+    longer = max(mean, _LEAST_TAIL * spread, least)
+    shape *= mean / longer  # what makes the tail longer than the data do is no evidence that it is heavy
+    scale = longer * (1.0 - shape)
     return Tail(start=start, share=(count + 1) / (len(errors) + 1), scale=scale, shape=shape)

@@ -112,11 +112,11 @@ class ValueModel:
         self._usual = {
             rule.key: self.intervals(rule.key, unremarkable) for rule in rules if not self.is_asked_always(rule.key)
         }
-        self._reach = {
-            rule.key: np.transpose([errors.interval(unremarkable) for errors in rule.by_network.errors])
-            for rule in rules
-            if rule.by_network is not None
-        }
+        networked = [(rule, rule.by_network) for rule in rules if rule.by_network is not None]
+        self._reach = {rule.key: _reach(rule, outlook, unremarkable) for rule, outlook in networked}
+        self._reach_of_median = {rule.key: _reach(rule, rule.by_median, unremarkable) for rule, _ in networked}
+        self._medians = {rule.key: rule.medians() for rule, _ in networked}
+        self._usual_gaps: dict[tuple[int, ...], tuple[float, float]] = {}
 
     def looking_below(self, p_value: float) -> "ValueModel":
         """The same model for whom more is unremarkable: what has at least this p-value, in (0, `UNREMARKABLE`]."""
@@ -186,43 +186,57 @@ class ValueModel:
         """Judge vectors of a key with a network; in the usual case few of them need more than two comparisons."""
         rule, history = asking.rule, self.config.history
         predicted = answer[:, : len(rule.scales)]
-        doubtful = np.flatnonzero(~(timely & self._is_unremarkable(rule, asking.normalised - predicted)))
-        verdicts = self._exactly(vectors, rule, predicted, doubtful, rate)
-        if asking.run >= history and bool((asking.whole & (verdicts.p_values >= rate)).all()):
+        by_network = self._exactly(vectors, asking, predicted, rule.by_network, self._reach[rule.key], rate, timely)
+        if asking.run >= history and bool((asking.whole & (by_network.p_values >= rate)).all()):
             memory.remember(rule.key, asking.path, history, history)
-            return verdicts
-        sight = self._sight(vectors)
-        by_network = self._judge(sight, predicted, rule.by_network)
-        by_median = self._judge(sight, sight.medians(), rule.by_median)
+            return by_network
+        medians = np.broadcast_to(self._medians[rule.key], predicted.shape)
+        by_median = self._exactly(
+            vectors, asking, medians, rule.by_median, self._reach_of_median[rule.key], rate, timely
+        )
         warm, run = _warm(asking, by_network.p_values, by_median.p_values, history, rate)
         memory.remember(rule.key, asking.path, run, history)
-        judges = [by_network if is_warm else by_median for is_warm in warm.tolist()]
-        return _verdicts(judges, np.where(warm, by_network.p_values, by_median.p_values), rate)
+        p_values = np.where(warm, by_network.p_values, by_median.p_values)
+        findings = {
+            row: (by_network if warm[row] else by_median).findings[row]
+            for row in np.flatnonzero(p_values < rate).tolist()
+        }
+        return ValueVerdicts(p_values=p_values, findings=findings)
 
     def _exactly(
-        self, vectors: KeyVectors, rule: KeyRule, predicted: NDArray[np.float64], rows: NDArray[np.intp], rate: float
+        self,
+        vectors: KeyVectors,
+        asking: "_Asking",
+        predicted: NDArray[np.float64],
+        outlook: Outlook | None,
+        reach: NDArray[np.float64],
+        rate: float,
+        timely: NDArray[np.bool_],
     ) -> ValueVerdicts:
-        """Judge some rows by the network's predictions; the others have a p-value of 1."""
+        """Judge by one kind of prediction those rows that it may find remarkable; the others have a p-value of 1.
+
+        Parameters
+        ----------
+        predicted : float64 array [n, m]
+        reach : float64 array [2, m]
+            Errors between which a number is unremarkable.
+        """
+        doubtful = np.logical_not(timely)
+        if self.config.interval == "gaussian":
+            doubtful[:] = True
+        else:
+            errors = asking.normalised - predicted
+            doubtful |= ((errors < reach[0]) | (errors > reach[1])).any(axis=1)
+        rows = np.flatnonzero(doubtful)
         p_values, findings = np.ones(len(vectors)), {}
         if len(rows):
             chosen = replace(vectors, values=vectors.values[rows], previous=vectors.previous[rows])
-            judge = self._judge(self._sight(chosen), predicted[rows], rule.by_network)
+            judge = self._judge(self._sight(chosen), predicted[rows], outlook)
             p_values[rows] = judge.p_values
             findings = {
                 int(rows[place]): judge.finding(place, rate) for place in np.flatnonzero(judge.p_values < rate).tolist()
             }
         return ValueVerdicts(p_values=p_values, findings=findings)
-
-    def _is_unremarkable(self, rule: KeyRule, errors: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Vectors whose numbers all have an unremarkable p-value. Shape [n, m] -> [n].
-
-        The slack, which only makes errors smaller, is left to a closer look.
-        """
-        if self.config.interval == "gaussian":
-            return np.zeros(len(errors), np.bool_)
-        low, high = self._reach[rule.key]
-        unremarkable: NDArray[np.bool_] = np.logical_not(((errors < low) | (errors > high)).any(axis=1))
-        return unremarkable
 
     def is_asked_always(self, key: int) -> bool:
         """Whether every vector of a key must be judged.
@@ -248,11 +262,17 @@ class ValueModel:
         after : tuple of int
             The two log keys before, oldest first.
         """
-        bounds = [(-np.inf, np.inf)]
+        bounds = [bound for position, bound in self._usual.get(key, ()) if position.slot == ELAPSED]
         if self.config.interval == "quantile" and (gap := self._gap(after, key)) is not None:
-            bounds.append(_bounds(gap.scale, gap.errors, self.unremarkable))
-        bounds += [bound for position, bound in self._usual.get(key, ()) if position.slot == ELAPSED]
-        return max(low for low, _ in bounds), min(high for _, high in bounds)
+            bounds.append(self._usual_gap(gap))
+        return max((low for low, _ in bounds), default=-np.inf), min((high for _, high in bounds), default=np.inf)
+
+    def _usual_gap(self, gap: GapRule) -> tuple[float, float]:
+        """Seconds of a transition with a p-value of at least `unremarkable`."""
+        name = (*gap.after, gap.key)
+        if name not in self._usual_gaps:
+            self._usual_gaps[name] = _bounds(gap.scale, gap.errors, self.unremarkable)
+        return self._usual_gaps[name]
 
     def usual_numbers(self, key: int) -> tuple[tuple[Position, tuple[float, float]], ...]:
         """The same of the numeric slots of a key."""
@@ -313,6 +333,17 @@ class ValueModel:
 
 
 _Judge = QuantileJudge | GaussianJudge
+
+
+def _reach(rule: KeyRule, outlook: Outlook, p_value: float) -> NDArray[np.float64]:
+    """Errors between which a number certainly has at least this p-value. Shape [2, m].
+
+    On a log scale the slack, which only makes errors smaller, depends on the number: it is left to the closer look.
+    """
+    slack = [0.0 if scale.is_log else scale.slack / scale.deviation * (1.0 - 1e-9) for scale in rule.scales]
+    return (
+        np.transpose([errors.interval(p_value) for errors in outlook.errors]) + np.array([-1.0, 1.0])[:, None] * slack
+    )
 
 
 def _bounds(scale: Scale, errors: ErrorDistribution, p_value: float) -> tuple[float, float]:

@@ -199,7 +199,9 @@ def fit_scale(values: NDArray[np.float64], *, slack: float = 0.0) -> Scale | Non
         return None
     distinct = np.unique(known)
     median = float(np.median(known))
-    shift = max(_SMALLEST_SHIFT * abs(median), _step(distinct)) or 1.0
+    slack = max(slack, _step(distinct))
+    # Numbers that the slack does not tell apart are no multiples of each other either.
+    shift = max(_SMALLEST_SHIFT * abs(median), slack) or 1.0
     bent = np.log(shift + np.maximum(known, 0.0))
     is_log = bool(known.min() >= 0) and _lopsided(known) >= LOPSIDED and _lopsided(bent) < _lopsided(known)
     placed = bent if is_log else known
@@ -209,7 +211,7 @@ def fit_scale(values: NDArray[np.float64], *, slack: float = 0.0) -> Scale | Non
         mean=float(placed.mean()),
         deviation=float(placed.std()) or max(abs(float(placed.mean())), 1.0) * 1e-6,
         median=median,
-        slack=max(slack, _step(distinct)),
+        slack=slack,
     )
 
 
@@ -222,5 +224,5 @@ def _step(distinct: NDArray[np.float64]) -> float:
 
 def _lopsided(values: NDArray[np.float64]) -> float:
     """Length of the upper tail as a multiple of the lower one's."""
-    low, middle, high = np.quantile(values, (0.01, 0.5, 0.99))
+    low, middle, high = np.quantile(values, (0.01, 0.5, 0.99)).tolist()
     return float((high - middle) / max(middle - low, 1e-12 * max(abs(middle), 1e-300)))

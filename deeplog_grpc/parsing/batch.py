@@ -136,7 +136,13 @@ class ParsedBatch:
         """
         return key_columns(self._snapshot.resolved(self.keys), self._heads.texts, self._snapshot.pieces)
 
-    def columns_of(self, rows: NDArray[np.intp], templates: Mapping[int, tuple[str, ...]]) -> Iterator[KeyColumns]:
+    def columns_of(
+        self,
+        rows: NDArray[np.intp],
+        templates: Mapping[int, tuple[str, ...]],
+        *,
+        slots: Mapping[int, int] | None = None,
+    ) -> Iterator[KeyColumns]:
         """Read the parameters of some lines by templates that are given, not by those of now.
 
         So what is read of a line does not depend on what the parser learned after it. A line that its key's given
@@ -148,6 +154,8 @@ class ParsedBatch:
             Positions of the lines in the batch, ascending.
         templates : mapping of int to tuple of str
             `Template.pieces` by key.
+        slots : mapping of int to int, optional
+            How many slots to read by key, the first ones; of a key that is not in it, all.
 
         Yields
         ------
@@ -164,9 +172,7 @@ class ParsedBatch:
                 if key not in changed or match_pieces(templates[key], self._heads.texts[row]) is not None
             ]
             chosen = np.array(fitting, np.intp)
-        heads = [self._heads.texts[row] for row in chosen.tolist()]
-        for columns in key_columns(self.keys[chosen], heads, templates):
-            yield replace(columns, rows=chosen[columns.rows])
+        yield from key_columns(self.keys, self._heads.texts, templates, rows=chosen, slots=slots)
 
     def _pieces(self, index: int) -> tuple[str, ...]:
         return self._snapshot.pieces[self._snapshot.resolve(int(self.keys[index]))]

@@ -39,11 +39,16 @@ class SlotColumn:
         >>> SlotColumn(texts=["7", "12", "-"], context=context_of("took ", " s")).numbers().tolist()
         [7000.0, 12000.0, nan]
         """
-        if not self.context.is_port and (plain := _plain_numbers(self.texts)) is not None:
-            return plain if self.context.unit is None else plain * self.context.unit.scale
-        # A slot of mixed values repeats most of them.
-        known = {text: read(text, self.context).number for text in set(self.texts)}
+        distinct = list(set(self.texts))
+        if 2 * len(distinct) > len(self.texts):
+            return self._numbers(self.texts)
+        known = dict(zip(distinct, self._numbers(distinct).tolist(), strict=True))
         return np.array([known[text] for text in self.texts], np.float64)
+
+    def _numbers(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        if not self.context.is_port and (plain := _plain_numbers(texts)) is not None:
+            return plain if self.context.unit is None else plain * self.context.unit.scale
+        return np.array([read(text, self.context).number for text in texts], np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +62,16 @@ class KeyColumns:
     rows: NDArray[np.intp]
     """The lines' positions in the batch [n], ascending."""
     slots: tuple[SlotColumn, ...]
-    """One column [n] a slot."""
+    """One column [n] a slot that was read."""
 
 
 def key_columns(
-    keys: NDArray[np.int32], heads: Sequence[str], templates: Mapping[int, tuple[str, ...]]
+    keys: NDArray[np.int32],
+    heads: Sequence[str],
+    templates: Mapping[int, tuple[str, ...]],
+    *,
+    rows: NDArray[np.intp] | None = None,
+    slots: Mapping[int, int] | None = None,
 ) -> Iterator[KeyColumns]:
     """Divide the lines of a batch by key and read their values.
 
@@ -73,40 +83,49 @@ def key_columns(
         The lines, without their further rows.
     templates : mapping of int to tuple of str
         The templates' constants by key.
+    rows : int array [m], optional
+        The lines to read, ascending; None = all.
+    slots : mapping of int to int, optional
+        How many slots to read by key, the first ones; of a key that is not in it, all.
 
     Yields
     ------
     KeyColumns
         By ascending key.
     """
-    order = np.argsort(keys, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1) if len(keys) else ():
-        key = int(keys[rows[0]])
+    chosen = keys if rows is None else keys[rows]
+    order = np.argsort(chosen, kind="stable")
+    borders = np.flatnonzero(np.diff(chosen[order])) + 1
+    for places in np.split(order if rows is None else rows[order], borders) if len(order) else ():
+        key = int(keys[places[0]])
         pieces = templates[key]
-        texts = slot_texts(pieces, [heads[row] for row in rows.tolist()])
-        slots = [SlotColumn(texts=t, context=c) for t, c in zip(texts, contexts_of(pieces), strict=True)]
-        yield KeyColumns(key=key, pieces=pieces, rows=rows, slots=tuple(slots))
+        texts = slot_texts(pieces, [heads[row] for row in places.tolist()], slots.get(key) if slots else None)
+        read_slots = [SlotColumn(texts=t, context=c) for t, c in zip(texts, contexts_of(pieces), strict=False)]
+        yield KeyColumns(key=key, pieces=pieces, rows=places, slots=tuple(read_slots))
 
 
-def slot_texts(pieces: Sequence[str], lines: Sequence[str]) -> list[list[str]]:
-    """Read the values of many lines of one template, slot by slot.
+def slot_texts(pieces: Sequence[str], lines: Sequence[str], count: int | None = None) -> list[list[str]]:
+    """Read the values of many lines of one template, slot by slot; only the first ``count`` slots if it is given.
 
     Examples
     --------
     >>> slot_texts(("took ", " ms, ", ""), ["took 5 ms, ok", "took 17 ms, late"])
     [['5', '17'], ['ok', 'late']]
+    >>> slot_texts(("took ", " ms, ", ""), ["took 5 ms, ok", "took 17 ms, late"], 1)
+    [['5', '17']]
     """
-    if len(pieces) == 1:
+    count = len(pieces) - 1 if count is None else min(count, len(pieces) - 1)
+    if not count:
         return []
     begin, end = len(pieces[0]), len(pieces[-1])
     rest = [line[begin : len(line) - end] for line in lines]
     columns = []
-    for piece in pieces[1:-1]:
+    for piece in pieces[1 : min(count + 1, len(pieces) - 1)]:
         # The constant is taken where it occurs first, as in `templates.match_pieces`.
         parts = [line.partition(piece) for line in rest]
         columns.append([part[0] for part in parts])
         rest = [part[2] for part in parts]
-    return [*columns, rest]
+    return columns if len(columns) == count else [*columns, rest]
 
 
 def _plain_numbers(texts: Sequence[str]) -> NDArray[np.float64] | None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from deeplog_grpc.models import (
     Check,
     KeyReport,
+    Tail,
     ValueEpoch,
     ValueModel,
     ValueModelConfig,
@@ -97,17 +98,19 @@ def _highest(cut: SessionCut, entries: NDArray[np.int64], nats: NDArray[np.float
 def _suspect(scores: NDArray[np.float64], *, vectors: int, share: float) -> NDArray[np.bool_]:
     """Which sessions' highest surprises are those of anomalies.
 
-    Such a thing would not be met in as many logs as this one has sessions. If there are more than the share, they are
-    how this application is.
+    They are further out than one in as many logs as this one has sessions: by true p-values, and by how the surprises
+    below thin out. If there are more than the share, they are how this application is.
 
     Examples
     --------
-    >>> _suspect(np.array([3.0] * 98 + [9.0, 40.0]), vectors=1000, share=0.02).nonzero()[0].tolist()
+    >>> _suspect(np.array([3.0] * 98 + [9.0, 70.0]), vectors=1000, share=0.02).nonzero()[0].tolist()
     [99]
     """
-    limit = log(max(vectors, 1)) + log(max(len(scores), 1))
+    sessions = max(len(scores), 1)
+    limit = log(max(vectors, 1)) + log(sessions)
+    limit = max(limit, Tail.of(scores[scores <= limit]).threshold(1.0 / sessions**2))
     found: NDArray[np.bool_] = scores > limit
-    return found if found.sum() <= share * len(scores) else np.zeros(len(scores), np.bool_)
+    return found if found.sum() <= share * sessions else np.zeros(len(scores), np.bool_)
 
 
 def _stood_in(scores: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
