@@ -77,29 +77,38 @@ def _cut_short(times: Counter[Row], share: float) -> set[Row]:
 
 
 def _far_off(times: Counter[Row], keys: int, support: int) -> set[Row]:
-    """Vectors of one session that are too far from the well supported ones."""
+    """Vectors of few sessions that are too far from the trusted ones."""
     common = sorted(row for row, count in times.items() if count >= support)
+    usual = {_units(row) for row in common}
+    repeats = sorted(row for row, count in times.items() if 1 < count < support and _units(row) in usual)
     rare = sorted(row for row, count in times.items() if count < support)
-    if not common or not 0 < len(rare) <= MAX_RARE or len(common) * (keys + 1) > MAX_CELLS:
+    if not common or not 0 < len(rare) <= MAX_RARE or (len(common) + len(repeats)) * (keys + 1) > MAX_CELLS:
         return set()
+    vectors, trusted = dense(rare, keys + 1), dense([*common, *repeats], keys + 1)
     counts = np.array([times[row] for row in rare])
-    gaps = _settled_gaps(dense(common, keys + 1), dense(rare, keys + 1), counts, times.total())
-    seen = (counts[:, None] * (gaps > 0)).sum(axis=0)
-    left_out = (column_weights(seen - (own > 0), times.total() - 1) for own in gaps)  # of one session each
-    distances = [float((own * weights).sum()) for own, weights in zip(gaps, left_out, strict=True)]
-    limit = 2 * log(times.total())
-    return {row for row, far in zip(rare, distances, strict=True) if times[row] == 1 and far > limit}
+    differs = _settled_differences(dense(common, keys + 1), vectors, counts, times.total())
+    seen = (counts[:, None] * differs).sum(axis=0)
+    limit, found = 2 * log(times.total()), set()
+    for row, vector, count, own in zip(rare, vectors, counts.tolist(), differs, strict=True):
+        left_out = column_weights(seen - count * own, times.total() - count)  # like ones must not vouch for it
+        if float((differences(trusted, vector) @ left_out).min()) > limit:
+            found.add(row)
+    return found
 
 
-def _settled_gaps(
+def _units(row: Row) -> frozenset[int]:
+    return frozenset(unit for unit, _ in row)
+
+
+def _settled_differences(
     common: NDArray[np.int32], rare: NDArray[np.int32], counts: NDArray[np.int64], total: int
-) -> NDArray[np.float32]:
-    """Differences of the rare vectors to their nearest common one. Shape [rare, columns]."""
+) -> NDArray[np.bool_]:
+    """Where the rare vectors differ from their nearest common one. Shape [rare, columns]."""
     weights = np.ones(common.shape[1], np.float32)
     for _ in range(FIT_ROUNDS):
-        gaps = np.array([_nearest(differences(common, row), weights) for row in rare])
-        weights = column_weights((counts[:, None] * (gaps > 0)).sum(axis=0), total)
-    return gaps
+        differs = np.array([_nearest(differences(common, row), weights) > 0 for row in rare])
+        weights = column_weights((counts[:, None] * differs).sum(axis=0), total)
+    return differs
 
 
 def _nearest(gaps: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
