@@ -301,9 +301,8 @@ def tells_fault(words: Sequence[Word]) -> bool:
             if not denied and not names_more:
                 return True
         else:
-            denied = _TOKENS.get(word.text) == "not" or (
-                denied and word.text == "any"
-            )  # and so is the next one: "no fatal errors"
+            # What follows is denied too: "no fatal errors", "without any error".
+            denied = _TOKENS.get(word.text) == "not" or (denied and word.text == "any")
             cannot = word.text == "cannot" or (word.text == "not" and at > 0 and rest[at - 1].text in _ABLE)
             if cannot or (word.text == "not" and {follows.token, follows.text} & _WANTED):
                 return True
