@@ -16,7 +16,7 @@ class HdfsSplit:
     """Raw lines cut at a share of the time span."""
 
     train: list[str]
-    """Lines of normal blocks up to the cut."""
+    """Lines up to the cut, those of normal blocks unless asked for all."""
     rest: list[str]
     """All lines after it."""
     begun: dict[str, bool]
@@ -25,13 +25,15 @@ class HdfsSplit:
     """Blocks that were running at the cut: their beginnings, and maybe what was abnormal, lie before it."""
 
 
-def split_raw(folder: Path, share: float) -> HdfsSplit:
+def split_raw(folder: Path, share: float, *, learn_abnormal: bool = False) -> HdfsSplit:
     """Cut a raw log in time.
 
     Parameters
     ----------
     share : float
         Part of the time span that is for training, in (0, 1).
+    learn_abnormal : bool
+        Leave the lines of abnormal blocks in the training lines.
     """
     log, labels_file = only(folder, "*.log.gz"), only(folder, "*labels*.csv")
     with labels_file.open() as file:
@@ -46,7 +48,7 @@ def split_raw(folder: Path, share: float) -> HdfsSplit:
     late_blocks = {block for block, is_late in zip(blocks, late, strict=True) if is_late}
     rows = list(zip(lines, blocks, late, strict=True))
     return HdfsSplit(
-        train=[line for line, block, is_late in rows if not is_late and not abnormal[block]],
+        train=[line for line, block, is_late in rows if not is_late and (learn_abnormal or not abnormal[block])],
         rest=[line for line, _, is_late in rows if is_late],
         begun={block: abnormal[block] for block in late_blocks - early_blocks},
         running={block: abnormal[block] for block in late_blocks & early_blocks},

@@ -22,7 +22,7 @@ from deeplog_grpc.models.fitting import Epoch, Fit, fit_key_model, needed_sessio
 from deeplog_grpc.models.key_model import KeyModelConfig, LogKeyModel
 from deeplog_grpc.models.profile import SessionProfile
 from deeplog_grpc.models.profile_fitting import ProfileFit, fit_profile
-from deeplog_grpc.models.screening import suspects
+from deeplog_grpc.models.screening import fault_keys, suspects
 from deeplog_grpc.models.vocabulary import BEGIN, END, UNSEEN, Vocabulary
 from deeplog_grpc.models.windows import CHUNK_WINDOWS, TrainingSession, session_windows
 
@@ -67,7 +67,8 @@ def fit_behaviour(
         Of the detectors that look at more than log keys: score of each session, by models that had not learned from
         it. Shape [sessions] each.
     templates : mapping, optional
-        Log key -> constant pieces of its template; used with ``config.semantic``.
+        Log key -> constant pieces of its template: its words tell what is a fault, and with ``config.semantic`` where
+        its embedding starts.
     on_epoch : callable
         Called after each pass of the key model itself; not of those that only calibrate it.
     on_fold : callable
@@ -79,9 +80,11 @@ def fit_behaviour(
         If the sessions hold no window to learn from.
     """
     total = len(sessions)
-    is_trusted = _trusted(sessions, config, thresholds) if config.begin_end else np.ones(total, np.bool_)
+    share = thresholds.contamination if config.begin_end else 0.0
+    faults = fault_keys(sessions, templates or {}, share=share)
+    is_trusted = _trusted(sessions, config, share, faults)
     sessions = list(compress(sessions, is_trusted))
-    vocabulary = Vocabulary.of(normal_keys(sessions, config.min_sessions), reserve=config.reserve)
+    vocabulary = _vocabulary(sessions, config, faults, reserve=config.reserve)
     fit = partial(fit_key_model, config=config, vocabulary=vocabulary, templates=templates, seed=seed)
     key_fit = fit(sessions, on_epoch=on_epoch)
     thresholds = _in_force(thresholds, config)
@@ -105,12 +108,24 @@ def fit_behaviour(
 
 
 def _trusted(
-    sessions: Sequence[TrainingSession], config: KeyModelConfig, thresholds: ThresholdConfig
+    sessions: Sequence[TrainingSession], config: KeyModelConfig, share: float, faults: set[int]
 ) -> NDArray[np.bool_]:
-    """Which sessions are not suspect. Shape [sessions]."""
-    vocabulary = Vocabulary.of(normal_keys(sessions, config.min_sessions), reserve=0)
+    """Which sessions are not suspect. Shape [sessions].
+
+    Those with faults that were not seen as a whole stay, without a unit for these log keys: where nothing tells
+    sessions apart, one of them may be half of the log.
+    """
     support = needed_sessions(len(sessions), config.min_sessions)
-    return ~suspects(sessions, vocabulary, share=thresholds.contamination, support=support)
+    is_suspect = suspects(sessions, _vocabulary(sessions, config, faults, reserve=0), share=share, support=support)
+    at_fault = [s.begins and s.ends and not faults.isdisjoint(np.asarray(s.keys).tolist()) for s in sessions]
+    return ~(is_suspect | np.array(at_fault, np.bool_))
+
+
+def _vocabulary(
+    sessions: Sequence[TrainingSession], config: KeyModelConfig, faults: set[int], *, reserve: int
+) -> Vocabulary:
+    """The log keys that are normal."""
+    return Vocabulary.of(set(normal_keys(sessions, config.min_sessions)) - faults, reserve=reserve)
 
 
 def _in_force(thresholds: ThresholdConfig, config: KeyModelConfig) -> ThresholdConfig:

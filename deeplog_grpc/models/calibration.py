@@ -64,8 +64,8 @@ class ThresholdConfig:
     """The same rate in another measure: false alarms a day, at as many sessions a day as the training log has. null =
     `false_positive_rate` counts."""
     contamination: Annotated[float, Field(ge=0, le=0.1)] = 0.02
-    """Share of the training sessions that may be abnormal. What looks so is set aside; 0 = the log is known to be
-    normal, and all of it is learned."""
+    """Share of the training sessions that may be abnormal. What looks so, and log keys that sound like faults and are
+    as rare as that, are set aside; 0 = the log is known to be normal, and all of it is learned."""
     key: Pin = None
     """Pins the limit of -ln(probability) of a log key, whatever the rate; null = from the rate; .inf = off. Transitions
     are judged apart then."""

@@ -133,6 +133,19 @@ _TIMELESS = _word_set(
 )
 """Of these, "failed" and "failure" say the same."""
 
+_FAULTS = _word_set(
+    "fail error exception timeout fault crash panic abort interrupt deny reject forbid lose lost corrupt damage unable "
+    "exceed overflow underflow insufficient incorrect bad invalid illegal impossible abnormal incomplete inconsistent "
+    "incompatible degrade unhealthy violate leak stuck hang dead attack mismatch danger unexpected warn critical fatal "
+    "severe alert emergency"
+)
+"""Groups of words, and words, that say that something went wrong; severities among them."""
+
+_WANTED = _word_set("find found exist available allow permit respond reachable ready belong match")
+"""What should have happened, and did not: "not found". Much else that is not so is no fault: "not enabled"."""
+
+_ABLE = _word_set("can could did")
+
 _NEGATING = ("un", "dis", "non", "in", "im", "il", "ir", "de", "ab", "mis", "mal")
 _NOT_NEGATED = re.compile(r"un(?:i|der|til|le?ss|to$|cle$)")
 
@@ -267,6 +280,33 @@ def says_otherwise(known: Sequence[Word], new: Sequence[Word]) -> bool:
         or _adds_verb(known, rest_known)
         or _adds_verb(new, rest_new)
     )
+
+
+def tells_fault(words: Sequence[Word]) -> bool:
+    """Tell whether a message says that something went wrong.
+
+    Examples
+    --------
+    >>> faults = ("WARN disk slow", "block not found", "java.io.IOException: reset", "could not read")
+    >>> others = ("no fatal errors found", "link is up", "add to invalidSet", "food is not needed")
+    >>> [[tells_fault(words_of([message])) for message in messages] for messages in (faults, others)]
+    [[True, True, True, True], [False, False, False, False]]
+    """
+    rest = [word for word in words if word is not SLOT]
+    denied = False
+    for at, word in enumerate(rest):
+        follows = rest[at + 1] if at + 1 < len(rest) else SLOT
+        if {word.token, word.text} & _FAULTS:
+            names_more = word.is_part and follows.is_part  # "invalidSet", but "IOException"
+            if not denied and not names_more:
+                return True
+        else:
+            # What follows is denied too: "no fatal errors", "without any error".
+            denied = _TOKENS.get(word.text) == "not" or (denied and word.text == "any")
+            cannot = word.text == "cannot" or (word.text == "not" and at > 0 and rest[at - 1].text in _ABLE)
+            if cannot or (word.text == "not" and {follows.token, follows.text} & _WANTED):
+                return True
+    return False
 
 
 def _strong(words: Iterable[Word]) -> list[str]:

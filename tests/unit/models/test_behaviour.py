@@ -83,6 +83,19 @@ def test_suspect_sessions_are_not_learned_unless_the_log_is_known_to_be_normal()
     assert doubted.behaviour.calibration.sessions == len(usual)
 
 
+def test_a_rare_fault_is_not_learned_and_only_whole_sessions_with_one_are_left_out() -> None:
+    config = replace(TINY, epochs=1)
+    templates = {1: ["begin"], 2: ["step"], 3: ["write failed"], 4: ["end"]}
+    usual = [TrainingSession(keys=[1, 2, 4])] * 996
+    odd = [*[TrainingSession(keys=[1, 3, 4])] * 3, TrainingSession(keys=[2, 3, 2, 2], ends=False)]
+    doubted = fit_behaviour([*usual, *odd], config, ThresholdConfig(), templates=templates)
+    believed = fit_behaviour([*usual, *odd], config, ThresholdConfig(contamination=0.0), templates=templates)
+    assert doubted.behaviour.key_model.vocabulary.keys == (1, 2, 4)
+    assert believed.behaviour.key_model.vocabulary.keys == (1, 2, 3, 4)
+    assert (doubted.set_aside, believed.set_aside) == (4, 0)
+    assert believed.key_fit.windows > doubted.key_fit.windows
+
+
 def test_a_session_with_a_rare_key_moves_no_limit() -> None:
     rare = TrainingSession(keys=[9, *[1] * 50])
     config = replace(TINY, min_sessions=5, epochs=1)

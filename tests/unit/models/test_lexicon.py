@@ -1,7 +1,7 @@
 import pytest
 
 from deeplog_grpc.models import lexicon
-from deeplog_grpc.models.lexicon import SLOT, says_otherwise, words_of
+from deeplog_grpc.models.lexicon import SLOT, says_otherwise, tells_fault, words_of
 
 OPPOSITES = [
     ("interface eth is up", "interface eth is down"),
@@ -63,3 +63,39 @@ def test_every_opposite_pair_is_two_words_to_the_lexicon() -> None:
         one, other = (words_of([word])[0].token for word in pair.split("/"))
         assert one != other, pair
         assert (one, other) in lexicon._OPPOSITES, pair
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "WARN pool is small",
+        "connection to peer timed out",
+        "java.io.EOFException",
+        "access denied for user",
+        "block not found in map",
+        "could not open file",
+        "cannot open file",
+        "it does not belong to any file",
+        "no answer: error",
+        "unexpected end of stream",
+    ],
+)
+def test_what_tells_of_a_fault(message: str) -> None:
+    assert tells_fault(words_of([message]))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "INFO link is up",
+        "no errors found",
+        "finished without any fatal error",
+        "not enabled, skipping",
+        "is added to invalidSet of",
+        "do not need to buy food",
+        "maxTaskFailuresPerNode is",
+    ],
+)
+def test_what_tells_of_none(message: str) -> None:
+    assert not tells_fault(words_of([message]))
