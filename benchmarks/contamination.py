@@ -51,7 +51,7 @@ def sequences(folder: Path, share: float) -> dict[str, Any]:
     )
     table = Table("training", "set aside", "FN", "FP", "F1", "seconds", title=f"HDFS, {share:.0%} of training abnormal")
     found: dict[str, Any] = {}
-    for name, templates in (("words_", _templates(only(folder, "*raw_form.csv"))), ("", {})):
+    for name, templates in (("", _templates(only(folder, "*raw_form.csv"))), ("keys_", {})):
         clean = _evaluated(train, normal, abnormal, SEEDS[0], templates)
         _row(table, f"{name}clean", clean)
         reports = []
