@@ -5,7 +5,7 @@ that costs two comparisons a number; the value models are asked about the rest a
 network has to see every vector.
 
 Invariant: what is said of an entry depends on the entries before it, never on how they were batched: values are read
-by the templates of training, and what one in fifty normal sessions holds is not mentioned.
+by the templates of training, and what one in two hundred normal sessions holds is not mentioned.
 """
 
 from collections.abc import Sequence

@@ -23,7 +23,7 @@ BEGIN_MARGIN = log(3.0)
 """A first log key may be three times less probable than the rarest usual beginning: one taken for the middle of a
 session would not be judged at all."""
 
-ORDINARY = 0.02
+ORDINARY = 0.005
 """Share of normal sessions that hold something is too large for it to be worth a word."""
 
 Pin = Annotated[float, Field(ge=0)] | None
