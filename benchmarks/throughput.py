@@ -2,12 +2,18 @@
 
 HDFS lines, 1,000 entries a message, server and client on a core each, each run a new server with cold caches. Both
 sides have one training; off are ``thresholds.value`` and ``thresholds.new_value``. The runs alternate.
+
+Beside it, what the detectors of whole sessions cost by themselves, in microseconds a question; the Detector asks each
+distinct one once.
 """
 
 import argparse
 import statistics
 import tempfile
+import timeit
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -18,9 +24,13 @@ from benchmarks.harness import PROGRAM, console, cores, server_process
 from benchmarks.hdfs import repeated, split_raw, write_lines
 from benchmarks.main import STREAM_REPEATS, STREAM_RUNS, TRAIN_SHARE, stream_rate
 from deeplog_grpc.detection import ApplicationModel
+from deeplog_grpc.models import SessionProfile
+from deeplog_grpc.models.vocabulary import FIRST_KEY_UNIT
 from deeplog_grpc.storage import load_bundle, read_info, save_bundle
 
 SIDES = ("on", "off")
+ASKED = 20
+"""Times that all questions are asked."""
 
 
 def run(data: Path) -> dict[str, float]:
@@ -44,7 +54,33 @@ def run(data: Path) -> dict[str, float]:
         table.add_row(side, *(f"{rate:,.0f}" for rate in (statistics.median(found), min(found), max(found))))
     console.print(table)
     on, off = (statistics.median(rates[side]) for side in SIDES)
-    return {"throughput_ratio": on / off, "throughput_on": on, "throughput_off": off}
+    values_us = 1e6 / on - 1e6 / off
+    rates_found = {"throughput_ratio": on / off, "throughput_on": on, "throughput_off": off}
+    return {**rates_found, "cost_us_values": values_us, **_costs(model.behaviour.profile)}
+
+
+def _costs(profile: SessionProfile) -> dict[str, float]:
+    """Microseconds of a question to each of the cheap detectors."""
+    units = range(FIRST_KEY_UNIT, FIRST_KEY_UNIT + profile.vectors.shape[1] - 1)
+    sessions = [dict(zip(units, vector.tolist(), strict=False)) for vector in profile.vectors]
+    questions: dict[str, Callable[[dict[int, int]], float]] = {
+        "counts": profile.count_score,
+        "length": lambda counts: profile.length_score(3 * len(counts)),
+        "transition": lambda counts: profile.transition_score(units[0], len(counts)),
+    }
+    table = Table("detector", "us", title="a question", title_justify="left")
+    found = {}
+    for name, ask in questions.items():
+        timed = timeit.repeat(partial(_asked, ask, sessions), number=ASKED, repeat=STREAM_RUNS)
+        found[f"cost_us_{name}"] = 1e6 * statistics.median(timed) / (ASKED * len(sessions))
+        table.add_row(name, f"{found[f'cost_us_{name}']:.2f}")
+    console.print(table)
+    return found
+
+
+def _asked(ask: Callable[[dict[int, int]], float], sessions: list[dict[int, int]]) -> None:
+    for counts in sessions:
+        ask(counts)
 
 
 def without_values(model: ApplicationModel) -> ApplicationModel:
