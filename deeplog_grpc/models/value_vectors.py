@@ -103,7 +103,10 @@ class Scale:
 
     def normalise(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Numbers in standard deviations from the mean. Shape [n] -> [n]; finite, or NaN for NaN."""
-        return (self._bend(np.clip(values, -_LARGEST, _LARGEST)) - self.mean) / self.deviation
+        with np.errstate(over="ignore"):  # numbers of training may have been as small as others are large
+            placed = (self._bend(np.clip(values, -_LARGEST, _LARGEST)) - self.mean) / self.deviation
+        finite: NDArray[np.float64] = np.clip(placed, -_LARGEST, _LARGEST)
+        return finite
 
     @property
     def median_place(self) -> float:

@@ -11,7 +11,9 @@ RANDOM = np.random.default_rng(0)
 NORMAL, HEAVY = RANDOM.normal(20.0, 2.0, 300), RANDOM.lognormal(1.0, 1.2, 300)
 
 
-@pytest.mark.parametrize("training", [NORMAL, HEAVY, np.full(50, 7.0), np.zeros(50), np.full(50, np.inf)])
+@pytest.mark.parametrize(
+    "training", [NORMAL, HEAVY, np.full(50, 7.0), np.zeros(50), np.full(50, np.inf), HEAVY * 1e-280, NORMAL * 1e-150]
+)
 @given(value=st.floats(allow_nan=True, allow_infinity=True))
 def test_any_number_has_a_finite_place_and_a_missing_one_none(training: np.ndarray, value: float) -> None:
     scale = fit_scale(training)
@@ -39,6 +41,13 @@ def test_a_log_scale_is_for_long_upper_tails_of_numbers_that_are_not_negative() 
     assert not negative.is_log
     assert plain is not None
     assert not plain.is_log
+
+
+def test_a_few_long_times_among_zeros_are_on_a_log_scale() -> None:
+    """Times in whole seconds are like that. The lower tail has no length then, and nothing may overflow."""
+    scale = fit_scale(np.array([0.0] * 90 + [2.0, 5.0, 9.0, 40.0, 900.0] * 2))
+    assert scale is not None
+    assert scale.is_log
 
 
 def test_the_slack_is_the_resolution_of_the_numbers_or_what_is_given() -> None:
