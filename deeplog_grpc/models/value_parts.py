@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplog_grpc.models.value_errors import ErrorDistribution
-from deeplog_grpc.models.value_vectors import NO_PREVIOUS, KeyVectors, Position, Scale, fit_scale
+from deeplog_grpc.models.value_vectors import MIN_VALUES, NO_PREVIOUS, KeyVectors, Position, Scale, fit_scale
 
 _LEAST_SIGMA = 1e-9
 """Mean square error at least: vectors that are always the same would allow none."""
@@ -188,12 +188,20 @@ def past_gaps(vectors: KeyVectors, *, slack_s: float) -> NDArray[np.float64]:
     return found
 
 
-def _gaps(vectors: KeyVectors, slack_s: float) -> Iterator[tuple[GapRule, NDArray[np.bool_]]]:
-    """Rules of the transitions to a key, and the rows [n] of each."""
+def _gaps(vectors: KeyVectors, slack_s: float) -> Iterator[tuple[GapRule, NDArray[np.intp]]]:
+    """Rules of the transitions to a key, and the numbers of the vectors of each, ascending."""
+    times: dict[int, int] = {}
     for depth in (1, 2):
-        for after in np.unique(vectors.previous[:, -depth:], axis=0).tolist():
-            rows = (vectors.previous[:, -depth:] == after).all(axis=1)
-            if depth == 2 and rows.sum() == (vectors.previous[:, -1] == after[-1]).sum():
+        befores, places, counts = np.unique(
+            vectors.previous[:, -depth:], axis=0, return_inverse=True, return_counts=True
+        )
+        times = times or dict(zip(befores[:, 0].tolist(), counts.tolist(), strict=True))
+        # A stream of many sources has nearly as many transitions as entries: they are told apart in one go.
+        groups = np.split(np.argsort(places.ravel(), kind="stable"), counts.cumsum()[:-1])
+        for after, rows in zip(befores.tolist(), groups, strict=True):
+            if len(rows) < MIN_VALUES:
+                continue
+            if depth == 2 and len(rows) == times[after[-1]]:
                 continue  # the one key before always has the same one before it
             rule = _fit_gap(tuple(after), vectors.key, vectors.elapsed_s[rows], slack_s)
             if rule is not None:

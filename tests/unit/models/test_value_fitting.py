@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from deeplog_grpc.models import ValueEpoch, ValueModelConfig, fit_value_model, value_training
+from deeplog_grpc.models import ValueEpoch, ValueModelConfig, fit_value_model, value_parts, value_training
+from deeplog_grpc.models.value_vectors import MIN_VALUES, Scale, fit_scale
 from tests.value_series import noise, vectors_of, waves
 
 CONFIG = ValueModelConfig(hidden=8, history=4, epochs=6, batch_rows=32, min_gain=None)
@@ -86,3 +90,22 @@ def test_more_vectors_than_a_chunk_holds_are_trained_chunk_by_chunk(monkeypatch:
     fit = fit_value_model(series, config, on_epoch=lambda epoch: chunks.append(epoch.keys))
     assert chunks == [2, 1]
     assert [rule.network for rule in fit.model.rules.values()] == [0, 1, 2]
+
+
+def test_transitions_that_came_too_seldom_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a stream of many sources nearly every entry comes after another pair of log keys."""
+    count = 3 * MIN_VALUES
+    vectors = vectors_of(2, noise(count, seed=3))
+    seldom = np.column_stack([np.arange(count) + 100, np.arange(count) + 1000])
+    seldom[: 2 * MIN_VALUES, 1] = 7
+    seldom[:MIN_VALUES, 0] = 8
+    asked: list[int] = []
+
+    def counting(values: NDArray[np.float64], *, slack: float = 0.0) -> Scale | None:
+        asked.append(len(values))
+        return fit_scale(values, slack=slack)
+
+    monkeypatch.setattr(value_parts, "fit_scale", counting)
+    gaps = value_parts.fit_gaps(replace(vectors, previous=seldom), slack_s=0.1)
+    assert [(gap.after, gap.errors.count) for gap in gaps] == [((7,), 2 * MIN_VALUES), ((8, 7), MIN_VALUES)]
+    assert asked == [2 * MIN_VALUES, MIN_VALUES]
