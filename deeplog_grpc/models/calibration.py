@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
-from deeplog_grpc.models.tails import FEW_SESSIONS, Tail
+from deeplog_grpc.models.tails import FEW_SESSIONS, LEAST_P_VALUE, Tail
 
 BEGIN_MARGIN = log(3.0)
 """A first log key may be three times less probable than the rarest usual beginning: one taken for the middle of a
@@ -203,7 +203,8 @@ class Calibration:
         pinned = self.config.pin(check)
         if pinned is not None:
             return pinned
-        return self.tails[check].threshold(exp(-self.combined.threshold(self.config.false_positive_rate)))
+        share = exp(-self.combined.threshold(self.config.false_positive_rate))
+        return self.tails[check].threshold(max(LEAST_P_VALUE, share))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a bundle; the configuration is kept elsewhere."""

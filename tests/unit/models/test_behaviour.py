@@ -31,6 +31,12 @@ def test_a_smaller_rate_never_lowers_a_limit() -> None:
     assert strict != loose
 
 
+def test_the_smallest_rate_that_there_is_has_limits_too() -> None:
+    calibration = fit_behaviour(SESSIONS[:60], replace(TINY, epochs=1), ThresholdConfig()).behaviour.calibration
+    strictest = replace(calibration, config=ThresholdConfig(false_positive_rate=5e-324))
+    assert all(limit is not None and 600.0 < limit < inf for limit in strictest.limits().values())
+
+
 @pytest.mark.parametrize("check", list(Check))
 def test_a_pinned_limit_is_in_force_whatever_the_rate(check: Check) -> None:
     pinned = ThresholdConfig(false_positive_rate=0.5, **{check.value: 3.0})
