@@ -245,7 +245,15 @@ class SlotStatistics:
 
 
 def kept_text(text: str) -> str:
-    """Shorten a value as statistics keep it: of a long one, a checksum stands for the rest."""
+    """Shorten a value as statistics keep it: of a long one, a checksum stands for the rest; lone surrogates go.
+
+    Examples
+    --------
+    >>> kept_text("café"), len(kept_text("x" * 500))
+    ('café', 107)
+    """
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= _LONGEST_KEPT else f"{text[:_LONGEST_KEPT]}...{_hash(text):08x}"
 
 

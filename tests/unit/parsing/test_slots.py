@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from deeplog_grpc.parsing import Parser, SlotColumn, SlotStatistics, SlotTable, ValueKind
-from deeplog_grpc.parsing.slots import CAPACITY
+from deeplog_grpc.parsing.slots import CAPACITY, kept_text
 from deeplog_grpc.parsing.values import NO_CONTEXT, SlotContext, context_of
 
 Simulator = Callable[[random.Random, int], str]
@@ -139,3 +139,8 @@ def test_the_first_line_of_each_value_is_kept(size: int) -> None:
     slot = slot_of(texts, size=size)
     assert {value: slot.first_seen(value).ordinal for value in slot.values} == {"v0": 0, "v1": 50, "v2": 100, "v3": 150}
     assert SlotStatistics.from_state(slot.state(), NO_CONTEXT).first_seen("v2") == (100, 100)
+
+
+def test_what_is_kept_of_a_value_can_be_written_to_a_file() -> None:
+    assert kept_text("caf\u00e9 \ud800") == "caf\u00e9 ?"
+    assert kept_text("\udfff" * 500).encode()
