@@ -97,8 +97,8 @@ def fit_key_model(
     validation = _windows(validation_sessions, vocabulary, config)
     if len(training) == 0:
         raise ValueError(
-            f"no window to learn from: {len(sessions)} sessions, none of them longer than "
-            f"{0 if config.begin_end else config.history} entries"
+            f"no window to learn from: {len(sessions)} sessions or blocks of streams, none "
+            f"{'with a known begin or ' if config.begin_end else ''}longer than {config.history} entries"
         )
     network = KeyNetwork(vocabulary.size, config)
     if config.semantic and templates is not None:

@@ -80,7 +80,7 @@ def test_nothing_to_learn_from_is_said_with_the_remedy() -> None:
 def test_a_session_too_short_for_windows_is_too_little_without_begin_and_end() -> None:
     trainer = Trainer()
     trainer.add(EntryBatch.of(["hello"] * 5))
-    with pytest.raises(InputError, match="none of them longer than 10 entries"):
+    with pytest.raises(InputError, match="none longer than 10 entries"):
         trainer.fit(application="shop", version=1, config=KeyModelConfig(begin_end=False))
 
 
