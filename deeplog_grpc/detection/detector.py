@@ -36,7 +36,7 @@ from deeplog_grpc.detection.vectors import elapsed_s
 from deeplog_grpc.detection.verdict_batch import SessionEnd, VerdictBatch
 from deeplog_grpc.detection.verdicts import EndReason
 from deeplog_grpc.models import END, UNSEEN, Behaviour, LogKeyModel, StandIn, ValueModel, ValueSets
-from deeplog_grpc.parsing import ParsedBatch, Parser
+from deeplog_grpc.parsing import ParsedBatch, Parser, slot_now
 
 
 @validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -107,6 +107,8 @@ class Detector:
         self._graph = StateGraph(
             self._behaviour, cache_bytes=config.cache_mb << 20, usual_elapsed=self._values.usual_elapsed
         )
+        self._read_by = {rule.key: rule.pieces for rule in application.value_model.rules.values()}
+        self._read_by.update(application.value_sets.pieces)
         self._shapes = ShapeJudge(self._behaviour)
         self._unit_of = self._model.vocabulary.unit_table()
         self._stand_ins = StandIns(self._parser, self._model)
@@ -193,6 +195,10 @@ class Detector:
             pass
         ends = [self._end(session, 0, EndReason.FLUSH) for session in self._table.close(names)]
         return self._only_ends(ends)
+
+    def _slot_now(self, key: int, slot: int) -> int:
+        """Where the template, which may have grown more general since training, has the value of a slot."""
+        return slot_now(self._read_by[key], self._parser.template(key).pieces, slot)
 
     def _walk(
         self, batch: EntryBatch, parsed: ParsedBatch, identifiers: Sequence[str], ends: list[SessionEnd]
@@ -308,4 +314,5 @@ class Detector:
             template=self.template,
             stand_ins=self._stand_ins.found,
             usual_elapsed=self._values.usual_elapsed,
+            slot_now=self._slot_now,
         )

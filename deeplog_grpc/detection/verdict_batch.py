@@ -1,7 +1,7 @@
 """The verdicts of a batch, as columns; the evidence of a single one is put together when it is asked for."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from types import MappingProxyType
 
@@ -18,6 +18,9 @@ from deeplog_grpc.parsing import Parameter, ParsedBatch
 
 UsualElapsed = Callable[[tuple[int, int], int], tuple[float, float]]
 """The two log keys before, and a log key -> elapsed seconds between which nobody need look more closely."""
+
+SlotNow = Callable[[int, int], int]
+"""A log key and a slot of its template in training -> the slot of its template by now that holds the same."""
 
 END_TEMPLATE = "<end of session>"
 SHOWN_CANDIDATES = 3
@@ -90,6 +93,7 @@ class VerdictBatch:
         template: Callable[[int], str],
         stand_ins: Mapping[int, StandIn] = NO_STAND_INS,
         usual_elapsed: UsualElapsed,
+        slot_now: SlotNow,
     ) -> "VerdictBatch":
         """Read the columns off judged steps."""
         evidence = _Evidence(
@@ -98,6 +102,7 @@ class VerdictBatch:
             template=template,
             stand_ins=stand_ins,
             usual_elapsed=usual_elapsed,
+            slot_now=slot_now,
         )
         count = len(steps)
         kinds = np.fromiter([step.kind for step in steps], np.int8, count=count)
@@ -151,6 +156,7 @@ class _Evidence:
     template: Callable[[int], str]
     stand_ins: Mapping[int, StandIn]
     usual_elapsed: UsualElapsed
+    slot_now: SlotNow
 
     def of_entry(
         self,
@@ -167,6 +173,8 @@ class _Evidence:
         candidates = self._candidates(step.state.prediction)
         template = self.template(key)
         stand_in = self.stand_ins.get(key)
+        if value is not None and value.slot != ELAPSED:
+            value = replace(value, slot=self.slot_now(key, value.slot))  # it was read by the template of training
         return Verdict(
             index=index,
             kind=kind,

@@ -10,7 +10,7 @@ from deeplog_grpc.parsing.accuracy import ParsingAccuracy, grouping_accuracy
 from deeplog_grpc.parsing.batch import ParsedBatch
 from deeplog_grpc.parsing.columns import KeyColumns, SlotColumn
 from deeplog_grpc.parsing.config import ParserConfig
-from deeplog_grpc.parsing.events import EventKind, TemplateEvent
+from deeplog_grpc.parsing.events import EventKind, TemplateEvent, slot_now
 from deeplog_grpc.parsing.kinds import ValueKind
 from deeplog_grpc.parsing.parser import Parser
 from deeplog_grpc.parsing.slots import FirstSeen, SlotStatistics, SlotTable, kept_text
@@ -37,4 +37,5 @@ __all__ = [
     "grouping_accuracy",
     "kept_text",
     "kind_of",
+    "slot_now",
 ]

@@ -59,6 +59,29 @@ def moved_slots(before: Sequence[str], after: Sequence[str]) -> tuple[int, ...]:
     return tuple(now.get(slot, -1) for slot in range(len(before) - 1))
 
 
+def slot_now(before: Sequence[str], after: Sequence[str], slot: int) -> int:
+    """Tell which slot holds by now what a slot of a template held before it became more general.
+
+    Parameters
+    ----------
+    before, after : sequence of str
+        The constant pieces of both; if `after` does not cover `before`, the slot is given as it is.
+
+    Examples
+    --------
+    >>> slot_now(("sent ", " to ann in ", ""), ("sent ", " to ", " in ", ""), 1)
+    2
+    >>> slot_now(("sent ", " bytes (", " KB) ok"), ("sent ", " ok"), 1)  # a part of one larger value
+    0
+    """
+    passed = 0
+    for number, value in enumerate(match_pieces(after, VARIABLE.join(before)) or ()):
+        passed += value.count(VARIABLE)
+        if passed > slot:
+            return number
+    return slot
+
+
 def kept_slots(before: Sequence[str], after: Sequence[str]) -> tuple[int, ...]:
     """Tell where the slots of a template went when some of them became constant.
 

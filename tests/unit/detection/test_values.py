@@ -152,6 +152,30 @@ def test_a_template_that_grows_hides_no_value(model: ApplicationModel) -> None:
     assert 31 in detector.score(odd).anomalies()
 
 
+def test_a_slot_is_that_of_the_template_beside_it() -> None:
+    """Values are read by the templates of training; what is shown has grown more general since."""
+    line = "copied the old backup of night_shift to the tape library in {:.1f} ms with code {}"
+    random = np.random.default_rng(0)
+    bodies = [line.format(random.normal(80.0, 2.0), (200, 204, 404)[row % 3]) for row in range(1200)]
+    trainer = Trainer()
+    trainer.add(EntryBatch.of(bodies, sessions=[f"copy-{row // 2}" for row in range(1200)]))
+    model, _ = trainer.fit(application="copies", version=1)
+    odd = [line.format(80.0, 200), line.format(160.0, 200), line.format(80.0, 200), line.format(80.0, 599)]
+    grown = line.format(80.0, 200).replace("night_shift", "node-77")
+    detector = detector_of(model)
+    scored = detector.score(EntryBatch.of([*odd, grown], sessions=["copy-a", "copy-a", "copy-b", "copy-b", "copy-c"]))
+    number, text = scored.verdict(1), scored.verdict(3)
+    assert number.abnormal_value is not None
+    assert text.abnormal_value is not None
+    assert "of <*> to" in number.template
+    assert (number.parameters[number.abnormal_value.slot], text.parameters[text.abnormal_value.slot]) == (
+        "160.0",
+        "599",
+    )
+    assert "160 ms at <*> 2" in number.reason
+    assert "599 at <*> 3" in text.reason
+
+
 def test_pinned_limits_turn_values_off() -> None:
     model = trained(thresholds=ThresholdConfig(value=np.inf, new_value=np.inf))
     batch = with_body(
