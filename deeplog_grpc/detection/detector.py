@@ -242,7 +242,8 @@ class Detector:
             state = session.state
             step = state.next.get(unit) or self._graph.step(state, unit)
             session.state = step.next
-            session.counts[unit] += 1
+            if not is_stream:  # which has no end to be judged at
+                session.counts[unit] += 1
             steps.append(step)
             if index in finished and not is_stream:
                 ends += [self._end(closed, index, EndReason.MARKER) for closed in self._table.close([identifier])]

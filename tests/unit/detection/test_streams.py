@@ -84,3 +84,11 @@ def test_a_model_of_streams_alone_says_nothing_of_ends(model: ApplicationModel) 
     detector = detector_of(model)
     assert detector.score(batch).anomalies() == []
     assert detector.flush().session_ends == ()
+
+
+def test_a_stream_keeps_nothing_but_where_it_stands(model: ApplicationModel) -> None:
+    """Counts are for ends of sessions; those of many sources would take a dictionary of all log keys each."""
+    detector = detector_of(model)
+    detector.score(stream(40))
+    (source,) = detector._streams.sessions()
+    assert not source.counts
