@@ -131,8 +131,8 @@ class Detector:
 
     @property
     def evicted_sessions(self) -> int:
-        """Sessions dropped unjudged since there were too many open ones."""
-        return self._table.evicted
+        """Sessions and streams dropped unjudged since there were too many open ones."""
+        return self._table.evicted + self._streams.evicted
 
     @property
     def event_time_ns(self) -> int:

@@ -226,8 +226,10 @@ def _keep_smaller(
 ) -> None:
     """Note what was found of a row, unless something more surprising was found before."""
     known = outcomes.get(row)
-    if known is not None and (known.kind != Kind.NORMAL, -known.p_value) >= (abnormal, -p_value):
-        return
+    if known is not None:
+        p_value, own = min(known.p_value, p_value), p_value
+        if (known.kind != Kind.NORMAL, -known.p_value) >= (abnormal, -own):
+            kind, value, abnormal = known.kind, known.value, known.kind != Kind.NORMAL
     outcomes[row] = ValueOutcome(
         kind=kind if abnormal else Kind.NORMAL, p_value=p_value, value=value if abnormal else None
     )

@@ -87,8 +87,10 @@ class QuantileJudge:
             for place, scale in enumerate(sight.rule.scales):
                 errors = _error_of(scale, sight.values[:, place], predicted[:, place])
                 self._errors[:, place], self._p[:, place] = errors, outlook.errors[place].p_values(errors)
+        numbers: dict[int, int] = {}
+        owners = np.array([numbers.setdefault(id(gap), len(numbers)) for gap in sight.gaps], np.int64)
         for gap in {id(gap): gap for gap in sight.gaps if gap is not None}.values():
-            rows = np.array([other is gap for other in sight.gaps])
+            rows = owners == numbers[id(gap)]
             errors = gap.error_of(sight.vectors.elapsed_s[rows])
             self._errors[rows, width], self._p[rows, width] = errors, gap.errors.p_values(errors)
         self._tests = np.maximum((~np.isnan(self._errors)).sum(axis=1), 1)

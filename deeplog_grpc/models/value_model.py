@@ -279,7 +279,8 @@ class ValueModel:
         return tuple((position, bound) for position, bound in self._usual.get(key, ()) if position.slot != ELAPSED)
 
     def _sight(self, vectors: KeyVectors) -> Sight:
-        gaps = [self._gap(after, vectors.key) for after in vectors.previous.tolist()]
+        looks = self.config.interval == "quantile"  # a Gaussian knows no transitions
+        gaps = [self._gap(after, vectors.key) if looks else None for after in vectors.previous.tolist()]
         return Sight.of(vectors, self.rules.get(vectors.key), gaps)
 
     def _ask(self, vectors: KeyVectors, memory: ValueMemory) -> "_Asking | None":

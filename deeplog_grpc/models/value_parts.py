@@ -79,6 +79,7 @@ class KeyRule:
     def __post_init__(self) -> None:
         outlooks = [outlook for outlook in (self.by_median, self.by_network) if outlook is not None]
         fits = all(len(outlook.errors) == len(self.scales) for outlook in outlooks)
+        fits &= all(position.slot < len(self.pieces) - 1 for position in self.positions)
         if not fits or len(self.scales) != len(self.positions) or (self.network is None) != (self.by_network is None):
             raise ValueError(f"the value rule of key {self.key} is damaged")
 

@@ -20,6 +20,11 @@ from deeplog_grpc.training.history import SessionCut
 MIN_NUMERIC = 0.5
 """Share of a slot's values that are amounts, at least: a slot of words with a number now and then is no measure."""
 
+MAX_CODES = 10
+"""Distinct whole numbers, at most, that are taken for codes: a count or a size would have more."""
+
+_CODES = "codes: a few whole numbers, judged as a set"
+
 NEVER_A_SET = (AMOUNTS - {ValueKind.INTEGER}) | {ValueKind.TIME, ValueKind.UUID, ValueKind.EMPTY}
 """Kinds whose new values mean nothing: amounts are for the value models, and tomorrow's date is always new. Whole
 numbers may be codes."""
@@ -162,7 +167,11 @@ class ValueCollector:
         for key, kept in sorted(self._keys.items()):
             self._last_dropped = max(self._last_dropped, kept.trim(self._max_vectors))
             slots = self._table.slots(key)
-            reasons = [reason_against(slot) for slot in slots]
+            categories_here = [is_category(slot, max_values) for slot in slots]
+            reasons = [
+                reason_against(slot) or (_CODES if is_few and is_code(slot) else "")
+                for slot, is_few in zip(slots, categories_here, strict=True)
+            ]
             left_out += [LeftOut(key=key, slot=n, reason=reason) for n, reason in enumerate(reasons) if reason]
             amounts = [n for n, reason in enumerate(reasons) if not reason]
             rows = kept.entries[0]
@@ -177,7 +186,7 @@ class ValueCollector:
             )
             entries.append(rows)
             categories += [
-                _history(key, n, kept.pieces, slot) for n, slot in enumerate(slots) if is_category(slot, max_values)
+                _history(key, n, kept.pieces, slots[n]) for n, is_few in enumerate(categories_here) if is_few
             ]
         return CollectedValues(
             series=tuple(series),
@@ -208,6 +217,11 @@ def reason_against(slot: SlotStatistics) -> str:
 def is_category(slot: SlotStatistics, max_values: int) -> bool:
     """Whether a slot's values are few, so that another one says something."""
     return max_values > 0 and slot.is_categorical(max_values) and slot.kind not in NEVER_A_SET
+
+
+def is_code(slot: SlotStatistics) -> bool:
+    """Whether a slot's amounts are a few plain whole numbers (200, 404): names, and no measure."""
+    return slot.kind is ValueKind.INTEGER and slot.context.unit is None and len(slot.values) <= MAX_CODES
 
 
 def _numbers(columns: KeyColumns) -> NDArray[np.float64]:

@@ -173,7 +173,7 @@ def test_a_slot_is_that_of_the_template_beside_it() -> None:
         "599",
     )
     assert "160 ms at <*> 2" in number.reason
-    assert "599 at <*> 3" in text.reason
+    assert "'599' never came at <*> 3" in text.reason
 
 
 def test_pinned_limits_turn_values_off() -> None:

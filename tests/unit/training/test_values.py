@@ -71,6 +71,13 @@ def test_dates_and_amounts_are_no_categories() -> None:
     assert [slot.slot for slot in collected(lines, batch=10).categories] == [2]
 
 
+def test_a_few_whole_numbers_are_codes_and_no_measure() -> None:
+    found = collected([f"answered {(200, 404, 500)[n % 3]} after {n % 37} rows" for n in range(300)], batch=50)
+    assert [position.slot for position in found.series[0].positions] == [ELAPSED, 1]
+    assert [(out.slot, out.reason.partition(":")[0]) for out in found.left_out] == [(0, "codes")]
+    assert [slot.slot for slot in found.categories] == [0]
+
+
 def test_only_the_last_vectors_are_kept() -> None:
     last, every = collected(LINES, batch=9, max_vectors=25), collected(LINES, batch=9)
     for kept, one in zip(last.series, every.series, strict=True):
