@@ -315,15 +315,14 @@ class _Evidence:
 
 
 def _number(number: float) -> str:
-    """Four digits tell enough: ``0.3215``, ``12.3``, ``67,110,000``.
+    """Four digits, or all before the point: ``0.3215``, ``12.3``, ``67,108,864``.
 
     Examples
     --------
     >>> _number(0.32145), _number(12.3), _number(67108864.0)
-    ('0.3215', '12.3', '67,110,000')
+    ('0.3215', '12.3', '67,108,864')
     """
-    rounded = float(f"{number:.4g}")
-    return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{float(f'{number:.4g}'):g}"
 
 
 def _stood_for(keys: NDArray[np.int32], stand_ins: Mapping[int, StandIn]) -> dict[int, int]:

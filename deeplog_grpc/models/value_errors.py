@@ -4,7 +4,8 @@ The p-value of an error is the share of validation errors at least as large, plu
 so tell no rate below 1 / (n + 1). Past the outermost tenth of them, on each side, a generalised Pareto tail goes on
 [2]_: exponential where the data are no heavier than that, at most of shape :data:`HEAVIEST`. That extrapolation is an
 assumption, and measured: at rate 1e-4 from 2,000 errors, Student's t with 3 degrees alarms 4 times too often, thinner
-tails at most three times. Rates down to about 1 / n are data.
+tails at most three times. Rates down to about 1 / n are data. Each distinct error counts once: a thousand lines that
+name the same twenty seats are twenty observations, not a thousand.
 
 Tomorrow's errors are not today's. How much worse they get is learned too: what the first half of the errors says of the
 second one must be p-values, whose logarithms have a known mean; where they are larger by a factor, all are divided by
@@ -88,7 +89,7 @@ class ErrorDistribution:
     """
 
     count: int
-    """Errors it was learned from."""
+    """Distinct errors it was learned from."""
     middle: tuple[float, ...]
     """At most `KEPT` of them, evenly spaced in rank, ascending."""
     upper: Tail
@@ -133,7 +134,9 @@ class ErrorDistribution:
 
     @classmethod
     def _of(cls, errors: NDArray[np.float64], least: float) -> "ErrorDistribution":
-        known = np.sort(errors)
+        # A value that is logged a hundred times says no more of how far off others may be than if it came once.
+        known = np.unique(errors)
+        known = known if len(known) > 1 else np.sort(errors)
         ranks = np.unique(np.linspace(0, len(known) - 1, KEPT).round().astype(np.int64))
         low, high = np.quantile(known, (0.25, 0.75))
         spread = max(float(high - low), _LEAST_SPREAD)

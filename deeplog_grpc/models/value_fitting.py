@@ -26,6 +26,10 @@ MAX_INFLATION = 4.0
 ids. What happens once in 10,000 times would be taken for once in 10 ** 16."""
 
 
+MAX_OUTSIDE = 0.2
+"""Share of the second half that may be outside the range of the first. Of twenty numbers that do not drift, a tenth."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyReport:
     """What was learned of one key; for people."""
@@ -134,7 +138,7 @@ class _Draft:
         for place, position in enumerate(vectors.positions):
             column = vectors.values[:, place]
             scale = fit_scale(column, slack=config.slack_s if position.slot == ELAPSED else 0.0)
-            reason = _reason_against(scale, column, taken=len(positions), config=config)
+            reason = _reason_against(scale, position, column, taken=len(positions), config=config)
             if reason or scale is None:
                 left_out.append((position, reason))
                 continue
@@ -245,14 +249,34 @@ def _past_p_values(
     return np.column_stack([np.zeros((len(errors), 0)), *columns])
 
 
-def _reason_against(scale: Scale | None, column: NDArray[np.float64], *, taken: int, config: ValueModelConfig) -> str:
+def _leaves_its_range(known: NDArray[np.float64]) -> bool:
+    """Whether many numbers of the second half are outside the range of the first, as those of a counter are.
+
+    Examples
+    --------
+    >>> numbers = np.random.default_rng(0).normal(size=200)
+    >>> _leaves_its_range(numbers), _leaves_its_range(numbers + np.arange(200.0))
+    (False, True)
+    """
+    early, late = np.array_split(known, 2)
+    if len(known) < 2 * MIN_VALUES:
+        return False
+    return bool(((late < early.min()) | (late > early.max())).mean() > MAX_OUTSIDE)
+
+
+def _reason_against(
+    scale: Scale | None, position: Position, column: NDArray[np.float64], *, taken: int, config: ValueModelConfig
+) -> str:
     """Why a position is left out; empty if it is not."""
     known = column[~np.isnan(column)]
     if scale is None:
         return f"only {len(known)} numbers"
     if known.min() == known.max():
         return "always the same"
+    distinct = len(np.unique(known))
+    if distinct < MIN_VALUES and position.slot != ELAPSED:  # of a time that was always 0, it is known what is late
+        return f"only {distinct} distinct numbers"
     errors = scale.normalise(column) - scale.median_place
-    if ErrorDistribution.of(errors, least=scale.half_slack).inflation > MAX_INFLATION:
+    if _leaves_its_range(known) or ErrorDistribution.of(errors, least=scale.half_slack).inflation > MAX_INFLATION:
         return "drifts: the second half of the log is not like the first"
     return f"beyond {config.max_positions} positions" if taken >= config.max_positions else ""
