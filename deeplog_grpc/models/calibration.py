@@ -24,7 +24,7 @@ BEGIN_MARGIN = log(3.0)
 session would not be judged at all."""
 
 ORDINARY = 0.005
-"""Share of normal sessions that hold something is too large for it to be worth a word."""
+"""What at least this share of normal sessions holds is not worth a closer look."""
 
 Pin = Annotated[float, Field(ge=0)] | None
 

@@ -79,13 +79,13 @@ class SlotStatistics:
     --------
     >>> from deeplog_grpc.parsing.values import NO_CONTEXT
     >>> slot = SlotStatistics(context=NO_CONTEXT)
-    >>> slot.update(SlotColumn(texts=["GET", "PUT"] * 50, context=NO_CONTEXT), lines=range(100))
+    >>> _ = slot.update(SlotColumn(texts=["GET", "PUT"] * 50, context=NO_CONTEXT), lines=range(100))
     >>> slot.is_categorical(8), slot.is_identifier, slot.is_constant, slot.kind.value, slot.values
     (True, False, False, 'word', {'GET': 50, 'PUT': 50})
     >>> slot.first_seen("PUT")
     FirstSeen(ordinal=1, line=1)
     >>> ids = SlotStatistics(context=NO_CONTEXT)
-    >>> ids.update(SlotColumn(texts=[f"blk_{n}" for n in range(5000)], context=NO_CONTEXT), lines=range(5000))
+    >>> _ = ids.update(SlotColumn(texts=[f"blk_{n}" for n in range(5000)], context=NO_CONTEXT), lines=range(5000))
     >>> ids.is_identifier, 4400 < ids.distinct < 5600
     (True, True)
     """
@@ -104,8 +104,8 @@ class SlotStatistics:
     _limit: int = _HASHES
     """Values with a hash below are kept."""
 
-    def update(self, column: SlotColumn, lines: Sequence[int]) -> None:
-        """Add values, in the order of the log, and the numbers of their lines."""
+    def update(self, column: SlotColumn, lines: Sequence[int]) -> NDArray[np.float64]:
+        """Add values, in the order of the log, and the numbers of their lines; give the amounts, as the column does."""
         numbers = column.numbers()
         self._count_numbers(numbers[~np.isnan(numbers)])
         kept = [kept_text(text) for text in column.texts]
@@ -118,6 +118,7 @@ class SlotStatistics:
             if text in self._sample:
                 self._sample[text] += count
         self.count += len(kept)
+        return numbers
 
     @property
     def distinct(self) -> int:
@@ -290,13 +291,15 @@ class SlotTable:
         for columns in batch.columns():
             self.add(columns, first_line=first_line)
 
-    def add(self, columns: KeyColumns, *, first_line: int = 0) -> None:
-        """Add the values of one key."""
+    def add(self, columns: KeyColumns, *, first_line: int = 0) -> NDArray[np.float64]:
+        """Add the values of one key; give the amounts among them, NaN where a value is none. Shape [n, slots]."""
         if self._pieces.get(columns.key) != columns.pieces:
             self._enter(columns.key, columns.pieces)
         lines = (columns.rows + first_line).tolist()
-        for slot, column in zip(self._slots[columns.key], columns.slots, strict=True):
-            slot.update(column, lines)
+        numbers = np.empty((len(lines), len(columns.slots)))
+        for place, (slot, column) in enumerate(zip(self._slots[columns.key], columns.slots, strict=True)):
+            numbers[:, place] = slot.update(column, lines)
+        return numbers
 
     def slots(self, key: int) -> tuple[SlotStatistics, ...]:
         """Give the statistics of a key's slots, in order; none if no line of the key was seen."""

@@ -137,7 +137,7 @@ class History:
             return _NOTHING if timeout_s is None else replace(_NOTHING, timeout_s=timeout_s)
         numbers = np.frombuffer(self._sessions, np.int32)
         order = np.argsort(numbers, kind="stable")
-        # Each column is put in order on its own, and what is no longer needed is let go: 40 bytes an entry at most.
+        # Each column is put in order on its own, and what is no longer needed is let go.
         numbers, keys = numbers[order], np.frombuffer(self._keys, np.int32)[order]
         keys = keys if final_keys is None else final_keys[keys]
         lasts = np.frombuffer(self._lasts, np.int8)[order] > 0

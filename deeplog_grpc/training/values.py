@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplog_grpc.models import ELAPSED, KeyVectors, Position, SlotHistory
-from deeplog_grpc.parsing import KeyColumns, ParsedBatch, SlotStatistics, SlotTable, ValueKind
+from deeplog_grpc.parsing import ParsedBatch, SlotStatistics, SlotTable, ValueKind
 from deeplog_grpc.parsing.kinds import AMOUNTS
 from deeplog_grpc.parsing.values import SlotContext
 from deeplog_grpc.training.history import SessionCut
@@ -106,12 +106,12 @@ class ValueCollector:
     def add(self, parsed: ParsedBatch) -> None:
         """Add entries."""
         for columns in parsed.columns():
-            self._table.add(columns, first_line=self._entries)
+            numbers = self._table.add(columns, first_line=self._entries)
             collected = self._keys.get(columns.key)
             if collected is None or collected.pieces != columns.pieces:
                 # A changed template has other slots: numbers read with the old one are no longer comparable.
                 collected = self._keys[columns.key] = _Collected(columns.pieces)
-            collected.numbers.append(_numbers(columns))
+            collected.numbers.append(numbers)
             collected.entries.append(columns.rows.astype(np.int64) + self._entries)
             if len(collected) >= 2 * self._max_vectors:
                 self._last_dropped = max(self._last_dropped, collected.trim(self._max_vectors))
@@ -222,13 +222,6 @@ def is_category(slot: SlotStatistics, max_values: int) -> bool:
 def is_code(slot: SlotStatistics) -> bool:
     """Whether a slot's amounts are a few plain whole numbers (200, 404): names, and no measure."""
     return slot.kind is ValueKind.INTEGER and slot.context.unit is None and len(slot.values) <= MAX_CODES
-
-
-def _numbers(columns: KeyColumns) -> NDArray[np.float64]:
-    """Amounts of all slots. Shape [n, slots]."""
-    if not columns.slots:
-        return np.zeros((len(columns.rows), 0))
-    return np.column_stack([slot.numbers() for slot in columns.slots])
 
 
 def _positions(slots: Sequence[int], contexts: Sequence[SlotContext]) -> tuple[Position, ...]:
