@@ -36,3 +36,11 @@ def test_rules_judge_many_as_one_by_one(rules: SimpleRules) -> None:
 
 def test_no_sequences(rules: SimpleRules) -> None:
     assert all(len(found.scores) == 0 for found in rules.judged([]).values())
+
+
+def test_rules_are_counted_by_session(rules: SimpleRules) -> None:
+    normal = rules.judged([*NORMAL, [1, 3, 2], [1, 3, 2]])
+    abnormal = rules.judged([[1, 2, 9, 3], [1, 2, 3]])
+    counted = {name: (int(normal[name].flagged.sum()), int((~abnormal[name].flagged).sum())) for name in RULES}
+    assert counted["unseen_pair"] == (2, 1)
+    assert counted["length"] == (0, 2)
