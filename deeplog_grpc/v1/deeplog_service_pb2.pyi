@@ -1,4 +1,7 @@
+from deeplog_grpc.v1 import anomaly_pb2 as _anomaly_pb2
+from deeplog_grpc.v1 import feedback_pb2 as _feedback_pb2
 from deeplog_grpc.v1 import log_entry_pb2 as _log_entry_pb2
+from deeplog_grpc.v1 import model_pb2 as _model_pb2
 from deeplog_grpc.v1 import parameter_pb2 as _parameter_pb2
 from deeplog_grpc.v1 import verdict_pb2 as _verdict_pb2
 from google.rpc import status_pb2 as _status_pb2

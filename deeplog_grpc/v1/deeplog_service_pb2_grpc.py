@@ -3,7 +3,10 @@
 import grpc
 import warnings
 
+from deeplog_grpc.v1 import anomaly_pb2 as deeplog__grpc_dot_v1_dot_anomaly__pb2
 from deeplog_grpc.v1 import deeplog_service_pb2 as deeplog__grpc_dot_v1_dot_deeplog__service__pb2
+from deeplog_grpc.v1 import feedback_pb2 as deeplog__grpc_dot_v1_dot_feedback__pb2
+from deeplog_grpc.v1 import model_pb2 as deeplog__grpc_dot_v1_dot_model__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -70,6 +73,51 @@ class DeepLogServiceStub:
                 '/deeplog_grpc.v1.DeepLogService/StreamScore',
                 request_serializer=deeplog__grpc_dot_v1_dot_deeplog__service__pb2.StreamScoreRequest.SerializeToString,
                 response_deserializer=deeplog__grpc_dot_v1_dot_deeplog__service__pb2.StreamScoreResponse.FromString,
+                _registered_method=True)
+        self.Feedback = channel.unary_unary(
+                '/deeplog_grpc.v1.DeepLogService/Feedback',
+                request_serializer=deeplog__grpc_dot_v1_dot_feedback__pb2.FeedbackRequest.SerializeToString,
+                response_deserializer=deeplog__grpc_dot_v1_dot_feedback__pb2.FeedbackResponse.FromString,
+                _registered_method=True)
+        self.Adapt = channel.unary_unary(
+                '/deeplog_grpc.v1.DeepLogService/Adapt',
+                request_serializer=deeplog__grpc_dot_v1_dot_feedback__pb2.AdaptRequest.SerializeToString,
+                response_deserializer=deeplog__grpc_dot_v1_dot_feedback__pb2.AdaptResponse.FromString,
+                _registered_method=True)
+        self.ListAnomalies = channel.unary_unary(
+                '/deeplog_grpc.v1.DeepLogService/ListAnomalies',
+                request_serializer=deeplog__grpc_dot_v1_dot_anomaly__pb2.ListAnomaliesRequest.SerializeToString,
+                response_deserializer=deeplog__grpc_dot_v1_dot_anomaly__pb2.ListAnomaliesResponse.FromString,
+                _registered_method=True)
+        self.WatchAnomalies = channel.unary_stream(
+                '/deeplog_grpc.v1.DeepLogService/WatchAnomalies',
+                request_serializer=deeplog__grpc_dot_v1_dot_anomaly__pb2.WatchAnomaliesRequest.SerializeToString,
+                response_deserializer=deeplog__grpc_dot_v1_dot_anomaly__pb2.WatchAnomaliesResponse.FromString,
+                _registered_method=True)
+        self.ListAnomalyGroups = channel.unary_unary(
+                '/deeplog_grpc.v1.DeepLogService/ListAnomalyGroups',
+                request_serializer=deeplog__grpc_dot_v1_dot_anomaly__pb2.ListAnomalyGroupsRequest.SerializeToString,
+                response_deserializer=deeplog__grpc_dot_v1_dot_anomaly__pb2.ListAnomalyGroupsResponse.FromString,
+                _registered_method=True)
+        self.MuteAnomalyGroup = channel.unary_unary(
+                '/deeplog_grpc.v1.DeepLogService/MuteAnomalyGroup',
+                request_serializer=deeplog__grpc_dot_v1_dot_anomaly__pb2.MuteAnomalyGroupRequest.SerializeToString,
+                response_deserializer=deeplog__grpc_dot_v1_dot_anomaly__pb2.MuteAnomalyGroupResponse.FromString,
+                _registered_method=True)
+        self.ListModelVersions = channel.unary_unary(
+                '/deeplog_grpc.v1.DeepLogService/ListModelVersions',
+                request_serializer=deeplog__grpc_dot_v1_dot_model__pb2.ListModelVersionsRequest.SerializeToString,
+                response_deserializer=deeplog__grpc_dot_v1_dot_model__pb2.ListModelVersionsResponse.FromString,
+                _registered_method=True)
+        self.RollbackModel = channel.unary_unary(
+                '/deeplog_grpc.v1.DeepLogService/RollbackModel',
+                request_serializer=deeplog__grpc_dot_v1_dot_model__pb2.RollbackModelRequest.SerializeToString,
+                response_deserializer=deeplog__grpc_dot_v1_dot_model__pb2.RollbackModelResponse.FromString,
+                _registered_method=True)
+        self.GetDrift = channel.unary_unary(
+                '/deeplog_grpc.v1.DeepLogService/GetDrift',
+                request_serializer=deeplog__grpc_dot_v1_dot_model__pb2.GetDriftRequest.SerializeToString,
+                response_deserializer=deeplog__grpc_dot_v1_dot_model__pb2.GetDriftResponse.FromString,
                 _registered_method=True)
 
 
@@ -139,6 +187,72 @@ class DeepLogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Feedback(self, request, context):
+        """Says of anomalies that they were false positives, which the models learn at once, or that they are confirmed.
+
+        Answered when a new model version that contains it is on the disk and in force, or was refused. Updates of an
+        application are done one after the other; scoring goes on meanwhile. Idempotent by `feedback_id`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Adapt(self, request, context):
+        """Learns what was abnormal in a range of time as normal. Idempotent by `feedback_id`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAnomalies(self, request, context):
+        """Stored anomalies, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchAnomalies(self, request, context):
+        """Anomalies as they are stored, in order, each once; resumable by the last `verdict_id` seen.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAnomalyGroups(self, request, context):
+        """Groups of alike anomalies.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MuteAnomalyGroup(self, request, context):
+        """Mutes a group until a time, or no longer. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModelVersions(self, request, context):
+        """Versions of an application's models.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackModel(self, request, context):
+        """Puts the content of an earlier version into force, as a new version. Idempotent by `feedback_id`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDrift(self, request, context):
+        """Whether the application's logs have moved away from training.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DeepLogServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -156,6 +270,51 @@ def add_DeepLogServiceServicer_to_server(servicer, server):
                     servicer.StreamScore,
                     request_deserializer=deeplog__grpc_dot_v1_dot_deeplog__service__pb2.StreamScoreRequest.FromString,
                     response_serializer=deeplog__grpc_dot_v1_dot_deeplog__service__pb2.StreamScoreResponse.SerializeToString,
+            ),
+            'Feedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.Feedback,
+                    request_deserializer=deeplog__grpc_dot_v1_dot_feedback__pb2.FeedbackRequest.FromString,
+                    response_serializer=deeplog__grpc_dot_v1_dot_feedback__pb2.FeedbackResponse.SerializeToString,
+            ),
+            'Adapt': grpc.unary_unary_rpc_method_handler(
+                    servicer.Adapt,
+                    request_deserializer=deeplog__grpc_dot_v1_dot_feedback__pb2.AdaptRequest.FromString,
+                    response_serializer=deeplog__grpc_dot_v1_dot_feedback__pb2.AdaptResponse.SerializeToString,
+            ),
+            'ListAnomalies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAnomalies,
+                    request_deserializer=deeplog__grpc_dot_v1_dot_anomaly__pb2.ListAnomaliesRequest.FromString,
+                    response_serializer=deeplog__grpc_dot_v1_dot_anomaly__pb2.ListAnomaliesResponse.SerializeToString,
+            ),
+            'WatchAnomalies': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchAnomalies,
+                    request_deserializer=deeplog__grpc_dot_v1_dot_anomaly__pb2.WatchAnomaliesRequest.FromString,
+                    response_serializer=deeplog__grpc_dot_v1_dot_anomaly__pb2.WatchAnomaliesResponse.SerializeToString,
+            ),
+            'ListAnomalyGroups': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAnomalyGroups,
+                    request_deserializer=deeplog__grpc_dot_v1_dot_anomaly__pb2.ListAnomalyGroupsRequest.FromString,
+                    response_serializer=deeplog__grpc_dot_v1_dot_anomaly__pb2.ListAnomalyGroupsResponse.SerializeToString,
+            ),
+            'MuteAnomalyGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.MuteAnomalyGroup,
+                    request_deserializer=deeplog__grpc_dot_v1_dot_anomaly__pb2.MuteAnomalyGroupRequest.FromString,
+                    response_serializer=deeplog__grpc_dot_v1_dot_anomaly__pb2.MuteAnomalyGroupResponse.SerializeToString,
+            ),
+            'ListModelVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModelVersions,
+                    request_deserializer=deeplog__grpc_dot_v1_dot_model__pb2.ListModelVersionsRequest.FromString,
+                    response_serializer=deeplog__grpc_dot_v1_dot_model__pb2.ListModelVersionsResponse.SerializeToString,
+            ),
+            'RollbackModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackModel,
+                    request_deserializer=deeplog__grpc_dot_v1_dot_model__pb2.RollbackModelRequest.FromString,
+                    response_serializer=deeplog__grpc_dot_v1_dot_model__pb2.RollbackModelResponse.SerializeToString,
+            ),
+            'GetDrift': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDrift,
+                    request_deserializer=deeplog__grpc_dot_v1_dot_model__pb2.GetDriftRequest.FromString,
+                    response_serializer=deeplog__grpc_dot_v1_dot_model__pb2.GetDriftResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -261,6 +420,249 @@ class DeepLogService:
             '/deeplog_grpc.v1.DeepLogService/StreamScore',
             deeplog__grpc_dot_v1_dot_deeplog__service__pb2.StreamScoreRequest.SerializeToString,
             deeplog__grpc_dot_v1_dot_deeplog__service__pb2.StreamScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Feedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deeplog_grpc.v1.DeepLogService/Feedback',
+            deeplog__grpc_dot_v1_dot_feedback__pb2.FeedbackRequest.SerializeToString,
+            deeplog__grpc_dot_v1_dot_feedback__pb2.FeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Adapt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deeplog_grpc.v1.DeepLogService/Adapt',
+            deeplog__grpc_dot_v1_dot_feedback__pb2.AdaptRequest.SerializeToString,
+            deeplog__grpc_dot_v1_dot_feedback__pb2.AdaptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAnomalies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deeplog_grpc.v1.DeepLogService/ListAnomalies',
+            deeplog__grpc_dot_v1_dot_anomaly__pb2.ListAnomaliesRequest.SerializeToString,
+            deeplog__grpc_dot_v1_dot_anomaly__pb2.ListAnomaliesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchAnomalies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/deeplog_grpc.v1.DeepLogService/WatchAnomalies',
+            deeplog__grpc_dot_v1_dot_anomaly__pb2.WatchAnomaliesRequest.SerializeToString,
+            deeplog__grpc_dot_v1_dot_anomaly__pb2.WatchAnomaliesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAnomalyGroups(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deeplog_grpc.v1.DeepLogService/ListAnomalyGroups',
+            deeplog__grpc_dot_v1_dot_anomaly__pb2.ListAnomalyGroupsRequest.SerializeToString,
+            deeplog__grpc_dot_v1_dot_anomaly__pb2.ListAnomalyGroupsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MuteAnomalyGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deeplog_grpc.v1.DeepLogService/MuteAnomalyGroup',
+            deeplog__grpc_dot_v1_dot_anomaly__pb2.MuteAnomalyGroupRequest.SerializeToString,
+            deeplog__grpc_dot_v1_dot_anomaly__pb2.MuteAnomalyGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModelVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deeplog_grpc.v1.DeepLogService/ListModelVersions',
+            deeplog__grpc_dot_v1_dot_model__pb2.ListModelVersionsRequest.SerializeToString,
+            deeplog__grpc_dot_v1_dot_model__pb2.ListModelVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deeplog_grpc.v1.DeepLogService/RollbackModel',
+            deeplog__grpc_dot_v1_dot_model__pb2.RollbackModelRequest.SerializeToString,
+            deeplog__grpc_dot_v1_dot_model__pb2.RollbackModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDrift(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deeplog_grpc.v1.DeepLogService/GetDrift',
+            deeplog__grpc_dot_v1_dot_model__pb2.GetDriftRequest.SerializeToString,
+            deeplog__grpc_dot_v1_dot_model__pb2.GetDriftResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,7 +55,7 @@ class Candidate(_message.Message):
     def __init__(self, key: _Optional[int] = ..., template: _Optional[str] = ..., probability: _Optional[float] = ...) -> None: ...
 
 class AbnormalValue(_message.Message):
-    __slots__ = ("slot", "unit", "observed", "predicted", "low", "high", "after", "text", "known", "known_count")
+    __slots__ = ("slot", "unit", "observed", "predicted", "low", "high", "after", "text", "known", "known_count", "trained_slot")
     SLOT_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     OBSERVED_FIELD_NUMBER: _ClassVar[int]
@@ -66,6 +66,7 @@ class AbnormalValue(_message.Message):
     TEXT_FIELD_NUMBER: _ClassVar[int]
     KNOWN_FIELD_NUMBER: _ClassVar[int]
     KNOWN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TRAINED_SLOT_FIELD_NUMBER: _ClassVar[int]
     slot: int
     unit: str
     observed: float
@@ -76,10 +77,38 @@ class AbnormalValue(_message.Message):
     text: str
     known: _containers.RepeatedScalarFieldContainer[str]
     known_count: int
-    def __init__(self, slot: _Optional[int] = ..., unit: _Optional[str] = ..., observed: _Optional[float] = ..., predicted: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., after: _Optional[_Iterable[int]] = ..., text: _Optional[str] = ..., known: _Optional[_Iterable[str]] = ..., known_count: _Optional[int] = ...) -> None: ...
+    trained_slot: int
+    def __init__(self, slot: _Optional[int] = ..., unit: _Optional[str] = ..., observed: _Optional[float] = ..., predicted: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., after: _Optional[_Iterable[int]] = ..., text: _Optional[str] = ..., known: _Optional[_Iterable[str]] = ..., known_count: _Optional[int] = ..., trained_slot: _Optional[int] = ...) -> None: ...
+
+class ValueNumber(_message.Message):
+    __slots__ = ("slot", "unit", "number")
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    slot: int
+    unit: str
+    number: float
+    def __init__(self, slot: _Optional[int] = ..., unit: _Optional[str] = ..., number: _Optional[float] = ...) -> None: ...
+
+class ValueVector(_message.Message):
+    __slots__ = ("key", "numbers", "previous")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    key: int
+    numbers: _containers.RepeatedCompositeFieldContainer[ValueNumber]
+    previous: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, key: _Optional[int] = ..., numbers: _Optional[_Iterable[_Union[ValueNumber, _Mapping]]] = ..., previous: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Verdict(_message.Message):
-    __slots__ = ("entry_id", "index", "kind", "key", "template", "parameters", "score", "rank", "probability", "candidates", "window", "session", "session_end", "reason", "model_version", "application", "time_unix_nano", "typed_parameters", "abnormal_value", "stands_for")
+    __slots__ = ("entry_id", "index", "kind", "key", "template", "parameters", "score", "rank", "probability", "candidates", "window", "session", "session_end", "reason", "model_version", "application", "time_unix_nano", "typed_parameters", "abnormal_value", "stands_for", "verdict_id", "session_counts", "vector")
+    class SessionCountsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: int
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
     ENTRY_ID_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +129,9 @@ class Verdict(_message.Message):
     TYPED_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     ABNORMAL_VALUE_FIELD_NUMBER: _ClassVar[int]
     STANDS_FOR_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_ID_FIELD_NUMBER: _ClassVar[int]
+    SESSION_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     entry_id: str
     index: int
     kind: Kind
@@ -120,4 +152,7 @@ class Verdict(_message.Message):
     typed_parameters: _containers.RepeatedCompositeFieldContainer[_parameter_pb2.Parameter]
     abnormal_value: AbnormalValue
     stands_for: int
-    def __init__(self, entry_id: _Optional[str] = ..., index: _Optional[int] = ..., kind: _Optional[_Union[Kind, str]] = ..., key: _Optional[int] = ..., template: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., probability: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., window: _Optional[_Iterable[int]] = ..., session: _Optional[str] = ..., session_end: _Optional[_Union[SessionEndReason, str]] = ..., reason: _Optional[str] = ..., model_version: _Optional[int] = ..., application: _Optional[str] = ..., time_unix_nano: _Optional[int] = ..., typed_parameters: _Optional[_Iterable[_Union[_parameter_pb2.Parameter, _Mapping]]] = ..., abnormal_value: _Optional[_Union[AbnormalValue, _Mapping]] = ..., stands_for: _Optional[int] = ...) -> None: ...
+    verdict_id: str
+    session_counts: _containers.ScalarMap[int, int]
+    vector: ValueVector
+    def __init__(self, entry_id: _Optional[str] = ..., index: _Optional[int] = ..., kind: _Optional[_Union[Kind, str]] = ..., key: _Optional[int] = ..., template: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., probability: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., window: _Optional[_Iterable[int]] = ..., session: _Optional[str] = ..., session_end: _Optional[_Union[SessionEndReason, str]] = ..., reason: _Optional[str] = ..., model_version: _Optional[int] = ..., application: _Optional[str] = ..., time_unix_nano: _Optional[int] = ..., typed_parameters: _Optional[_Iterable[_Union[_parameter_pb2.Parameter, _Mapping]]] = ..., abnormal_value: _Optional[_Union[AbnormalValue, _Mapping]] = ..., stands_for: _Optional[int] = ..., verdict_id: _Optional[str] = ..., session_counts: _Optional[_Mapping[int, int]] = ..., vector: _Optional[_Union[ValueVector, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,4 @@
+"""Feedback: what an operator says of anomalies, turned into models that know it.
+
+Pure, as the detection that it builds on: a model and cases in, a new model out. Nothing of the old model is changed.
+"""
