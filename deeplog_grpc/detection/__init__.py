@@ -4,8 +4,10 @@ The core of the project: pure and synchronous, without files, network, clock or 
 entries. ``Detector.score`` is its one hot path.
 """
 
-from deeplog_grpc.detection.detector import ApplicationModel, Detector, DetectorConfig
+from deeplog_grpc.detection.application import ApplicationModel
+from deeplog_grpc.detection.detector import Detector, DetectorConfig
 from deeplog_grpc.detection.entries import EntryBatch
+from deeplog_grpc.detection.judges import Judges
 from deeplog_grpc.detection.sessions import SessionConfig
 from deeplog_grpc.detection.verdict_batch import VerdictBatch
 from deeplog_grpc.detection.verdicts import Candidate, EndReason, Kind, Verdict
@@ -17,6 +19,7 @@ __all__ = [
     "DetectorConfig",
     "EndReason",
     "EntryBatch",
+    "Judges",
     "Kind",
     "SessionConfig",
     "Verdict",

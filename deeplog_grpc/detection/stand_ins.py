@@ -37,6 +37,12 @@ class StandIns:
         """New log key -> the known one that it is judged by; a view."""
         return MappingProxyType(self._found)
 
+    def adopt(self, model: LogKeyModel) -> None:
+        """Go on with another version; what was decided stays, but for log keys that have a unit now."""
+        self._unit_of = model.vocabulary.unit_table()
+        for key in self._unit_of.keys() & self._found.keys():
+            del self._found[key]
+
     def unit(self, key: int, body: str) -> int:
         """The unit by which to judge a log key that has none; :data:`UNSEEN` if nothing known is like it.
 

@@ -52,6 +52,11 @@ class WindowState:
         """Whether the window says enough to judge what follows it."""
         return self.known >= len(self.window)
 
+    def forget(self) -> None:
+        """Drop all that one version of the models said of the window."""
+        self.next.clear()
+        self.prediction = None
+
 
 class Transition:
     """A state, the unit that came, and what that means. ``kind`` is None until the model was asked."""
@@ -145,6 +150,34 @@ class StateGraph:
             for state in self._states.values():
                 state.next.clear()  # else an open session would keep all that can be reached from where it stands
             self._states.clear()
+
+    def warm(self, other: "StateGraph", *, units: int) -> None:
+        """Ask the model about the states that another version's graph has, so that nobody waits for it later.
+
+        The other graph may be in use: what is added to it meanwhile is passed over.
+
+        Parameters
+        ----------
+        units : int
+            The first so many units mean the same in both versions.
+        """
+        pending = []
+        for (window, known), state in list(other._states.items()):
+            if max(window) < units:
+                own = self._state(window, known)
+                pending += [self.step(own, unit) for unit in list(state.next) if unit < units]
+        self.resolve(pending)
+        self.trim()
+
+    def close(self) -> None:
+        """Let go of all states: sessions that stand in one are taken over by the next version's graph."""
+        for state in self._states.values():
+            state.forget()
+        self._states.clear()
+
+    def at(self, window: tuple[int, ...], known: int) -> WindowState:
+        """The state of a window of which the last ``known`` units are known."""
+        return self._state(window, known)
 
     def beginning(self) -> WindowState:
         """Where a session stands before its first entry."""

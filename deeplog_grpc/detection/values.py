@@ -78,6 +78,10 @@ class ValueJudge:
         self._slots = {key: self._slots_of(key, pieces) for key, pieces in (rules | self._read).items()}
         """How many of their slots hold something to look at."""
 
+    def go_on_from(self, other: "ValueJudge") -> None:
+        """Take over what another version remembers of the entries so far."""
+        self._memory = other._memory
+
     def _slots_of(self, key: int, pieces: tuple[str, ...]) -> int:
         positions = self._model.positions(key, pieces) if self._rate else ()
         slots = [position.slot for position in positions] + [values.slot for values in self._sets.get(key, ())]

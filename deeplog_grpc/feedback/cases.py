@@ -67,6 +67,8 @@ class Lesson:
 
     kind: Kind
     case: Case
+    anywhere: bool = False
+    """Whether a new log key is to be normal wherever it comes, not only in places like this one."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a journal."""
@@ -87,7 +89,7 @@ class Lesson:
                 }
             case NewValueCase():
                 data = {"key": case.key, "slot": case.slot, "text": case.text}
-        return {"kind": int(self.kind), "type": _NAMES[type(case)], **data}
+        return {"kind": int(self.kind), "anywhere": self.anywhere, "type": _NAMES[type(case)], **data}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Lesson":
@@ -125,7 +127,7 @@ class Lesson:
                 case = NewValueCase(key=int(data["key"]), slot=int(data["slot"]), text=str(data["text"]))
             case other:
                 raise ValueError(f"no such type of case: {other!r}")
-        return cls(kind=Kind(data["kind"]), case=case)
+        return cls(kind=Kind(data["kind"]), case=case, anywhere=bool(data["anywhere"]))
 
 
 _NAMES: Mapping[type[Case], str] = {

@@ -6,8 +6,11 @@ Nothing here touches files, the network, the clock or the event loop. This is th
 from deeplog_grpc.models.behaviour import Behaviour, BehaviourFit, fit_behaviour
 from deeplog_grpc.models.calibration import Calibration, Check, Finding, ThresholdConfig
 from deeplog_grpc.models.fitting import Epoch, Fit, fit_key_model
+from deeplog_grpc.models.key_learning import KeyLearning, KeyLessons, learn_keys, with_new_keys
 from deeplog_grpc.models.key_model import KeyModelConfig, LogKeyModel, Prediction, set_threads
+from deeplog_grpc.models.known_normal import KnownNormal
 from deeplog_grpc.models.profile import CountDifference, SessionProfile
+from deeplog_grpc.models.profile_learning import with_new_units, with_session, with_steps
 from deeplog_grpc.models.semantics import SemanticIndex, StandIn
 from deeplog_grpc.models.tails import Tail
 from deeplog_grpc.models.value_config import ValueModelConfig
@@ -17,7 +20,7 @@ from deeplog_grpc.models.value_model import UNREMARKABLE, ValueMemory, ValueMode
 from deeplog_grpc.models.value_sets import SlotHistory, ValueSet, ValueSets, fit_value_sets
 from deeplog_grpc.models.value_training import ValueEpoch
 from deeplog_grpc.models.value_vectors import ELAPSED, NO_PREVIOUS, KeyVectors, Position
-from deeplog_grpc.models.vocabulary import BEGIN, BEGIN_KEY, END, UNKNOWN_KEY, UNSEEN, Vocabulary
+from deeplog_grpc.models.vocabulary import BEGIN, BEGIN_KEY, END, UNKNOWN_KEY, UNSEEN, Vocabulary, common_units
 from deeplog_grpc.models.windows import TrainingSession, WindowCounts, count_windows
 
 __all__ = [
@@ -37,9 +40,12 @@ __all__ = [
     "Epoch",
     "Finding",
     "Fit",
+    "KeyLearning",
+    "KeyLessons",
     "KeyModelConfig",
     "KeyReport",
     "KeyVectors",
+    "KnownNormal",
     "LogKeyModel",
     "Position",
     "Prediction",
@@ -61,10 +67,16 @@ __all__ = [
     "ValueVerdicts",
     "Vocabulary",
     "WindowCounts",
+    "common_units",
     "count_windows",
     "fit_behaviour",
     "fit_key_model",
     "fit_value_model",
     "fit_value_sets",
+    "learn_keys",
     "set_threads",
+    "with_new_keys",
+    "with_new_units",
+    "with_session",
+    "with_steps",
 ]

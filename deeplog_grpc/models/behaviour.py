@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from deeplog_grpc.models.calibration import OF_VALUES, Calibration, Check, ThresholdConfig
 from deeplog_grpc.models.fitting import Epoch, Fit, fit_key_model, needed_sessions, normal_keys
 from deeplog_grpc.models.key_model import KeyModelConfig, LogKeyModel
+from deeplog_grpc.models.known_normal import KnownNormal
 from deeplog_grpc.models.profile import SessionProfile
 from deeplog_grpc.models.profile_fitting import ProfileFit, fit_profile
 from deeplog_grpc.models.screening import fault_keys, suspects
@@ -36,6 +37,8 @@ class Behaviour:
     key_model: LogKeyModel
     profile: SessionProfile
     calibration: Calibration
+    known: KnownNormal
+    """Sessions of training that updates are checked with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,7 @@ def fit_behaviour(
     # Sessions that hold a rare key are suspect: what only they do must not become normal, nor move a threshold.
     is_clean = np.array([UNSEEN not in vocabulary.units(session.keys) for session in sessions], np.bool_)
     set_aside = total - int(is_clean.sum())
+    known = KnownNormal.sample(list(compress(sessions, is_clean)), seed=seed)
     clean = list(compress(sessions, is_clean)) if config.begin_end else []
     profile_fit = fit_profile(clean, vocabulary)
     surprises = _held_out(clean, fit, seed, _joined(profile_fit.alone, thresholds), on_fold)
@@ -103,7 +107,7 @@ def fit_behaviour(
     else:
         nothing = {check: np.zeros(is_clean.sum()) for check in Check}
         calibration = Calibration.of({**nothing, **of_values}, begins=np.zeros(0), config=thresholds)
-    behaviour = Behaviour(key_model=key_fit.model, profile=profile_fit.profile, calibration=calibration)
+    behaviour = Behaviour(key_model=key_fit.model, profile=profile_fit.profile, calibration=calibration, known=known)
     return BehaviourFit(behaviour=behaviour, key_fit=key_fit, set_aside=set_aside)
 
 

@@ -9,6 +9,7 @@ the last bit and turn a rank.
 """
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -191,6 +192,10 @@ class LogKeyModel:
     def weights(self) -> dict[str, Tensor]:
         """The network's tensors by name."""
         return dict(self._network.state_dict())
+
+    def copy_of_network(self) -> KeyNetwork:
+        """A network of its own with the same weights, for an update."""
+        return deepcopy(self._network)
 
     @classmethod
     def from_weights(

@@ -26,6 +26,9 @@ from deeplog_grpc.models.vocabulary import FIRST_KEY_UNIT, UNSEEN
 NEIGHBOURS = 5
 """Nearest training vectors that are named as "sessions like it"."""
 
+STRICT = 1000.0
+"""Nats that are far above any limit."""
+
 _STEPS: NDArray[np.float32] = np.log2(1.0 + np.arange(1 << 12)).astype(np.float32)
 """How much a difference of n counts: 1 for the first, less for each further one, for loops repeat."""
 
@@ -50,7 +53,8 @@ class SessionProfile:
     """
 
     vectors: NDArray[np.int32]
-    """Distinct count vectors of training. Shape [n, keys + 1]; n = 0: no session was seen as a whole."""
+    """Distinct count vectors of training, and then those that feedback called normal. Shape [n, keys + 1]; n = 0: no
+    session was seen as a whole."""
     weights: NDArray[np.float32]
     """Nats that a difference of one weighs in each column. Shape [keys + 1]."""
     sessions: int
@@ -66,6 +70,9 @@ class SessionProfile:
     """Unit, or BEGIN -> nats of a follower that it never had."""
     arrivals: Mapping[int, float]
     """Unit, or END -> nats of coming after something that it never came after."""
+    exact: int = 0
+    """So many of the last vectors are from feedback. That one session was normal says nothing of those that differ from
+    it: only the very same counts are like it."""
 
     def count_score(self, counts: Mapping[int, int]) -> float:
         """Weighted distance to the nearest training vector; takes 10 us with 60 vectors of 15 columns.
@@ -75,11 +82,11 @@ class SessionProfile:
         counts : mapping
             Unit -> times in the session; :data:`UNSEEN` among them.
         """
-        return float(self._distances(self._vector(counts)).min()) if len(self.vectors) else 0.0
+        return float(self._distances(self.vector(counts)).min()) if len(self.vectors) else 0.0
 
     def difference(self, counts: Mapping[int, int]) -> CountDifference:
         """The key that tells most of a session's distance; there must be vectors."""
-        vector = self._vector(counts)
+        vector = self.vector(counts)
         order = np.argsort(self._distances(vector), kind="stable")[:NEIGHBOURS]
         gaps = differences(self.vectors[order[0]], vector) * self.weights
         column = int(gaps.argmax())
@@ -108,14 +115,18 @@ class SessionProfile:
             return 0.0
         return pooled(self.novelty[before], self.arrivals[unit])
 
-    def _vector(self, counts: Mapping[int, int]) -> NDArray[np.int32]:
+    def vector(self, counts: Mapping[int, int]) -> NDArray[np.int32]:
+        """The counts in the columns of the profile. Shape [keys + 1]."""
         vector = np.zeros(self.vectors.shape[1], np.int32)
         for unit, count in counts.items():
             vector[unit - FIRST_KEY_UNIT] = count  # UNSEEN is the unit before the first key: the last column
         return vector
 
     def _distances(self, vector: NDArray[np.int32]) -> NDArray[np.float32]:
-        distances: NDArray[np.float32] = (differences(self.vectors, vector) * self.weights).sum(axis=1)
+        gaps = differences(self.vectors, vector)
+        distances: NDArray[np.float32] = (gaps * self.weights).sum(axis=1)
+        if self.exact:
+            distances[-self.exact :] = np.where(gaps[-self.exact :].any(axis=1), STRICT, 0.0)
         return distances
 
     def to_json(self) -> dict[str, Any]:
@@ -130,6 +141,7 @@ class SessionProfile:
             "followers": [[unit, sorted(after)] for unit, after in sorted(self.followers.items())],
             "novelty": [[unit, nats] for unit, nats in sorted(self.novelty.items())],
             "arrivals": [[unit, nats] for unit, nats in sorted(self.arrivals.items())],
+            "exact": self.exact,
         }
 
     @classmethod
@@ -152,6 +164,7 @@ class SessionProfile:
             followers={int(unit): frozenset(map(int, after)) for unit, after in data["followers"]},
             novelty={int(unit): float(nats) for unit, nats in data["novelty"]},
             arrivals={int(unit): float(nats) for unit, nats in data["arrivals"]},
+            exact=int(data.get("exact", 0)),
         )
 
 

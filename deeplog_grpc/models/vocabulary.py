@@ -81,3 +81,17 @@ class Vocabulary:
     def from_json(cls, data: Mapping[str, Any]) -> "Vocabulary":
         """Read what :meth:`to_json` wrote."""
         return cls(keys=tuple(int(key) for key in data["keys"]), size=int(data["size"]))
+
+
+def common_units(first: Vocabulary, second: Vocabulary) -> int:
+    """The first so many units mean the same in both.
+
+    Examples
+    --------
+    >>> common_units(Vocabulary.of([4, 7], reserve=1), Vocabulary.of([4, 7, 9], reserve=0))
+    5
+    """
+    pairs = zip(first.keys, second.keys, strict=False)
+    return FIRST_KEY_UNIT + next(
+        (place for place, (one, other) in enumerate(pairs) if one != other), min(len(first.keys), len(second.keys))
+    )

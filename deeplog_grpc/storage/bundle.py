@@ -8,6 +8,7 @@
     profile.json            shape of normal sessions; calibration of all thresholds
     values.json             value models' scales and errors, value sets
     values.safetensors      weights of the value models' networks
+    sessions.safetensors    sessions of training that updates are checked with
     report.json             what training saw and reached; for people
 
 Invariants: a bundle is whole or it is not there: it is written beside its place, flushed to the disk, and renamed.
@@ -25,6 +26,7 @@ from typing import Any, NoReturn
 
 import orjson
 import safetensors
+import safetensors.numpy
 import safetensors.torch
 from pydantic import ValidationError
 
@@ -35,6 +37,7 @@ from deeplog_grpc.models import (
     Behaviour,
     Calibration,
     KeyModelConfig,
+    KnownNormal,
     LogKeyModel,
     SessionProfile,
     ThresholdConfig,
@@ -45,7 +48,7 @@ from deeplog_grpc.models import (
 )
 from deeplog_grpc.parsing import Parser
 
-FORMAT = 3
+FORMAT = 4
 """Grows when an older release could not read the bundle."""
 
 MANIFEST = "manifest.json"
@@ -56,8 +59,9 @@ WEIGHTS = "key_model.safetensors"
 PROFILE = "profile.json"
 VALUES = "values.json"
 VALUE_WEIGHTS = "values.safetensors"
+SESSIONS = "sessions.safetensors"
 REPORT = "report.json"
-_PARTS = (CONFIG, PARSER, KEY_MODEL, WEIGHTS, PROFILE, VALUES, VALUE_WEIGHTS, REPORT)
+_PARTS = (CONFIG, PARSER, KEY_MODEL, WEIGHTS, PROFILE, VALUES, VALUE_WEIGHTS, SESSIONS, REPORT)
 
 _SEAL = "sha256"
 _PREVIOUS = ".previous"
@@ -140,6 +144,7 @@ def load_bundle(directory: Path) -> ApplicationModel:
             key_model=key_model,
             profile=SessionProfile.from_json(learned["profile"]),
             calibration=Calibration.from_json(learned["calibration"], ThresholdConfig(**config["thresholds"])),
+            known=KnownNormal.from_arrays(safetensors.numpy.load(parts[SESSIONS])),
         )
         values = orjson.loads(parts[VALUES])
         value_model = ValueModel.from_json(
@@ -206,6 +211,7 @@ def _write_parts(model: ApplicationModel, directory: Path, report: Mapping[str, 
         ),
         VALUES: _json({"model": model.value_model.to_json(), "sets": model.value_sets.to_json()}),
         VALUE_WEIGHTS: safetensors.torch.save(model.value_model.weights()),
+        SESSIONS: safetensors.numpy.save(model.behaviour.known.arrays()),
         REPORT: _json(report),
     }
     manifest = {

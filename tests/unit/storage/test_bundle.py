@@ -26,6 +26,7 @@ FILES = [
     "parser.json",
     "profile.json",
     "report.json",
+    "sessions.safetensors",
     "values.json",
     "values.safetensors",
 ]

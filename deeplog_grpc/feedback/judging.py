@@ -1,0 +1,141 @@
+"""Cases judged by a version of the models, with the code that judges entries."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import singledispatchmethod
+
+from deeplog_grpc.detection import Judges, Kind
+from deeplog_grpc.detection.states import Transition
+from deeplog_grpc.feedback.cases import Case, CountsCase, NewValueCase, StepCase, ValueCase
+from deeplog_grpc.models import (
+    BEGIN,
+    BEGIN_KEY,
+    END,
+    UNKNOWN_KEY,
+    UNSEEN,
+    FlaggedValue,
+    Position,
+    TrainingSession,
+    holds_vector,
+    vector_of,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What a version says of a case."""
+
+    is_normal: bool
+    rank: int = 0
+    """Place among the predictions, 1 = most probable; 0 = unseen, or not judged by its place."""
+    probability: float = 1.0
+    """In [0, 1]; 1 where not judged."""
+
+
+class CaseJudge:
+    """Judges cases by one version.
+
+    Parameters
+    ----------
+    judges : Judges
+        Of that version, and nobody else's meanwhile. What they remember changes no judgement.
+    """
+
+    def __init__(self, judges: Judges) -> None:
+        self.judges = judges
+
+    def judge(self, cases: Sequence[Case]) -> list[Judgement]:
+        """Judge cases, in their order."""
+        steps = {number: self.step(case) for number, case in enumerate(cases) if isinstance(case, StepCase)}
+        self.judges.graph.resolve(steps.values())
+        return [
+            _of_step(steps[number]) if number in steps else Judgement(is_normal=self._holds(case))
+            for number, case in enumerate(cases)
+        ]
+
+    def normal(self, cases: Sequence[Case]) -> list[bool]:
+        """Which cases are normal."""
+        return [judgement.is_normal for judgement in self.judge(cases)]
+
+    def step(self, case: StepCase) -> Transition:
+        """The transition that a case is; not judged yet."""
+        window = self.window(case)
+        known = len(window) if case.judged else min(len(window) - 1, _known(case.window))
+        unit = END if case.key == BEGIN_KEY else self.judges.unit_of.get(case.key, UNSEEN)
+        return self.judges.graph.step(self.judges.graph.at(window, known), unit)
+
+    def window(self, case: StepCase) -> tuple[int, ...]:
+        """The units of a case's window, h of them."""
+        history = self.judges.model.key_model.config.history
+        keys = case.window[-history:]
+        units = [BEGIN if key == BEGIN_KEY else self.judges.unit_of.get(key, UNSEEN) for key in keys]
+        return (*[BEGIN] * (history - len(units)), *units)
+
+    def counts(self, case: CountsCase) -> dict[int, int]:
+        """Unit -> times."""
+        counts = Counter[int]()
+        for key, times in case.counts:
+            counts[self.judges.unit_of.get(key, UNSEEN)] += times
+        return dict(counts)
+
+    def flagged(self, sessions: Sequence[TrainingSession]) -> int:
+        """How many sessions, or blocks of streams, have anything abnormal in their log keys, or as a whole."""
+        paths = [list(self._path(session)) for session in sessions]
+        self.judges.graph.resolve(step for path in paths for step in path)
+        return sum(map(self._is_flagged, sessions, paths))
+
+    def _path(self, session: TrainingSession) -> Iterator[Transition]:
+        graph, unit_of = self.judges.graph, self.judges.unit_of
+        begins, ends = (self.judges.begin_end and seen for seen in (session.begins, session.ends))
+        state = graph.beginning() if begins else graph.middle()
+        units = [unit_of.get(key, UNSEEN) for key in map(int, session.keys)]
+        for unit in [*units, END] if ends else units:
+            step = state.next.get(unit) or graph.step(state, unit)
+            yield step
+            state = step.next
+
+    def _is_flagged(self, session: TrainingSession, path: Sequence[Transition]) -> bool:
+        if any(step.kind is not Kind.NORMAL for step in path):
+            return True
+        if not (session.begins and session.ends and self.judges.knows_sessions):
+            return False
+        counts = Counter(step.unit for step in path if step.unit != END)
+        return self.judges.shapes.judge(counts).kind is not Kind.NORMAL
+
+    @singledispatchmethod
+    def _holds(self, case: Case) -> bool:
+        raise TypeError(f"no judge for {type(case).__name__}")
+
+    @_holds.register
+    def _(self, case: CountsCase) -> bool:
+        return self.judges.shapes.judge(self.counts(case)).kind is Kind.NORMAL
+
+    @_holds.register
+    def _(self, case: ValueCase) -> bool:
+        model = self.judges.model
+        vectors = vector_of(model.value_model, case.key, case.numbers, case.previous)
+        rate = model.behaviour.calibration.value_rate
+        return holds_vector(model.value_model, vectors, rate=rate, flagged=flagged_value(case))
+
+    @_holds.register
+    def _(self, case: NewValueCase) -> bool:
+        return self.judges.model.value_sets.holds(case.key, case.slot, case.text)
+
+
+def flagged_value(case: ValueCase) -> FlaggedValue | None:
+    """The number that fitted least, if it is known what was expected of it."""
+    found = next(((unit, number) for slot, unit, number in case.numbers if slot == case.slot), None)
+    if found is None or case.predicted is None or case.after:
+        return None
+    unit, number = found
+    return FlaggedValue(position=Position(slot=case.slot, unit=unit), observed=number, predicted=case.predicted)
+
+
+def _of_step(step: Transition) -> Judgement:
+    return Judgement(is_normal=step.kind is Kind.NORMAL, rank=step.rank, probability=step.probability)
+
+
+def _known(window: Sequence[int]) -> int:
+    """How many keys at the end of a window are known."""
+    return next((place for place, key in enumerate(reversed(window)) if key == UNKNOWN_KEY), len(window))

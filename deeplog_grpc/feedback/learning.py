@@ -1,0 +1,334 @@
+"""One update: a version of the models and lessons in, the next version out, or the reason why there is none.
+
+Rules:
+
+1. Nothing of the old version is changed; the new one shares what is not touched.
+2. The new version holds every lesson normal, and every earlier one that the old version holds normal.
+3. It flags every confirmed anomaly that the old version flags: these are no lessons, whatever is asked.
+4. It flags no more of the known-normal sessions than the old version, but for a stated margin.
+
+Where 2, 3 or 4 cannot be had the update is refused, and says why.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as validated
+
+from deeplog_grpc.detection import ApplicationModel, Judges
+from deeplog_grpc.feedback.cases import CountsCase, Lesson, NewValueCase, StepCase, ValueCase
+from deeplog_grpc.feedback.judging import CaseJudge, Judgement, flagged_value
+from deeplog_grpc.models import (
+    BEGIN_KEY,
+    END,
+    UNSEEN,
+    Behaviour,
+    Check,
+    KeyLessons,
+    count_windows,
+    learn_keys,
+    learn_vector,
+    vector_of,
+    with_new_keys,
+    with_new_units,
+    with_session,
+    with_steps,
+)
+
+
+@validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class FeedbackConfig:
+    """What an update of the models may do."""
+
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.0005
+    """How much larger a share of the known-normal sessions (of training, held out of all updates) a new version may
+    flag than the one before; more is refused."""
+    max_lessons: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Distinct lessons of an application that each update looks after; of more, the newest."""
+    max_cases: Annotated[int, Field(ge=1, le=100_000)] = 2_000
+    """Distinct cases of one update; more in a group, a session or a range of time are refused, with the remedy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """What feedback has said so far."""
+
+    lessons: tuple[Lesson, ...] = ()
+    """Learned, distinct, in order."""
+    confirmed: tuple[Lesson, ...] = ()
+    """Confirmed anomalies, distinct, in order."""
+
+    def with_lessons(self, lessons: Sequence[Lesson], *, limit: int) -> "Knowledge":
+        """After these were learned."""
+        return replace(self, lessons=tuple(dict.fromkeys((*self.lessons, *lessons)))[-limit:])
+
+    def with_confirmed(self, lessons: Sequence[Lesson]) -> "Knowledge":
+        """After these were confirmed."""
+        return replace(self, confirmed=tuple(dict.fromkeys((*self.confirmed, *lessons))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateCheck:
+    """What was found of a new version; see the rules above."""
+
+    sessions: int
+    """Known-normal sessions, or blocks of streams."""
+    flagged_before: float
+    """Share of them that the old version flags."""
+    flagged_after: float
+    margin: float
+    confirmed: int
+    """Confirmed anomalies that the old version flags."""
+    confirmed_flagged: int
+    """How many of these the new one flags."""
+    lessons: int
+    """Earlier lessons that the old version holds normal."""
+    lessons_kept: int
+    """How many of these the new one holds normal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """What came of lessons."""
+
+    judges: Judges | None
+    """Of the new version; None where there is none."""
+    steps: int
+    """Gradient steps of the log key model."""
+    before: tuple[Judgement, ...]
+    """Of the lessons, by the old version."""
+    after: tuple[Judgement, ...]
+    """By the new one; as before where there is none."""
+    check: GateCheck | None
+    """None where nothing was to be learned."""
+    refusal: str
+    """Why there is no new version; empty if there is, or if nothing was to be learned."""
+
+
+class Learner:
+    """Updates the models of one application, one after the other. Synchronous; for one thread at a time.
+
+    Parameters
+    ----------
+    model : ApplicationModel
+        The version in force.
+    knowledge : Knowledge
+        What it has learned since training.
+    config : FeedbackConfig
+    judges_of : callable
+        Makes the judges of a version.
+    """
+
+    def __init__(
+        self,
+        model: ApplicationModel,
+        knowledge: Knowledge,
+        config: FeedbackConfig,
+        judges_of: Callable[[ApplicationModel], Judges],
+    ) -> None:
+        self.model = model
+        self.knowledge = knowledge
+        self._config = config
+        self._judges_of = judges_of
+        self._anchors = _anchors(model.behaviour)
+        self._flagged: int | None = None
+        """Known-normal sessions that the version in force flags; None = not counted yet."""
+
+    def confirm(self, lessons: Sequence[Lesson]) -> None:
+        """Hold confirmed anomalies out of all that is learned from now on."""
+        self.knowledge = self.knowledge.with_confirmed(lessons)
+
+    def learn(self, lessons: Sequence[Lesson], *, version: int) -> Update:
+        """Make the next version; it comes into force with :meth:`accept`.
+
+        Parameters
+        ----------
+        lessons : sequence of Lesson
+            What is normal from now on.
+        version : int
+            Number of the new version. It is the seed too: the same history gives the same version.
+        """
+        cases = [lesson.case for lesson in lessons]
+        old = CaseJudge(self._judges_of(self.model))
+        before = tuple(old.judge(cases))
+        barred = {lesson.case for lesson in self.knowledge.confirmed}
+        if any(case in barred for case in cases):
+            return _none(before, "it was confirmed as an anomaly: what is confirmed is never learned as normal")
+        todo = [lesson for lesson, judgement in zip(lessons, before, strict=True) if not judgement.is_normal]
+        if not todo:
+            return _none(before, "")
+        try:
+            model, steps, lacking = self._learned(old, todo, version)
+        except ValueError as error:
+            return _none(before, str(error))
+        new = CaseJudge(self._judges_of(model))
+        check, refusal = self._gate(old, new)
+        if lacking and not refusal:
+            refusal = f"{lacking} cases are not learned after {steps} gradient steps, which would spoil what is known"
+        after = tuple(new.judge(cases))
+        if not refusal and not all(judgement.is_normal for judgement in after):
+            refusal = "the new version would still flag a case that it was to learn"
+        return Update(
+            judges=None if refusal else new.judges,
+            steps=steps,
+            before=before,
+            after=after,
+            check=check,
+            refusal=refusal,
+        )
+
+    def accept(self, update: Update, lessons: Sequence[Lesson]) -> None:
+        """Put a new version into force."""
+        if update.judges is None or update.check is None:
+            raise ValueError("there is no new version to accept")
+        self.model = update.judges.model
+        self._flagged = round(update.check.flagged_after * update.check.sessions)
+        self.knowledge = self.knowledge.with_lessons(lessons, limit=self._config.max_lessons)
+
+    def put_back(self, model: ApplicationModel, knowledge: Knowledge) -> None:
+        """Put another version into force, with what it has learned. Confirmed anomalies stay so."""
+        self.model = model
+        self._flagged = None
+        self.knowledge = replace(knowledge, confirmed=self.knowledge.confirmed)
+
+    def _learned(self, old: CaseJudge, lessons: Sequence[Lesson], version: int) -> tuple[ApplicationModel, int, int]:
+        """The new models, gradient steps, and lessons that they do not make usual."""
+        model = self.model
+        behaviour, steps, lacking = self._behaviour(old, lessons, version)
+        value_model, value_sets = model.value_model, model.value_sets
+        for case in (lesson.case for lesson in lessons):
+            if isinstance(case, ValueCase):
+                vectors = vector_of(value_model, case.key, case.numbers, case.previous)
+                rate = behaviour.calibration.value_rate
+                value_model = learn_vector(value_model, vectors, rate=rate, flagged=flagged_value(case))
+            elif isinstance(case, NewValueCase):
+                value_sets = value_sets.with_value(case.key, case.slot, case.text)
+        learned = replace(model, version=version, behaviour=behaviour, value_model=value_model, value_sets=value_sets)
+        return learned, steps, lacking
+
+    def _behaviour(self, old: CaseJudge, lessons: Sequence[Lesson], version: int) -> tuple[Behaviour, int, int]:
+        """Log keys, steps and sessions as a whole."""
+        behaviour = self.model.behaviour
+        own = [lesson.case for lesson in lessons if isinstance(lesson.case, StepCase)]
+        sessions = [lesson.case for lesson in lessons if isinstance(lesson.case, CountsCase)]
+        if not own and not sessions:
+            return behaviour, 0, 0
+        anchors = self._anchors
+        fresh = self._with_new_keys(lessons, anchors)
+        key_model, profile = fresh.key_model, fresh.profile
+        judge = CaseJudge(self._judges_of(replace(self.model, behaviour=fresh)))
+        for session in sessions:
+            profile = with_session(profile, judge.counts(session))
+        steps = [judge.step(case) for case in own]
+        profile = with_steps(profile, [(step.state.window[-1], step.unit) for step in steps])
+        confirmed = [lesson.case for lesson in self.knowledge.confirmed if isinstance(lesson.case, StepCase)]
+        known = [lesson.case for lesson in self.knowledge.lessons if isinstance(lesson.case, StepCase)]
+        still = [case for case, normal in zip(known, old.normal(known), strict=True) if normal]
+        learning = learn_keys(
+            key_model,
+            _key_lessons(judge, own, fresh),
+            known=_key_lessons(judge, still, fresh),
+            anchors=np.concatenate([anchors, _windows(judge, confirmed)]),
+            seed=version,
+        )
+        return replace(fresh, key_model=learning.model, profile=profile), learning.steps, learning.lacking
+
+    def _with_new_keys(self, lessons: Sequence[Lesson], windows: NDArray[np.int64]) -> Behaviour:
+        """Units for the log keys that have none, and where these may come."""
+        behaviour = self.model.behaviour
+        known = set(behaviour.key_model.vocabulary.keys)
+        keys = {
+            lesson.case.key: lesson.anywhere or not behaviour.profile.sessions
+            for lesson in sorted(lessons, key=lambda lesson: lesson.anywhere)
+            if isinstance(lesson.case, StepCase) and lesson.case.key != BEGIN_KEY
+        }
+        fresh = [key for key in keys if key not in known]
+        key_model = with_new_keys(
+            behaviour.key_model, fresh, windows, usual_nats=behaviour.calibration.limit(Check.KEY)
+        )
+        unit_of, profile = key_model.vocabulary.unit_table(), behaviour.profile
+        for key in [*fresh, *(key for key, anywhere in keys.items() if key in known and anywhere)]:
+            profile = with_new_units(profile, [unit_of[key]], anywhere=keys[key])
+        return replace(behaviour, key_model=key_model, profile=profile)
+
+    def _gate(self, old: CaseJudge, new: CaseJudge) -> tuple[GateCheck, str]:
+        """What is found of the new version, and why it is refused."""
+        sessions = self.model.behaviour.known.held_out
+        if self._flagged is None:
+            self._flagged = old.flagged(sessions)
+        flagged = new.flagged(sessions) if new.judges.model.behaviour is not self.model.behaviour else self._flagged
+        confirmed = [lesson.case for lesson in self.knowledge.confirmed]
+        alarms = [case for case, normal in zip(confirmed, old.normal(confirmed), strict=True) if not normal]
+        lessons = [lesson.case for lesson in self.knowledge.lessons]
+        learned = [case for case, normal in zip(lessons, old.normal(lessons), strict=True) if normal]
+        count = max(1, len(sessions))
+        check = GateCheck(
+            sessions=len(sessions),
+            flagged_before=self._flagged / count,
+            flagged_after=flagged / count,
+            margin=self._config.margin,
+            confirmed=len(alarms),
+            confirmed_flagged=len(alarms) - sum(new.normal(alarms)),
+            lessons=len(learned),
+            lessons_kept=sum(new.normal(learned)),
+        )
+        return check, _refusal(check)
+
+
+def _refusal(check: GateCheck) -> str:
+    """Why the gate lets a version not pass; empty if it does."""
+    if check.flagged_after - check.flagged_before > check.margin:
+        return (
+            f"it would flag {check.flagged_after:.2%} of {check.sessions} known-normal sessions instead of "
+            f"{check.flagged_before:.2%}; feedback.margin allows {check.margin:.2%} more"
+        )
+    if check.confirmed_flagged < check.confirmed:
+        return (
+            f"{check.confirmed - check.confirmed_flagged} of {check.confirmed} confirmed anomalies would become normal"
+        )
+    if check.lessons_kept < check.lessons:
+        return f"{check.lessons - check.lessons_kept} of {check.lessons} earlier lessons would be forgotten"
+    return ""
+
+
+def _none(before: tuple[Judgement, ...], refusal: str) -> Update:
+    return Update(judges=None, steps=0, before=before, after=before, check=None, refusal=refusal)
+
+
+def _anchors(behaviour: Behaviour) -> NDArray[np.int64]:
+    """Distinct windows of the sessions that are replayed. Shape [n, h]."""
+    config, vocabulary = behaviour.key_model.config, behaviour.key_model.vocabulary
+    sessions = behaviour.known.replayed
+    pairs = count_windows(
+        (vocabulary.units(session.keys) for session in sessions),
+        begins=(session.begins and config.begin_end for session in sessions),
+        ends=(session.ends and config.begin_end for session in sessions),
+        history=config.history,
+    )
+    return pairs.windows
+
+
+def _windows(judge: CaseJudge, cases: Sequence[StepCase]) -> NDArray[np.int64]:
+    history = judge.judges.model.key_model.config.history
+    return np.array([judge.window(case) for case in cases], np.int64).reshape(-1, history)
+
+
+def _key_lessons(judge: CaseJudge, cases: Sequence[StepCase], behaviour: Behaviour) -> KeyLessons:
+    """What the log key model has to make usual: the steps that it judges."""
+    judged = [(case, step) for case, step in ((case, judge.step(case)) for case in cases) if step.state.judged]
+    judged = [(case, step) for case, step in judged if step.unit != UNSEEN]
+    limits = {
+        unit_is_end: behaviour.calibration.limit(Check.END if unit_is_end else Check.KEY)
+        for unit_is_end in (True, False)
+    }
+    rank = behaviour.key_model.config.rank_limit or 0
+    return KeyLessons(
+        windows=_windows(judge, [case for case, _ in judged]),
+        units=np.array([step.unit for _, step in judged], np.int64),
+        nats=np.array([limits[step.unit == END] for _, step in judged], np.float64),
+        ranks=np.array([0 if step.unit == END else rank for _, step in judged], np.int64),
+    )
