@@ -1,0 +1,108 @@
+"""Stores anomalies with their evidence, in the scoring thread and before they are answered.
+
+What a client was told of can be asked for, and learned from. A store that fails must not stop the scoring: the
+anomalies are answered without a name, counted and logged.
+"""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from deeplog_grpc.detection.entries import EntryBatch
+from deeplog_grpc.serving.evidence import group_of
+from deeplog_grpc.serving.recent import RecentEntries, RecentEntry
+from deeplog_grpc.storage import AnomalyStore, NewAnomaly, verdict_id
+from deeplog_grpc.v1 import anomaly_pb2, verdict_pb2
+
+KEPT_CHARACTERS = 1_024
+"""Of a body in the evidence."""
+
+_log = structlog.get_logger("deeplog_grpc.serving")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """An abnormal verdict of a batch."""
+
+    message: verdict_pb2.Verdict
+    row: int
+    """The entry of the batch that it is about, or at whose time a session ended."""
+
+    @property
+    def is_entry(self) -> bool:
+        """Whether it is about that entry."""
+        return self.message.session_end == verdict_pb2.SESSION_END_REASON_UNSPECIFIED
+
+
+class AnomalyRecorder:
+    """Gives anomalies their names and stores them.
+
+    Parameters
+    ----------
+    store : AnomalyStore
+    context_entries : int
+        Entries of its session before an anomaly that are stored with it.
+    """
+
+    def __init__(self, store: AnomalyStore, *, context_entries: int) -> None:
+        self._store = store
+        self._context_entries = context_entries
+        self._recent: defaultdict[str, RecentEntries] = defaultdict(RecentEntries)
+        self.last_number = store.last_number()
+        """Of the latest anomaly stored. Other threads may read it."""
+        self.lost = 0
+        """Anomalies that could not be stored."""
+
+    def seen(self, application: str, batch: EntryBatch, sessions: Sequence[str]) -> None:
+        """Take note of the entries of a batch."""
+        self._recent[application].add(batch, sessions)
+
+    def record(self, application: str, noted: Sequence[Noted]) -> None:
+        """Store anomalies of the batch that was seen last, or of no batch, and name them in their messages."""
+        if not noted:
+            return
+        recent = self._recent[application]
+        places = [(one.message.session, one.row if one.is_entry else one.row + 1) for one in noted]
+        contexts = recent.before(places, self._context_entries)
+        numbers = self._store.reserve(len(noted))
+        rows = []
+        for one, number, context in zip(noted, numbers, contexts, strict=True):
+            one.message.verdict_id = verdict_id(number)
+            rows.append(_row(one, number, context, recent.body(one.row) if one.is_entry else ""))
+        try:
+            self._store.add(rows)
+        except sqlite3.Error as error:
+            self.lost += len(rows)
+            _log.error("anomalies not stored", count=len(rows), error=str(error))
+            for one in noted:
+                one.message.verdict_id = ""
+            return
+        self.last_number = numbers[-1]
+
+
+def _row(noted: Noted, number: int, context: Sequence[RecentEntry], body: str) -> NewAnomaly:
+    message = noted.message
+    evidence = anomaly_pb2.Anomaly(
+        verdict=message,
+        body=body[:KEPT_CHARACTERS],
+        context=[
+            anomaly_pb2.ContextEntry(time_unix_nano=max(0, entry.time_ns), body=entry.body[:KEPT_CHARACTERS])
+            for entry in context
+        ],
+    )
+    return NewAnomaly(
+        number=number,
+        application=message.application,
+        kind=message.kind,
+        key=message.key,
+        session=message.session,
+        group_id=group_of(message),
+        time_ns=message.time_unix_nano,
+        score=message.score,
+        evidence=evidence.SerializeToString(),
+        template=message.template,
+        reason=message.reason,
+    )
