@@ -16,7 +16,7 @@ from deeplog_grpc.models.value_judging import ValueFinding
 from deeplog_grpc.models.value_model import UNREMARKABLE, ValueMemory, ValueModel, ValueVerdicts
 from deeplog_grpc.models.value_sets import SlotHistory, ValueSet, ValueSets, fit_value_sets
 from deeplog_grpc.models.value_training import ValueEpoch
-from deeplog_grpc.models.value_vectors import ELAPSED, NO_PREVIOUS, KeyVectors, Position
+from deeplog_grpc.models.value_vectors import ELAPSED, LARGEST, NO_PREVIOUS, KeyVectors, Position
 from deeplog_grpc.models.vocabulary import BEGIN, BEGIN_KEY, END, UNKNOWN_KEY, UNSEEN, Vocabulary
 from deeplog_grpc.models.windows import TrainingSession, WindowCounts, count_windows
 
@@ -25,6 +25,7 @@ __all__ = [
     "BEGIN_KEY",
     "ELAPSED",
     "END",
+    "LARGEST",
     "NO_PREVIOUS",
     "UNKNOWN_KEY",
     "UNREMARKABLE",

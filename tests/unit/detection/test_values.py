@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, EntryBatch, Kind, Verdict, VerdictBatch
-from deeplog_grpc.models import ELAPSED, ThresholdConfig, ValueModelConfig
+from deeplog_grpc.models import ELAPSED, LARGEST, ThresholdConfig, ValueModel, ValueModelConfig
 from deeplog_grpc.parsing import Parser
 from deeplog_grpc.training import Trainer
 
@@ -66,6 +66,11 @@ def with_delay(batch: EntryBatch, row: int, seconds: float) -> EntryBatch:
     return replace(batch, times_ns=times_ns)
 
 
+def without_rules(model: ValueModel) -> ValueModel:
+    """Transitions alone."""
+    return ValueModel(model.config, [], list(model.gaps.values()), {})
+
+
 def only_anomaly(scored: VerdictBatch) -> Verdict:
     (row,) = scored.anomalies()
     return scored.verdict(row)
@@ -88,6 +93,13 @@ def test_a_number_far_from_its_prediction_is_named_with_its_interval(model: Appl
     assert found.reason.startswith("160 ms at <*> 1 where ")
     assert found.score > 0.3
     assert [parameter.number for parameter in found.typed_parameters] == [160.0]
+    assert value.trained_slot == 0
+    assert found.vector is not None
+    elapsed_s, took_ms = found.vector.numbers
+    assert elapsed_s[:2] == (ELAPSED, "s")
+    assert 1.5 < elapsed_s[2] < 2.5
+    assert took_ms == (0, "ms", 160.0)
+    assert found.vector.previous == (-1, found.window[-1])
 
 
 def test_an_entry_that_comes_too_late_is_named_with_its_interval(model: ApplicationModel) -> None:
@@ -98,6 +110,9 @@ def test_an_entry_that_comes_too_late_is_named_with_its_interval(model: Applicat
     assert 4.5 < value.observed < 5.5
     assert value.low < 2.0 < value.high < 4.0
     assert "after 'job started by <*> worker'" in found.reason
+    assert value.trained_slot == ELAPSED
+    assert found.vector is not None
+    assert found.vector.numbers[0] == (ELAPSED, "s", value.observed)
 
 
 def test_an_entry_that_comes_too_early_is_found_too(model: ApplicationModel) -> None:
@@ -117,12 +132,28 @@ def test_a_value_that_never_came_is_named_with_those_that_did(model: Application
         3,
     )
     assert found.reason == "'erase' never came at <*> 1 in training, which had 'copy', 'link', 'move'"
+    assert found.vector is None
 
 
 def test_values_of_an_abnormal_log_key_are_not_judged(model: ApplicationModel) -> None:
     batch = with_body(later(), 30, "transfer took 900.0 ms")  # at the begin of a session
     found = [Kind(kind) for kind in detector_of(model).score(batch).kinds[30:33]]
     assert found[0] in (Kind.UNSEEN_TRANSITION, Kind.EXECUTION_PATH)
+
+
+def test_the_vector_of_an_entry_without_a_rule_is_its_time(model: ApplicationModel) -> None:
+    alone = replace(model, value_model=without_rules(model.value_model))
+    found = only_anomaly(detector_of(alone).score(with_delay(later(), 31, 3.0)))
+    assert found.kind is Kind.ELAPSED_TIME
+    assert found.abnormal_value is not None
+    assert found.vector is not None
+    assert found.vector.numbers == ((ELAPSED, "s", found.abnormal_value.observed),)
+
+
+def test_the_numbers_of_a_vector_can_be_written_down(model: ApplicationModel) -> None:
+    found = only_anomaly(detector_of(model).score(with_body(later(), 31, f"transfer took {'9' * 200}.0 ms")))
+    assert found.vector is not None
+    assert found.vector.numbers[1] == (0, "ms", LARGEST)
 
 
 def test_an_unknown_time_says_nothing(model: ApplicationModel) -> None:
@@ -174,6 +205,9 @@ def test_a_slot_is_that_of_the_template_beside_it() -> None:
     )
     assert "160 ms at <*> 2" in number.reason
     assert "'599' never came at <*> 3" in text.reason
+    assert (number.abnormal_value.trained_slot, text.abnormal_value.trained_slot) == (0, 1)
+    assert number.vector is not None
+    assert number.vector.numbers == ((0, "ms", 160.0),)
 
 
 def test_pinned_limits_turn_values_off() -> None:
