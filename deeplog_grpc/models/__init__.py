@@ -17,6 +17,7 @@ from deeplog_grpc.models.value_model import UNREMARKABLE, ValueMemory, ValueMode
 from deeplog_grpc.models.value_sets import SlotHistory, ValueSet, ValueSets, fit_value_sets
 from deeplog_grpc.models.value_training import ValueEpoch
 from deeplog_grpc.models.value_vectors import ELAPSED, LARGEST, NO_PREVIOUS, KeyVectors, Position
+from deeplog_grpc.models.value_widening import FlaggedValue, holds_vector, learn_vector, vector_of
 from deeplog_grpc.models.vocabulary import BEGIN, BEGIN_KEY, END, UNKNOWN_KEY, UNSEEN, Vocabulary
 from deeplog_grpc.models.windows import TrainingSession, WindowCounts, count_windows
 
@@ -38,6 +39,7 @@ __all__ = [
     "Epoch",
     "Finding",
     "Fit",
+    "FlaggedValue",
     "KeyModelConfig",
     "KeyReport",
     "KeyVectors",
@@ -67,5 +69,8 @@ __all__ = [
     "fit_key_model",
     "fit_value_model",
     "fit_value_sets",
+    "holds_vector",
+    "learn_vector",
     "set_threads",
+    "vector_of",
 ]
