@@ -9,18 +9,19 @@ by the templates of training, and what one in two hundred normal sessions holds 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
-from math import exp, inf, log
+from math import exp, inf, isnan, log
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeplog_grpc.detection.states import ANY_TIME, Transition
 from deeplog_grpc.detection.vectors import key_vectors
-from deeplog_grpc.detection.verdicts import SHOWN_VALUES, AbnormalValue, Kind
+from deeplog_grpc.detection.verdicts import SHOWN_VALUES, AbnormalValue, Kind, ValueVector
 from deeplog_grpc.models import (
     ELAPSED,
+    LARGEST,
     NO_PREVIOUS,
     UNREMARKABLE,
     Calibration,
@@ -48,6 +49,8 @@ class ValueOutcome:
     """Share of normal sessions that hold values at least as unusual, in (0, 1]."""
     value: AbnormalValue | None
     """None where normal."""
+    vector: ValueVector | None = None
+    """The numbers, where one of them is abnormal."""
 
 
 class ValueJudge:
@@ -170,13 +173,17 @@ class ValueJudge:
         fresh = [place for place, text in enumerate(texts) if text in unknown]
         finding = self._calibration.judge(Check.NEW_VALUE, values.nats)
         for place in fresh:
-            value = AbnormalValue(
-                slot=values.slot,
-                text=kept_text(texts[place]),
-                known=tuple(sorted(known)[:SHOWN_VALUES]),
-                known_count=len(known),
-            )
-            _keep_smaller(outcomes, int(columns.rows[place]), Kind.NEW_VALUE, value, finding.p_value, finding.abnormal)
+            found = _normal(finding.p_value)
+            if finding.abnormal:
+                value = AbnormalValue(
+                    slot=values.slot,
+                    trained_slot=values.slot,
+                    text=kept_text(texts[place]),
+                    known=tuple(sorted(known)[:SHOWN_VALUES]),
+                    known_count=len(known),
+                )
+                found = replace(found, kind=Kind.NEW_VALUE, value=value)
+            _keep_smaller(outcomes, int(columns.rows[place]), found)
 
     def _ask(
         self,
@@ -191,17 +198,21 @@ class ValueJudge:
             false_alarm_rate=self._rate,
             timely=[timely[rows] for rows, _ in vectors],
         )
-        for (rows, _), verdict in zip(vectors, verdicts, strict=True):
+        for (rows, own), verdict in zip(vectors, verdicts, strict=True):
             for place in np.flatnonzero(verdict.p_values < self._model.unremarkable).tolist():
-                found = self._calibration.judge(Check.VALUE, -log(max(verdict.p_values[place], _LEAST_P_VALUE)))
-                evidence = verdict.findings.get(place)
-                abnormal = found.abnormal and evidence is not None
-                kind = Kind.NORMAL if evidence is None else _kind_of(evidence)
-                value = None if evidence is None else _value_of(evidence)
-                _keep_smaller(outcomes, int(rows[place]), kind, value, found.p_value, abnormal)
+                finding = self._calibration.judge(Check.VALUE, -log(max(verdict.p_values[place], _LEAST_P_VALUE)))
+                evidence, found = verdict.findings.get(place), _normal(finding.p_value)
+                if finding.abnormal and evidence is not None:
+                    value, vector = _value_of(evidence), _vector_of(own, place)
+                    found = replace(found, kind=_kind_of(evidence), value=value, vector=vector)
+                _keep_smaller(outcomes, int(rows[place]), found)
 
 
 _LEAST_P_VALUE = 1e-300
+
+
+def _normal(p_value: float) -> ValueOutcome:
+    return ValueOutcome(kind=Kind.NORMAL, p_value=p_value, value=None)
 
 
 def _kind_of(finding: ValueFinding) -> Kind:
@@ -211,6 +222,7 @@ def _kind_of(finding: ValueFinding) -> Kind:
 def _value_of(finding: ValueFinding) -> AbnormalValue:
     return AbnormalValue(
         slot=finding.position.slot,
+        trained_slot=finding.position.slot,
         unit=finding.position.unit,
         observed=finding.observed,
         predicted=finding.predicted,
@@ -220,20 +232,25 @@ def _value_of(finding: ValueFinding) -> AbnormalValue:
     )
 
 
-def _keep_smaller(
-    outcomes: dict[int, ValueOutcome],
-    row: int,
-    kind: Kind,
-    value: AbnormalValue | None,
-    p_value: float,
-    abnormal: bool,
-) -> None:
+def _vector_of(vectors: KeyVectors, row: int) -> ValueVector:
+    """The numbers of one vector; infinite ones as the largest that the models tell apart, to be written down."""
+    numbers = zip(vectors.positions, vectors.values[row].tolist(), strict=True)
+    first, second = vectors.previous[row].tolist()
+    return ValueVector(
+        numbers=tuple(
+            (position.slot, position.unit, min(max(number, -LARGEST), LARGEST))
+            for position, number in numbers
+            if not isnan(number)
+        ),
+        previous=(first, second),
+    )
+
+
+def _keep_smaller(outcomes: dict[int, ValueOutcome], row: int, found: ValueOutcome) -> None:
     """Note what was found of a row, unless something more surprising was found before."""
     known = outcomes.get(row)
-    if known is not None:
-        p_value, own = min(known.p_value, p_value), p_value
-        if (known.kind != Kind.NORMAL, -known.p_value) >= (abnormal, -own):
-            kind, value, abnormal = known.kind, known.value, known.kind != Kind.NORMAL
-    outcomes[row] = ValueOutcome(
-        kind=kind if abnormal else Kind.NORMAL, p_value=p_value, value=value if abnormal else None
-    )
+    if known is None:
+        outcomes[row] = found
+        return
+    is_known_first = (known.kind != Kind.NORMAL, -known.p_value) >= (found.kind != Kind.NORMAL, -found.p_value)
+    outcomes[row] = replace(known if is_known_first else found, p_value=min(known.p_value, found.p_value))

@@ -143,7 +143,7 @@ class VerdictBatch:
             self.sessions[index],
             self._steps[index],
             float(self.scores[index]),
-            None if outcome is None else outcome.value,
+            outcome,
         )
 
 
@@ -168,11 +168,12 @@ class _Evidence:
         session: str,
         step: Transition,
         score: float,
-        value: AbnormalValue | None,
+        outcome: ValueOutcome | None,
     ) -> Verdict:
         candidates = self._candidates(step.state.prediction)
         template = self.template(key)
         stand_in = self.stand_ins.get(key)
+        value = None if outcome is None else outcome.value
         if value is not None and value.slot != ELAPSED:
             value = replace(value, slot=self.slot_now(key, value.slot))  # it was read by the template of training
         return Verdict(
@@ -195,15 +196,17 @@ class _Evidence:
             typed_parameters=typed_parameters,
             stands_for=NO_KEY if stand_in is None else stand_in.key,
             abnormal_value=value,
+            vector=None if outcome is None else outcome.vector,
         )
 
     def of_end(self, end: SessionEnd, step: Transition) -> Verdict:
         # Most ends are normal, and nobody asks what else there could have been: that would be half the cost of a batch.
         shape = end.shape
         candidates: tuple[Candidate, ...] = ()
+        counts: dict[int, int] = {}
         kind = Kind(step.kind or Kind.NORMAL)
         if shape is not None and shape.kind is not Kind.NORMAL and self._names(shape, step):
-            kind, reason = shape.kind, self._reason_of_shape(shape)
+            kind, reason, counts = shape.kind, self._reason_of_shape(shape), self._counts(shape)
         else:
             candidates = () if kind is Kind.NORMAL else self._candidates(step.state.prediction)
             reason = self._reason(step, candidates)
@@ -224,8 +227,14 @@ class _Evidence:
             session_end=end.reason,
             reason=reason,
             model_version=self.model_version,
+            counts=counts,
             ended_ns=end.ended_ns,
         )
+
+    def _counts(self, shape: Shape) -> dict[int, int]:
+        """Log key -> times, ascending."""
+        key_of = self.behaviour.key_model.vocabulary.key_of
+        return dict(sorted((key_of(unit), times) for unit, times in shape.counts.items()))
 
     def _names(self, shape: Shape, step: Transition) -> bool:
         """Whether the session as a whole is more surprising than where it stopped, which says more when both are."""

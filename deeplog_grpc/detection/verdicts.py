@@ -1,6 +1,7 @@
 """Verdicts: what comes out of a :class:`~deeplog_grpc.detection.Detector`."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 from deeplog_grpc.parsing import Parameter
@@ -78,10 +79,23 @@ class AbnormalValue:
     """The values that training had there, at most :data:`SHOWN_VALUES`; empty where a number is meant."""
     known_count: int = 0
     """How many it had."""
+    trained_slot: int = 0
+    """The slot by the template of training, which may have grown more general since; -1 = the elapsed time."""
 
 
 SHOWN_VALUES = 5
 """Known values that are named beside a new one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueVector:
+    """The numbers of an entry as the value models saw them: all that is needed to judge it again, or to learn it."""
+
+    numbers: tuple[tuple[int, str, float], ...]
+    """(slot by the template of training, unit, number) of the numbers that there were, all finite; slot -1 = elapsed
+    seconds."""
+    previous: tuple[int, int]
+    """Log keys of the session's two entries before, oldest first; -1 = before the session began, -2 = not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +130,11 @@ class Verdict:
     """`parameters` with kinds, numbers and places; empty for a normal entry, which nobody looks at so closely."""
     abnormal_value: AbnormalValue | None = None
     """What is abnormal, when the kind is PARAMETER_VALUE, ELAPSED_TIME or NEW_VALUE."""
+    vector: ValueVector | None = None
+    """All numbers of the entry, when the kind is PARAMETER_VALUE or ELAPSED_TIME."""
+    counts: Mapping[int, int] = field(default_factory=dict, hash=False)
+    """Log key -> times in the session (-2 = log keys that are not in the model), when the kind is SESSION_COUNTS or
+    SESSION_LENGTH; else empty."""
 
     stands_for: int = NO_KEY
     """The known log key as which this new one was judged (``key_model.semantic``); -1 = judged as itself."""

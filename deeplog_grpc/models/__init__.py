@@ -19,7 +19,8 @@ from deeplog_grpc.models.value_judging import ValueFinding
 from deeplog_grpc.models.value_model import UNREMARKABLE, ValueMemory, ValueModel, ValueVerdicts
 from deeplog_grpc.models.value_sets import SlotHistory, ValueSet, ValueSets, fit_value_sets
 from deeplog_grpc.models.value_training import ValueEpoch
-from deeplog_grpc.models.value_vectors import ELAPSED, NO_PREVIOUS, KeyVectors, Position
+from deeplog_grpc.models.value_vectors import ELAPSED, LARGEST, NO_PREVIOUS, KeyVectors, Position
+from deeplog_grpc.models.value_widening import FlaggedValue, holds_vector, learn_vector, vector_of
 from deeplog_grpc.models.vocabulary import BEGIN, BEGIN_KEY, END, UNKNOWN_KEY, UNSEEN, Vocabulary, common_units
 from deeplog_grpc.models.windows import TrainingSession, WindowCounts, count_windows
 
@@ -28,6 +29,7 @@ __all__ = [
     "BEGIN_KEY",
     "ELAPSED",
     "END",
+    "LARGEST",
     "NO_PREVIOUS",
     "UNKNOWN_KEY",
     "UNREMARKABLE",
@@ -40,6 +42,7 @@ __all__ = [
     "Epoch",
     "Finding",
     "Fit",
+    "FlaggedValue",
     "KeyLearning",
     "KeyLessons",
     "KeyModelConfig",
@@ -73,8 +76,11 @@ __all__ = [
     "fit_key_model",
     "fit_value_model",
     "fit_value_sets",
+    "holds_vector",
     "learn_keys",
+    "learn_vector",
     "set_threads",
+    "vector_of",
     "with_new_keys",
     "with_new_units",
     "with_session",

@@ -20,7 +20,7 @@ References
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import log
+from math import expm1, log
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,8 @@ MIN_JUDGED = 20
 
 _LEAST_SHARE = 1e-300
 """Keeps logarithms finite."""
+_LEAST_STEP = 1e-12
+"""Relative step that makes up for rounding: far above that of a power, far below what matters."""
 _LEAST_TAIL = 0.02
 """Mean excess of a tail at least, as a share of the errors' spread: errors that are all equal would allow none."""
 _LEAST_SPREAD = 1e-6
@@ -73,6 +75,33 @@ class Tail:
         if self.shape == 0.0:
             return self.start + self.scale * float(np.log(ratio))
         return self.start + self.scale / self.shape * float(ratio**self.shape - 1.0)
+
+    def reaching(self, error: float, probability: float) -> "Tail":
+        """The tail stretched just so far that an error is exceeded with at least this probability.
+
+        Parameters
+        ----------
+        error : float
+            Finite.
+        probability : float
+            In (0, `share`): no stretching lifts more than the share past the start.
+
+        Examples
+        --------
+        >>> tail = Tail(start=1.0, share=0.1, scale=0.5, shape=0.0)
+        >>> tail.reaching(5.0, 0.001)
+        Tail(start=1.0, share=0.1, scale=0.868..., shape=0.0)
+        """
+        if not 0.0 < probability < self.share:
+            raise ValueError(f"a tail that holds a share of {self.share} cannot reach a probability of {probability}")
+        at = np.array([error])
+        nats = log(self.share / probability)
+        times = expm1(self.shape * nats) / self.shape if self.shape else nats
+        stretched = replace(self, scale=max(self.scale, (error - self.start) / times))
+        step = _LEAST_STEP
+        while stretched.beyond(at)[0] < probability:  # by as much as was lost to rounding; twice or so
+            stretched, step = replace(stretched, scale=stretched.scale * (1.0 + step)), 2.0 * step
+        return stretched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +190,35 @@ class ErrorDistribution:
         """The errors between which a p-value is at least ``rate``, for rates up to twice the tails' share."""
         share = max(rate**self.inflation / 2, _LEAST_SHARE)
         return -self.lower.bound(share), self.upper.bound(share)
+
+    def reaching(self, error: float, p_value: float) -> "ErrorDistribution":
+        """The distribution that calls an error normal: its tail is stretched just until the p-value is this one.
+
+        No error gets a smaller p-value than it had; one further out on the same side gets a larger one too.
+
+        Parameters
+        ----------
+        error : float
+            Finite, or NaN, for which nothing changes.
+        p_value : float
+            In [0, 2 * `TAIL_SHARE`).
+
+        Examples
+        --------
+        >>> errors = ErrorDistribution.of(np.random.default_rng(0).normal(size=400))
+        >>> wider = errors.reaching(9.0, 0.001)
+        >>> [round(bound, 1) for bound in (*errors.interval(0.001), *wider.interval(0.001))]
+        [-4.7, 3.7, -4.7, 9.0]
+        >>> errors.reaching(1.0, 0.001) is errors
+        True
+        """
+        if self.p_values(np.array([error]))[0] >= p_value:
+            return self
+        # A hair more, for the p-value is made of the probability by a power.
+        share = max(p_value**self.inflation / 2, _LEAST_SHARE) * (1.0 + _LEAST_STEP)
+        if -error > self.lower.start:
+            return replace(self, lower=self.lower.reaching(-error, share))
+        return replace(self, upper=self.upper.reaching(error, share))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a bundle."""

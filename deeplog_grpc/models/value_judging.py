@@ -1,7 +1,7 @@
 """Judging the vectors of one key with one kind of prediction: p-values, and why an abnormal vector is abnormal."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from math import erfc, sqrt
 from statistics import NormalDist
 
@@ -116,6 +116,26 @@ class QuantileJudge:
         observed, predicted = self._sight.values[row, place], float(self._predicted[row, place])
         return _finding(rule.positions[place], (), rule.scales[place], observed, predicted, reach, p_value)
 
+    def p_value_by(self, row: int, place: int) -> float:
+        """The p-value of a row, at least, if none of its other numbers is further off than this one."""
+        return min(1.0, float(self._p[row, place] * self._tests[row]))
+
+    def outlook_for(self, row: int, p_value: float, places: Iterable[int]) -> Outlook:
+        """The outlook, no wider than needed, by which the numbers at some places are normal.
+
+        Parameters
+        ----------
+        p_value : float
+            What a row has at least, with its transition and without, if its other numbers fit, in [0, 0.2).
+        """
+        if self._outlook is None:
+            raise AssertionError("without a rule, there is no place")
+        errors = list(self._outlook.errors)
+        tests = max(1, int(np.count_nonzero(~np.isnan(self._errors[row, :-1]))))
+        for place in places:
+            errors[place] = errors[place].reaching(float(self._errors[row, place]), p_value / tests)
+        return replace(self._outlook, errors=tuple(errors))
+
     def _is_elapsed(self, place: int) -> bool:
         rule = self._sight.rule
         return rule is not None and place < len(rule.positions) and rule.positions[place].slot == ELAPSED
@@ -132,7 +152,7 @@ class GaussianJudge:
 
     def __init__(self, sight: Sight, predicted: NDArray[np.float64], outlook: Outlook | None) -> None:
         self._sight, self._predicted = sight, predicted
-        self._sigma = outlook.sigma if outlook is not None else 1.0
+        self._outlook, self._sigma = outlook, outlook.sigma if outlook is not None else 1.0
         self._squares = np.nan_to_num((sight.normalised - predicted) ** 2, nan=-1.0)
         """-1 = missing."""
         self._counts = np.maximum((self._squares >= 0).sum(axis=1), 1)
@@ -152,6 +172,34 @@ class GaussianJudge:
         observed, predicted = self._sight.values[row, place], float(self._predicted[row, place])
         scale, p_value = rule.scales[place], float(self.p_values[row])
         return _finding(rule.positions[place], (), scale, observed, predicted, (-reach, reach), p_value, slack=0.0)
+
+    def p_value_by(self, row: int, place: int) -> float:
+        """As of :class:`QuantileJudge`: a mean square is no larger than the largest square."""
+        return erfc(max(0.0, float(self._squares[row, place])) / (self._sigma * sqrt(2.0)))
+
+    def outlook_for(self, row: int, p_value: float, places: Iterable[int]) -> Outlook:
+        """As of :class:`QuantileJudge`."""
+        if self._outlook is None:
+            raise AssertionError("without a rule, there is no place")
+        squares = [square for square in self._squares[row, list(places)].tolist() if square >= 0]
+        mean = sum(squares) / max(1, len(squares))
+        return replace(self._outlook, sigma=reaching_sigma(self._sigma, mean, p_value))
+
+
+def reaching_sigma(sigma: float, mean_square: float, p_value: float) -> float:
+    """The smallest sigma, from the given one on, by which a mean square error has at least this p-value, in [0, 1).
+
+    Examples
+    --------
+    >>> round(reaching_sigma(1.0, 10.0, 0.01), 2), reaching_sigma(5.0, 10.0, 0.01)
+    (3.88, 5.0)
+    """
+    if erfc(mean_square / (sigma * sqrt(2.0))) >= p_value:
+        return sigma
+    sigma, step = max(sigma, mean_square / -NormalDist().inv_cdf(p_value / 2)), 1e-12
+    while erfc(mean_square / (sigma * sqrt(2.0))) < p_value:  # by as much as was lost to rounding
+        sigma, step = sigma * (1.0 + step), 2.0 * step
+    return sigma
 
 
 def gaussian_p_values(errors: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:

@@ -124,6 +124,17 @@ class ValueModel:
             self.config, list(self.rules.values()), list(self.gaps.values()), self._weights, unremarkable=p_value
         )
 
+    def with_rules(self, rule: KeyRule | None, gap: GapRule | None) -> "ValueModel":
+        """The same model with another rule of a key, and of a transition, in place of the ones it has; None = no other.
+
+        All other rules are the same objects.
+        """
+        rules = self.rules if rule is None else self.rules | {rule.key: rule}
+        gaps = self.gaps if gap is None else self.gaps | {(*gap.after, gap.key): gap}
+        return ValueModel(
+            self.config, list(rules.values()), list(gaps.values()), self._weights, unremarkable=self.unremarkable
+        )
+
     def positions(self, key: int, pieces: tuple[str, ...]) -> tuple[Position, ...]:
         """The numbers to read from entries of a key: only the elapsed time if its template is not the one learned."""
         rule = self.rules.get(key)
@@ -170,8 +181,8 @@ class ValueModel:
 
     def _by_median(self, vectors: KeyVectors, rate: float) -> ValueVerdicts:
         """Judge vectors of a key without a network."""
-        sight = self._sight(vectors)
-        judge = self._judge(sight, sight.medians(), sight.rule.by_median if sight.rule else None)
+        sight = self.sight(vectors)
+        judge = self.judge_of(sight, sight.medians(), sight.rule.by_median if sight.rule else None)
         return _verdicts([judge] * len(vectors), judge.p_values, rate)
 
     def _by_network(
@@ -231,7 +242,7 @@ class ValueModel:
         p_values, findings = np.ones(len(vectors)), {}
         if len(rows):
             chosen = replace(vectors, values=vectors.values[rows], previous=vectors.previous[rows])
-            judge = self._judge(self._sight(chosen), predicted[rows], outlook)
+            judge = self.judge_of(self.sight(chosen), predicted[rows], outlook)
             p_values[rows] = judge.p_values
             findings = {
                 int(rows[place]): judge.finding(place, rate) for place in np.flatnonzero(judge.p_values < rate).tolist()
@@ -278,7 +289,8 @@ class ValueModel:
         """The same of the numeric slots of a key."""
         return tuple((position, bound) for position, bound in self._usual.get(key, ()) if position.slot != ELAPSED)
 
-    def _sight(self, vectors: KeyVectors) -> Sight:
+    def sight(self, vectors: KeyVectors) -> Sight:
+        """Vectors of a key beside the rules for them."""
         looks = self.config.interval == "quantile"  # a Gaussian knows no transitions
         gaps = [self._gap(after, vectors.key) if looks else None for after in vectors.previous.tolist()]
         return Sight.of(vectors, self.rules.get(vectors.key), gaps)
@@ -295,7 +307,8 @@ class ValueModel:
             rule=rule, network=rule.network, normalised=normalised, path=path, windows=windows, whole=whole, run=run
         )
 
-    def _judge(self, sight: Sight, predicted: NDArray[np.float64], outlook: Outlook | None) -> "_Judge":
+    def judge_of(self, sight: Sight, predicted: NDArray[np.float64], outlook: Outlook | None) -> "Judge":
+        """Judge by one kind of prediction, normalised, shape [n, m]."""
         kind = GaussianJudge if self.config.interval == "gaussian" else QuantileJudge
         return kind(sight, predicted, outlook)
 
@@ -333,7 +346,7 @@ class ValueModel:
         return cls(config, rules, [GapRule.from_json(gap) for gap in data["gaps"]], weights)
 
 
-_Judge = QuantileJudge | GaussianJudge
+Judge = QuantileJudge | GaussianJudge
 
 
 def _reach(rule: KeyRule, outlook: Outlook, p_value: float) -> NDArray[np.float64]:
@@ -393,7 +406,7 @@ def _warm(
     return warm, run
 
 
-def _verdicts(judges: Sequence[_Judge], p_values: NDArray[np.float64], rate: float) -> ValueVerdicts:
+def _verdicts(judges: Sequence[Judge], p_values: NDArray[np.float64], rate: float) -> ValueVerdicts:
     rows = np.flatnonzero(p_values < rate).tolist()
     return ValueVerdicts(p_values=p_values, findings={row: judges[row].finding(row, rate) for row in rows})
 

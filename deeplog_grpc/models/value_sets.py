@@ -12,7 +12,7 @@ References
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import Any
 
@@ -66,6 +66,39 @@ class ValueSets:
     def of_key(self, key: int) -> tuple[ValueSet, ...]:
         """The sets of a key's slots."""
         return self._sets.get(key, ())
+
+    def holds(self, key: int, slot: int, text: str) -> bool:
+        """Whether a text is no new value: training had it, or the slot has no set.
+
+        Parameters
+        ----------
+        slot : int
+            By the template of training.
+        text : str
+            As :func:`~deeplog_grpc.parsing.kept_text` keeps it.
+        """
+        return all(text in found.values for found in self.of_key(key) if found.slot == slot)
+
+    def with_value(self, key: int, slot: int, text: str) -> "ValueSets":
+        """The sets with one more value; the surprise of another new one stays what it was.
+
+        Parameters
+        ----------
+        slot, text
+            As of :meth:`holds`. Where the slot has no set, nothing changes.
+
+        Examples
+        --------
+        >>> verbs = ValueSet(slot=0, values=frozenset({"GET"}), nats=6.2)
+        >>> sets = ValueSets({4: ("verb ", "")}, {4: [verbs]})
+        >>> more = sets.with_value(4, 0, "PUT")
+        >>> sets.holds(4, 0, "PUT"), more.holds(4, 0, "PUT"), more.holds(4, 0, "POST"), more.holds(5, 0, "POST")
+        (False, True, False, True)
+        """
+        if self.holds(key, slot, text):
+            return self
+        grown = [replace(s, values=s.values | {text}) if s.slot == slot else s for s in self.of_key(key)]
+        return ValueSets(self.pieces, {**self._sets, key: grown})
 
     def to_json(self) -> list[dict[str, Any]]:
         """Plain data for a bundle."""

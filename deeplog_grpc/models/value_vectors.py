@@ -25,7 +25,7 @@ MIN_VALUES = 20
 LOPSIDED = 3.0
 """A position goes on a log scale when its upper tail is at least this many times as long as its lower one."""
 
-_LARGEST = 1e100
+LARGEST = 1e100
 """Numbers beyond, infinities among them, count as this: squares of them are still finite."""
 _SMALLEST_SHIFT = 1e-3
 """Shift of a log scale at least, as a share of the median: what is a thousandth of it is as good as nothing."""
@@ -104,8 +104,8 @@ class Scale:
     def normalise(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Numbers in standard deviations from the mean. Shape [n] -> [n]; finite, or NaN for NaN."""
         with np.errstate(over="ignore"):  # numbers of training may have been as small as others are large
-            placed = (self._bend(np.clip(values, -_LARGEST, _LARGEST)) - self.mean) / self.deviation
-        finite: NDArray[np.float64] = np.clip(placed, -_LARGEST, _LARGEST)
+            placed = (self._bend(np.clip(values, -LARGEST, LARGEST)) - self.mean) / self.deviation
+        finite: NDArray[np.float64] = np.clip(placed, -LARGEST, LARGEST)
         return finite
 
     @property
@@ -129,7 +129,7 @@ class Scale:
 
     def towards(self, values: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
         """Numbers moved towards what was expected by the slack, and not past it. Shapes [n], [n] -> [n]."""
-        difference = np.clip(values, -_LARGEST, _LARGEST) - expected
+        difference = np.clip(values, -LARGEST, LARGEST) - expected
         moved: NDArray[np.float64] = expected + np.sign(difference) * np.maximum(np.abs(difference) - self.slack, 0.0)
         return moved
 
@@ -197,7 +197,7 @@ def fit_scale(values: NDArray[np.float64], *, slack: float = 0.0) -> Scale | Non
     >>> fit_scale(np.full(3, 1.0)) is None
     True
     """
-    known = np.clip(values[~np.isnan(values)], -_LARGEST, _LARGEST)
+    known = np.clip(values[~np.isnan(values)], -LARGEST, LARGEST)
     if len(known) < MIN_VALUES:
         return None
     distinct = np.unique(known)

@@ -186,6 +186,13 @@ def _add_evidence(message: verdict_pb2.Verdict, verdict: Verdict) -> None:
         message.abnormal_value.text = value.text
         message.abnormal_value.known.extend(value.known)
         message.abnormal_value.known_count = value.known_count
+        message.abnormal_value.trained_slot = value.trained_slot
+    if (vector := verdict.vector) is not None:
+        message.vector.key = verdict.key
+        message.vector.previous.extend(vector.previous)
+        for slot, unit, number in vector.numbers:
+            message.vector.numbers.add(slot=slot, unit=unit, number=number)
+    message.session_counts.update(verdict.counts)
     for candidate in verdict.candidates:
         added = message.candidates.add()
         added.key = candidate.key

@@ -61,9 +61,7 @@ class RecentEntries:
             Entries at most, for each.
         """
         found = self._found({session for session, _ in places}, count)
-        return [
-            [entry for place, entry in found[session] if place < row][:count][::-1] for session, row in places
-        ]
+        return [[entry for place, entry in found[session] if place < row][:count][::-1] for session, row in places]
 
     def _found(self, sessions: set[str], count: int) -> dict[str, list[tuple[int, RecentEntry]]]:
         """Entries of sessions with their rows (-1 in earlier batches), the newest first."""

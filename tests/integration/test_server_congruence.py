@@ -98,7 +98,19 @@ def said(verdict: Verdict | verdict_pb2.Verdict) -> tuple[Any, ...]:
         verdict.reason,
         verdict.model_version,
         value_said(verdict),
+        vector_said(verdict),
+        dict(verdict.counts if isinstance(verdict, Verdict) else verdict.session_counts),
     )
+
+
+def vector_said(verdict: Verdict | verdict_pb2.Verdict) -> tuple[Any, ...] | None:
+    if isinstance(verdict, Verdict):
+        vector = verdict.vector
+        return None if vector is None else (verdict.key, vector.numbers, vector.previous)
+    if not verdict.HasField("vector"):
+        return None
+    numbers = tuple((number.slot, number.unit, number.number) for number in verdict.vector.numbers)
+    return verdict.vector.key, numbers, tuple(verdict.vector.previous)
 
 
 def value_said(verdict: Verdict | verdict_pb2.Verdict) -> tuple[Any, ...] | None:
@@ -106,7 +118,8 @@ def value_said(verdict: Verdict | verdict_pb2.Verdict) -> tuple[Any, ...] | None
     if value is None or (isinstance(verdict, verdict_pb2.Verdict) and not verdict.HasField("abnormal_value")):
         return None
     numbers = (value.observed, value.predicted, value.low, value.high)
-    return value.slot, value.unit, numbers, tuple(value.after), value.text, tuple(value.known), value.known_count
+    slots = (value.slot, value.trained_slot)
+    return slots, value.unit, numbers, tuple(value.after), value.text, tuple(value.known), value.known_count
 
 
 def parameter_said(parameter: Parameter | parameter_pb2.Parameter) -> tuple[Any, ...]:
@@ -131,6 +144,7 @@ async def test_verdicts_over_grpc_are_those_in_process(learned: Learned, way: Ca
     ids = [verdict.entry_id for response in responses for verdict in response.verdicts]
     assert ids == [str(i) for i in range(len(learned.bodies))]
     assert {verdict[0] for verdict in verdicts} > {verdict_pb2.KIND_NORMAL, verdict_pb2.KIND_PARAMETER_VALUE}
+    assert {verdict[-2] is None for verdict in verdicts} == {True, False}
     assert ends
     typed = [p for response in responses for verdict in response.verdicts for p in verdict.typed_parameters]
     assert any(p.HasField("number") for p in typed)

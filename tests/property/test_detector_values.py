@@ -90,7 +90,7 @@ def _scored(model: ApplicationModel, batch: EntryBatch, sizes: list[int]) -> lis
         scored = detector.score(batch.slice(start, start + size))
         for row, verdict in enumerate(map(scored.verdict, range(len(scored)))):
             value = None if verdict.abnormal_value is None else replace(verdict.abnormal_value, slot=0)
-            found.append((verdict.kind, verdict.score, verdict.rank, value, float(scored.scores[row])))
+            found.append((verdict.kind, verdict.score, verdict.rank, value, verdict.vector, float(scored.scores[row])))
         found += [(start + end.index, end.kind, end.score, end.session) for end in scored.session_ends]
         start += size
     return sorted(map(repr, found))

@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 from math import inf
 
@@ -309,6 +310,8 @@ def test_a_session_with_odd_counts_is_named_by_what_differs(trained: Application
     assert end.kind is Kind.SESSION_COUNTS
     assert end.reason.startswith("3 times '")
     assert end.reason.endswith("where training sessions like it have 1")
+    assert (max(end.counts.values()), sum(end.counts.values())) == (3, len(repeated_entry()))
+    assert end.counts == Counter(scored.keys.tolist())
     assert end.candidates == ()
 
 
@@ -316,11 +319,13 @@ def test_a_session_of_odd_length_is_named_by_its_length(trained: ApplicationMode
     off = {"key": inf, "transition": inf, "end": inf, "counts": inf, "length": 0.0}
     calibration = replace(trained.behaviour.calibration, config=replace(trained.behaviour.calibration.config, **off))
     detector = fresh_detector(replace(trained, behaviour=replace(trained.behaviour, calibration=calibration)))
-    detector.score(order(1).slice(0, 2))
+    begin = EntryBatch.of([*order(1).slice(0, 2).bodies, STRANGE], sessions=["short"] * 3)
+    keys = detector.score(begin).keys.tolist()
     end = only(detector.flush().session_ends)
     assert end.kind is Kind.SESSION_LENGTH
+    assert list(end.counts.items()) == [(UNKNOWN_KEY, 1), *sorted(Counter(keys[:2]).items())]
     profile = trained.behaviour.profile
-    assert end.reason == f"2 entries where training sessions have {profile.shortest}-{profile.longest}"
+    assert end.reason == f"3 entries where training sessions have {profile.shortest}-{profile.longest}"
 
 
 def test_a_step_that_training_never_had_is_named_by_its_neighbour(trained: ApplicationModel) -> None:

@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeplog_grpc.models.value_errors import ErrorDistribution
+from deeplog_grpc.models.value_errors import ErrorDistribution, Tail
 
 RANDOM = np.random.default_rng(3)
 SHAPES = {
@@ -84,3 +85,44 @@ def test_a_damaged_distribution_is_refused(broken: dict[str, list[float]]) -> No
     good = ErrorDistribution.of(SHAPES["normal"]).to_json()
     with pytest.raises(ValueError, match="damaged"):
         ErrorDistribution.from_json({**good, **broken})
+
+
+ERRORS = st.one_of(st.floats(-50, 50), st.floats(-2e100, 2e100))
+
+
+@pytest.mark.parametrize("inflation", [1.0, 2.7])
+@pytest.mark.parametrize("name", list(SHAPES))
+@given(error=ERRORS, p_value=st.floats(1e-12, 0.19), others=st.lists(ERRORS, min_size=1, max_size=20))
+def test_a_stretched_tail_reaches_the_error_and_makes_none_less_normal(
+    name: str, inflation: float, error: float, p_value: float, others: list[float]
+) -> None:
+    before = replace(ErrorDistribution.of(SHAPES[name]), inflation=inflation)
+    after = before.reaching(error, p_value)
+    old, new = before.p_values(np.array([error, *others])), after.p_values(np.array([error, *others]))
+    assert new[0] >= p_value
+    assert after is before or new[0] <= p_value * (1.0 + 1e-6)
+    assert (after is before) == (old[0] >= p_value)
+    assert (new >= old * (1.0 - 1e-12)).all()
+    assert after.inflation == inflation
+    assert after.reaching(error, p_value) is after
+    assert ErrorDistribution.from_json(json.loads(json.dumps(after.to_json(), allow_nan=False))) == after
+
+
+def test_a_stretched_tail_is_one_of_its_side() -> None:
+    before = ErrorDistribution.of(SHAPES["normal"])
+    early, late = before.reaching(-9.0, 0.01), before.reaching(9.0, 0.01)
+    assert (early.upper, late.lower) == (before.upper, before.lower)
+    assert early.interval(0.01)[0] == pytest.approx(-9.0)
+    assert late.interval(0.01)[1] == pytest.approx(9.0)
+    assert before.reaching(float("nan"), 0.01) is before
+
+
+@pytest.mark.parametrize("shape", [1e-18, 1e-15, 1e-9, 0.5])
+def test_a_tail_of_any_shape_can_be_stretched(shape: float) -> None:
+    tail = Tail(start=0.0, share=0.1, scale=1.0, shape=shape)
+    assert tail.reaching(1e100, 1e-5).beyond(np.array([1e100]))[0] >= 1e-5
+
+
+def test_no_stretching_lifts_more_than_the_tail_holds() -> None:
+    with pytest.raises(ValueError, match="cannot reach"):
+        Tail(start=0.0, share=0.1, scale=1.0, shape=0.0).reaching(5.0, 0.1)
