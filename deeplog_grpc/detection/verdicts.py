@@ -140,6 +140,8 @@ class Verdict:
     """The known log key as which this new one was judged (``key_model.semantic``); -1 = judged as itself."""
     ended_ns: int = 0
     """Event time at which a session's time-out passed, in nanoseconds since 1970-01-01 UTC; 0 for all else."""
+    verdict_id: str = ""
+    """Its name where it is stored; given by who stores it."""
 
     @property
     def is_anomaly(self) -> bool:

@@ -239,6 +239,11 @@ class DriftMonitor:
             window = self._window_at(time_ns)
         window.add(entries, alarms, unseen)
 
+    @property
+    def is_drifting(self) -> bool:
+        """Whether a rise has lasted."""
+        return self._is_drifting
+
     def adapted(self) -> None:
         """Begin anew after the models learned a range as normal; what is usual stays."""
         self._open = _Window()

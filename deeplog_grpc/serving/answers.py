@@ -13,6 +13,7 @@ from deeplog_grpc.detection.verdicts import EndReason, Kind, Verdict
 from deeplog_grpc.ingest import EntryFault, Part
 from deeplog_grpc.parsing import Parameter, ValueKind
 from deeplog_grpc.serving.detectors import ParsedBodies, ScoredBatch, Scorer
+from deeplog_grpc.serving.recorder import LAST_ROW, Noted
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from deeplog_grpc.v1 import parameter_pb2, verdict_pb2
 
@@ -47,6 +48,7 @@ class ScoreAnswer:
     def __init__(self, options: AnswerOptions, faults: Sequence[EntryFault]) -> None:
         self._options = options
         self._parts = 0
+        self._noted: list[Noted] = []
         self._response = pb.ScoreResponse()
         add_faults(self._response, faults)
 
@@ -66,12 +68,21 @@ class ScoreAnswer:
             message.index = part.positions[row]
             message.entry_id = part.entry_ids[row]
             message.time_unix_nano = int(part.batch.times_ns[row])
+            if end.is_anomaly:
+                self._noted.append(Noted(message=message, row=end.index))
 
     def add_flushed(self, scorer: Scorer, ends: Iterable[Verdict], entry_count: int) -> None:
         """Add the ends that a flush after ``entry_count`` entries brought about."""
         for end in ends:
             if message := _add_end(self._response, scorer.application, end, self._options):
                 message.index = entry_count
+                if end.is_anomaly:
+                    self._noted.append(Noted(message=message, row=LAST_ROW))
+
+    def take_noted(self) -> list[Noted]:
+        """The abnormal verdicts that were added since it was asked last."""
+        noted, self._noted = self._noted, []
+        return noted
 
     def finish(self) -> pb.ScoreResponse:
         """The response, in the order of the request."""
@@ -108,6 +119,8 @@ class ScoreAnswer:
                 message.stands_for = known
             if full or kind != normal:
                 _add_evidence(message, scored.verdict(start + row))
+            if kind != normal:
+                self._noted.append(Noted(message=message, row=start + row))
 
 
 def add_late(response: pb.ScoreResponse, application: str, ends: Iterable[Verdict], options: AnswerOptions) -> None:
@@ -117,9 +130,19 @@ def add_late(response: pb.ScoreResponse, application: str, ends: Iterable[Verdic
     for end in ends:
         if message := _add_end(response, application, end, options):
             message.time_unix_nano = end.ended_ns
+            message.verdict_id = end.verdict_id
     late = len(response.session_ends)
     response.session_ends.extend(asked[response.late_end_count :])
     response.late_end_count = late
+
+
+def late_end(application: str, end: Verdict) -> verdict_pb2.Verdict:
+    """The message of an end that came with the clock, with all its evidence."""
+    message = _add_end(pb.ScoreResponse(), application, end, AnswerOptions(anomalies_only=False, full=True))
+    if message is None:
+        raise AssertionError("with these options every end has a message")
+    message.time_unix_nano = end.ended_ns
+    return message
 
 
 def add_faults(response: pb.ScoreResponse, faults: Sequence[EntryFault]) -> None:

@@ -1,11 +1,12 @@
 """What the server needs of a detector; :class:`deeplog_grpc.detection.Detector` has it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplog_grpc.detection import Judges
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.detection.verdicts import Verdict
 from deeplog_grpc.parsing import Parameter
@@ -123,4 +124,12 @@ class Scorer(Protocol):
 
     def template(self, key: int, /) -> str:
         """Text of a log key."""
+        ...
+
+    def adopt(self, judges: Judges, /) -> None:
+        """Judge by another version from the next batch on."""
+        ...
+
+    def parser_state(self) -> Mapping[str, Any]:
+        """The parser's state, as plain data."""
         ...

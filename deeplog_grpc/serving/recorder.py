@@ -20,6 +20,9 @@ from deeplog_grpc.v1 import anomaly_pb2, verdict_pb2
 KEPT_CHARACTERS = 1_024
 """Of a body in the evidence."""
 
+LAST_ROW = 1 << 60
+"""Past the last row of any batch: a session that ended after it."""
+
 _log = structlog.get_logger("deeplog_grpc.serving")
 
 
@@ -29,7 +32,7 @@ class Noted:
 
     message: verdict_pb2.Verdict
     row: int
-    """The entry of the batch that it is about, or at whose time a session ended."""
+    """The entry of the batch that it is about, or at whose time a session ended; :data:`LAST_ROW` = after all of it."""
 
     @property
     def is_entry(self) -> bool:
@@ -60,8 +63,14 @@ class AnomalyRecorder:
         """Take note of the entries of a batch."""
         self._recent[application].add(batch, sessions)
 
-    def record(self, application: str, noted: Sequence[Noted]) -> None:
-        """Store anomalies of the batch that was seen last, or of no batch, and name them in their messages."""
+    def record(self, application: str, noted: Sequence[Noted], *, now_ns: int) -> None:
+        """Store anomalies of the batch that was seen last, or of no batch, and name them in their messages.
+
+        Parameters
+        ----------
+        now_ns : int
+            Event time of the application, for anomalies that have none of their own.
+        """
         if not noted:
             return
         recent = self._recent[application]
@@ -71,7 +80,7 @@ class AnomalyRecorder:
         rows = []
         for one, number, context in zip(noted, numbers, contexts, strict=True):
             one.message.verdict_id = verdict_id(number)
-            rows.append(_row(one, number, context, recent.body(one.row) if one.is_entry else ""))
+            rows.append(_row(one, number, context, recent.body(one.row) if one.is_entry else "", now_ns))
         try:
             self._store.add(rows)
         except sqlite3.Error as error:
@@ -83,7 +92,7 @@ class AnomalyRecorder:
         self.last_number = numbers[-1]
 
 
-def _row(noted: Noted, number: int, context: Sequence[RecentEntry], body: str) -> NewAnomaly:
+def _row(noted: Noted, number: int, context: Sequence[RecentEntry], body: str, now_ns: int) -> NewAnomaly:
     message = noted.message
     evidence = anomaly_pb2.Anomaly(
         verdict=message,
@@ -100,7 +109,7 @@ def _row(noted: Noted, number: int, context: Sequence[RecentEntry], body: str) -
         key=message.key,
         session=message.session,
         group_id=group_of(message),
-        time_ns=message.time_unix_nano,
+        time_ns=message.time_unix_nano or now_ns,
         score=message.score,
         evidence=evidence.SerializeToString(),
         template=message.template,

@@ -12,15 +12,20 @@ import time
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import Any
 
+from deeplog_grpc.detection import Judges
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.detection.verdicts import Verdict
+from deeplog_grpc.feedback import DriftReport
 from deeplog_grpc.ingest import EntryFault, Part
-from deeplog_grpc.serving.answers import AnswerOptions, ScoreAnswer, parse_response
+from deeplog_grpc.serving.answers import AnswerOptions, ScoreAnswer, late_end, parse_response
 from deeplog_grpc.serving.clock import EventClock
 from deeplog_grpc.serving.detectors import Scorer
+from deeplog_grpc.serving.recorder import LAST_ROW, Noted
+from deeplog_grpc.serving.watch import Watch
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
 
@@ -74,8 +79,39 @@ class TickReply:
     """Of detectors that failed; the others were ticked all the same."""
 
 
-Job = ScoreJob | ParseJob | TickJob
-Reply = pb.ScoreResponse | pb.ParseResponse | TickReply
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptJob:
+    """An order of the server's own to judge an application by another version of its models from now on."""
+
+    application: str
+    judges: Judges
+    is_adapted: bool
+    """Whether it has learned a range of time as normal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectJob:
+    """A question of the server's own for what only the scoring thread may look at."""
+
+    application: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoneReply:
+    """The answer to an order or question of the server's own."""
+
+    templates: Mapping[int, str]
+    """Log key -> its template; only to a question."""
+    parser_state: Mapping[str, Any]
+    """Only to a question."""
+    drift: DriftReport | None
+    """Only to a question."""
+
+
+_DONE = DoneReply(templates={}, parser_state={}, drift=None)
+
+Job = ScoreJob | ParseJob | TickJob | AdoptJob | InspectJob
+Reply = pb.ScoreResponse | pb.ParseResponse | TickReply | DoneReply
 
 
 class ScoringWorker:
@@ -85,12 +121,21 @@ class ScoringWorker:
     ----------
     detectors : mapping of str to Scorer
         By application.
+    watch : Watch, optional
+        What is done with all that is scored, beside answering it.
     clock : callable
         Seconds that never run backwards.
     """
 
-    def __init__(self, detectors: Mapping[str, Scorer], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        detectors: Mapping[str, Scorer],
+        *,
+        watch: Watch | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._detectors = detectors
+        self._watch = watch
         self._clock = clock
         self._event_clocks = {application: EventClock() for application in detectors}
         self.tick_due_s = math.inf
@@ -98,7 +143,7 @@ class ScoringWorker:
 
     def __call__(self, jobs: Sequence[Job]) -> list[Reply | Exception]:
         """Answer jobs, in their order; a detector's exception is the answer to all jobs whose entries it had."""
-        run = _Run(self._detectors, self._event_clocks, self._clock)
+        run = _Run(self._detectors, self._watch, self._event_clocks, self._clock)
         for number, job in enumerate(jobs):
             match job:
                 case ParseJob():
@@ -107,6 +152,8 @@ class ScoringWorker:
                     run.tick(number)
                 case ScoreJob():
                     run.score(number, job)
+                case AdoptJob() | InspectJob():
+                    run.maintain(number, job)
         replies = run.finish(len(jobs))
         self.tick_due_s = min(
             self._event_clocks[application].time_of(detector.next_deadline_ns)
@@ -119,9 +166,15 @@ class _Run:
     """The state of one run; jobs are known by their number."""
 
     def __init__(
-        self, detectors: Mapping[str, Scorer], event_clocks: Mapping[str, EventClock], clock: Callable[[], float]
+        self,
+        detectors: Mapping[str, Scorer],
+        watch: Watch | None,
+        event_clocks: Mapping[str, EventClock],
+        clock: Callable[[], float],
     ) -> None:
         self._detectors = detectors
+        self._watch = watch
+        self._done: dict[int, DoneReply] = {}
         self._event_clocks = event_clocks
         self._clock = clock
         self._ticks: dict[int, TickReply] = {}
@@ -153,10 +206,32 @@ class _Run:
             now_ns = self._event_clocks[application].now_ns(self._clock())
             try:
                 if now_ns > detector.next_deadline_ns and (found := detector.advance(now_ns).session_ends):
-                    ends[application] = found
+                    ends[application] = self._stored(application, found)
             except Exception as error:
                 errors.append(error)
         self._ticks[number] = TickReply(ends=ends, errors=tuple(errors))
+
+    def maintain(self, number: int, job: AdoptJob | InspectJob) -> None:
+        """What learning asks of a detector, between two batches of its entries."""
+        self._score_pending(job.application)
+        try:
+            self._done[number] = self._adopt(job) if isinstance(job, AdoptJob) else self._inspect(job.application)
+        except Exception as error:
+            self._failures[number] = error
+
+    def _adopt(self, job: AdoptJob) -> DoneReply:
+        self._detectors[job.application].adopt(job.judges)
+        if job.is_adapted and self._watch is not None:
+            self._watch.adapted(job.application)
+        return _DONE
+
+    def _inspect(self, application: str) -> DoneReply:
+        detector = self._detectors[application]
+        drift = None if self._watch is None else self._watch.report(application)
+        keys = [] if drift is None else [key for key, _ in drift.parts if key >= 0]
+        return DoneReply(
+            templates={key: detector.template(key) for key in keys}, parser_state=detector.parser_state(), drift=drift
+        )
 
     def finish(self, count: int) -> list[Reply | Exception]:
         for application in list(self._pending):
@@ -170,6 +245,8 @@ class _Run:
             return self._parsed[number]
         if number in self._ticks:
             return self._ticks[number]
+        if number in self._done:
+            return self._done[number]
         return self._answers[number].finish()
 
     def _flush(self, number: int, flush: FlushOrder, entry_count: int) -> None:
@@ -180,6 +257,7 @@ class _Run:
         try:
             ends = detector.flush(flush.sessions or None).session_ends
             self._answers[number].add_flushed(detector, ends, entry_count)
+            self._record(detector, [number])
         except Exception as error:
             self._failures[number] = error
 
@@ -194,7 +272,8 @@ class _Run:
             self._failures.update((number, error) for number, _ in pieces)
 
     def _score_together(self, detector: Scorer, pieces: Sequence[tuple[int, Part]]) -> None:
-        scored = detector.score(EntryBatch.concat([part.batch for _, part in pieces]))
+        batch = EntryBatch.concat([part.batch for _, part in pieces])
+        scored = detector.score(batch)
         self._event_clocks[detector.application].set(detector.event_time_ns, at_s=self._clock())
         starts = [0, *accumulate(len(part.batch) for _, part in pieces[:-1])]
         for (number, part), start in zip(pieces, starts, strict=True):
@@ -203,3 +282,27 @@ class _Run:
             place = bisect_right(starts, end.index) - 1
             number, part = pieces[place]
             self._answers[number].add_end(detector, end, part, end.index - starts[place])
+        if self._watch is not None:
+            self._watch.seen(detector.application, batch, scored, now_ns=detector.event_time_ns)
+        self._record(detector, [number for number, _ in pieces])
+
+    def _record(self, detector: Scorer, numbers: Sequence[int]) -> None:
+        """Have the anomalies of answers stored."""
+        noted = [one for number in numbers for one in self._answers[number].take_noted()]
+        if self._watch is not None:
+            self._watch.record(detector.application, noted, now_ns=detector.event_time_ns)
+
+    def _stored(self, application: str, ends: Sequence[Verdict]) -> tuple[Verdict, ...]:
+        """Ends that came with the clock, the abnormal ones stored and named."""
+        if self._watch is None:
+            return tuple(ends)
+        noted = {
+            place: Noted(message=late_end(application, end), row=LAST_ROW)
+            for place, end in enumerate(ends)
+            if end.is_anomaly
+        }
+        self._watch.record(application, list(noted.values()), now_ns=self._detectors[application].event_time_ns)
+        return tuple(
+            replace(end, verdict_id=noted[place].message.verdict_id) if place in noted else end
+            for place, end in enumerate(ends)
+        )
