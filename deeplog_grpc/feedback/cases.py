@@ -4,11 +4,11 @@ A case says all that is needed to judge it again by another model, and to learn 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deeplog_grpc.detection.verdicts import Kind
-from deeplog_grpc.models import ELAPSED
+from deeplog_grpc.models import BEGIN_KEY, ELAPSED, UNKNOWN_KEY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +70,27 @@ class Lesson:
     anywhere: bool = False
     """Whether a new log key is to be normal wherever it comes, not only in places like this one."""
 
+    def renamed(self, keys: Mapping[int, int]) -> "Lesson | None":
+        """The lesson with other numbers for its log keys; None if one of them has none.
+
+        Parameters
+        ----------
+        keys : mapping of int to int
+            Log key -> its new number.
+
+        Examples
+        --------
+        >>> lesson = Lesson(kind=Kind.UNSEEN_KEY, case=StepCase(window=(-1, 4), key=9))
+        >>> lesson.renamed({4: 40, 9: 90}).case
+        StepCase(window=(-1, 40), key=90, judged=True)
+        >>> lesson.renamed({9: 90}) is None
+        True
+        """
+        try:
+            return replace(self, case=_renamed(self.case, {BEGIN_KEY: BEGIN_KEY, UNKNOWN_KEY: UNKNOWN_KEY, **keys}))
+        except KeyError:
+            return None
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for a journal."""
         case = self.case
@@ -128,6 +149,20 @@ class Lesson:
             case other:
                 raise ValueError(f"no such type of case: {other!r}")
         return cls(kind=Kind(data["kind"]), case=case, anywhere=bool(data["anywhere"]))
+
+
+def _renamed(case: Case, keys: Mapping[int, int]) -> Case:
+    match case:
+        case StepCase():
+            return replace(case, window=tuple(keys[key] for key in case.window), key=keys[case.key])
+        case CountsCase():
+            return CountsCase(counts=tuple(sorted((keys[key], times) for key, times in case.counts)))
+        case ValueCase():
+            first, second = case.previous
+            after = tuple(keys[key] for key in case.after)
+            return replace(case, key=keys[case.key], previous=(keys[first], keys[second]), after=after)
+        case NewValueCase():
+            return replace(case, key=keys[case.key])
 
 
 _NAMES: Mapping[type[Case], str] = {

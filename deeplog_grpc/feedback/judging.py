@@ -15,7 +15,6 @@ from deeplog_grpc.models import (
     UNKNOWN_KEY,
     UNSEEN,
     FlaggedValue,
-    Position,
     TrainingSession,
     holds_vector,
     vector_of,
@@ -124,12 +123,10 @@ class CaseJudge:
 
 
 def flagged_value(case: ValueCase) -> FlaggedValue | None:
-    """The number that fitted least, if it is known what was expected of it."""
-    found = next(((unit, number) for slot, unit, number in case.numbers if slot == case.slot), None)
-    if found is None or case.predicted is None or case.after:
+    """The number that fitted least, if it is known what was expected of it; of a transition that is its own median."""
+    if case.predicted is None or case.after:
         return None
-    unit, number = found
-    return FlaggedValue(position=Position(slot=case.slot, unit=unit), observed=number, predicted=case.predicted)
+    return FlaggedValue(slot=case.slot, predicted=case.predicted)
 
 
 def _of_step(step: Transition) -> Judgement:

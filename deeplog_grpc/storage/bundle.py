@@ -131,39 +131,13 @@ def load_bundle(directory: Path) -> ApplicationModel:
     directory = _present(directory)
     manifest, parts = _checked(directory)
     try:
-        config = orjson.loads(parts[CONFIG])
-        stored = orjson.loads(parts[KEY_MODEL])
         parser = Parser.from_state(orjson.loads(parts[PARSER]))
-        key_model = LogKeyModel.from_weights(
-            KeyModelConfig(**config["key_model"]),
-            Vocabulary.from_json(stored["vocabulary"]),
-            safetensors.torch.load(parts[WEIGHTS]),
-        )
-        learned = orjson.loads(parts[PROFILE])
-        behaviour = Behaviour(
-            key_model=key_model,
-            profile=SessionProfile.from_json(learned["profile"]),
-            calibration=Calibration.from_json(learned["calibration"], ThresholdConfig(**config["thresholds"])),
-            known=KnownNormal.from_arrays(safetensors.numpy.load(parts[SESSIONS])),
-        )
-        values = orjson.loads(parts[VALUES])
-        value_model = ValueModel.from_json(
-            ValueModelConfig(**config["value_model"]), values["model"], safetensors.torch.load(parts[VALUE_WEIGHTS])
-        )
-        if manifest["key_table"] != _key_table(parser, key_model.vocabulary):
+        model = read_parts(parts, parser, application=manifest["application"], version=int(manifest["version"]))
+        if manifest["key_table"] != _key_table(model.parser, model.key_model.vocabulary):
             raise ValueError("the parser's log keys are not those that the key model was trained on")
-        return ApplicationModel(
-            application=manifest["application"],
-            version=int(manifest["version"]),
-            parser=parser,
-            behaviour=behaviour,
-            value_model=value_model,
-            value_sets=ValueSets.from_json(values["sets"]),
-            sessions=SessionConfig(**config["sessions"]),
-            timeout_s=float(config["timeout_s"]),
-        )
-    except (ValueError, TypeError, KeyError, ValidationError, safetensors.SafetensorError) as error:
+    except DAMAGED as error:
         _refuse(directory, f"does not fit together: {type(error).__name__}: {error}", error)
+    return model
 
 
 def read_info(directory: Path) -> BundleInfo:
@@ -185,33 +159,78 @@ def read_info(directory: Path) -> BundleInfo:
     )
 
 
-def _write_parts(model: ApplicationModel, directory: Path, report: Mapping[str, Any]) -> None:
-    parts = {
-        CONFIG: _json(
-            {
-                "key_model": asdict(model.key_model.config),
-                "thresholds": _with_infinity(asdict(model.behaviour.calibration.config)),
-                "value_model": asdict(model.value_model.config),
-                "sessions": asdict(model.sessions),
-                "timeout_s": model.timeout_s,
-            }
-        ),
-        PARSER: _json(model.parser.state()),
-        KEY_MODEL: _json(
-            {
-                "vocabulary": model.key_model.vocabulary.to_json(),
-            }
-        ),
+def bundle_checksum(directory: Path) -> str:
+    """What tells a bundle from all others: the checksum of its manifest, which has those of all its files.
+
+    Raises
+    ------
+    BundleError
+        As :func:`load_bundle`.
+    """
+    return _sha256(_read(_present(directory), MANIFEST))
+
+
+def fixed_parts(model: ApplicationModel) -> dict[str, bytes]:
+    """A model as the content of files, name -> content: the parts that only training makes, but for the parser."""
+    config = {
+        "key_model": asdict(model.key_model.config),
+        "thresholds": _with_infinity(asdict(model.behaviour.calibration.config)),
+        "value_model": asdict(model.value_model.config),
+        "sessions": asdict(model.sessions),
+        "timeout_s": model.timeout_s,
+    }
+    return {CONFIG: _json(config), SESSIONS: safetensors.numpy.save(model.behaviour.known.arrays())}
+
+
+def learned_parts(model: ApplicationModel) -> dict[str, bytes]:
+    """The parts that feedback changes too."""
+    profile = {"profile": model.behaviour.profile.to_json(), "calibration": model.behaviour.calibration.to_json()}
+    return {
+        KEY_MODEL: _json({"vocabulary": model.key_model.vocabulary.to_json()}),
         WEIGHTS: safetensors.torch.save(model.key_model.weights()),
-        PROFILE: _json(
-            {
-                "profile": model.behaviour.profile.to_json(),
-                "calibration": model.behaviour.calibration.to_json(),
-            }
-        ),
+        PROFILE: _json(profile),
         VALUES: _json({"model": model.value_model.to_json(), "sets": model.value_sets.to_json()}),
         VALUE_WEIGHTS: safetensors.torch.save(model.value_model.weights()),
-        SESSIONS: safetensors.numpy.save(model.behaviour.known.arrays()),
+    }
+
+
+DAMAGED = (ValueError, TypeError, KeyError, ValidationError, safetensors.SafetensorError)
+"""What :func:`read_parts` raises for parts that do not fit together."""
+
+
+def read_parts(parts: Mapping[str, bytes], parser: Parser, *, application: str, version: int) -> ApplicationModel:
+    """Read what :func:`fixed_parts` and :func:`learned_parts` gave; raises one of :data:`DAMAGED`."""
+    config, learned, values = (orjson.loads(parts[name]) for name in (CONFIG, PROFILE, VALUES))
+    key_model = LogKeyModel.from_weights(
+        KeyModelConfig(**config["key_model"]),
+        Vocabulary.from_json(orjson.loads(parts[KEY_MODEL])["vocabulary"]),
+        safetensors.torch.load(parts[WEIGHTS]),
+    )
+    behaviour = Behaviour(
+        key_model=key_model,
+        profile=SessionProfile.from_json(learned["profile"]),
+        calibration=Calibration.from_json(learned["calibration"], ThresholdConfig(**config["thresholds"])),
+        known=KnownNormal.from_arrays(safetensors.numpy.load(parts[SESSIONS])),
+    )
+    return ApplicationModel(
+        application=application,
+        version=version,
+        parser=parser,
+        behaviour=behaviour,
+        value_model=ValueModel.from_json(
+            ValueModelConfig(**config["value_model"]), values["model"], safetensors.torch.load(parts[VALUE_WEIGHTS])
+        ),
+        value_sets=ValueSets.from_json(values["sets"]),
+        sessions=SessionConfig(**config["sessions"]),
+        timeout_s=float(config["timeout_s"]),
+    )
+
+
+def _write_parts(model: ApplicationModel, directory: Path, report: Mapping[str, Any]) -> None:
+    parts = {
+        **fixed_parts(model),
+        **learned_parts(model),
+        PARSER: _json(model.parser.state()),
         REPORT: _json(report),
     }
     manifest = {

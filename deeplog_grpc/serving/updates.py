@@ -1,0 +1,482 @@
+"""What becomes of feedback on one application: models, journal and store, step by step. Synchronous, for one thread.
+
+The order of steps makes a kill at any point harmless: a record is in the journal before anything is done about it; its
+outcome and the version that it made are written together; only then does the version come into force, and only then
+are anomalies given their states. What was accepted and not finished is done at the next start, before anything is
+scored; states are given again then.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+from google.protobuf import json_format
+
+from deeplog_grpc.detection import ApplicationModel, Judges
+from deeplog_grpc.errors import StateError
+from deeplog_grpc.feedback import (
+    CaseJudge,
+    CountsCase,
+    FeedbackConfig,
+    Knowledge,
+    Learner,
+    Lesson,
+    StepCase,
+    Update,
+)
+from deeplog_grpc.parsing import Parser
+from deeplog_grpc.serving.evidence import lesson_of
+from deeplog_grpc.storage import (
+    AnomalyState,
+    AnomalyStore,
+    Journal,
+    NewRecord,
+    NewVersion,
+    Record,
+    StoredAnomaly,
+    pack_snapshot,
+    unpack_snapshot,
+    verdict_id,
+)
+from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2 as pb
+
+OPEN_LOOKED_AT = 2_000
+"""Latest open anomalies that an update looks through for those that it explains."""
+
+MAX_GENERALISED = 20
+"""Anomalies of one feedback whose groups are looked at."""
+
+FEW_ALIKE = 2
+"""Other open sessions with the same counts that a click on one may speak for. One normal session among many that nobody
+called normal says more of the one than of the many."""
+
+LAST_RECORDS = 20
+"""Records whose states are given again at a start: a kill may have come between the two databases, once."""
+
+SHOWN_CASES = 100
+SHOWN_EXPLAINED = 1_000
+
+_log = structlog.get_logger("deeplog_grpc.serving")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What became of a record."""
+
+    response: pb.FeedbackResponse
+    judges: Judges | None
+    """Of the version that has to come into force; None = none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meant:
+    """The anomalies that feedback names, and what they teach."""
+
+    numbers: tuple[int, ...]
+    """Of stored anomalies."""
+    lessons: tuple[Lesson, ...]
+
+    @classmethod
+    def of(cls, anomalies: Sequence[StoredAnomaly], *, anywhere: bool) -> "Meant":
+        """Read stored evidence."""
+        return cls(
+            numbers=tuple(anomaly.number for anomaly in anomalies),
+            lessons=tuple(
+                dict.fromkeys(lesson_of(evidence_of(anomaly).verdict, anywhere=anywhere) for anomaly in anomalies)
+            ),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for the journal."""
+        return {"numbers": list(self.numbers), "lessons": [lesson.to_json() for lesson in self.lessons]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Meant":
+        """Read what :meth:`to_json` wrote."""
+        return cls(
+            numbers=tuple(map(int, data["numbers"])),
+            lessons=tuple(map(Lesson.from_json, data["lessons"])),
+        )
+
+
+def evidence_of(anomaly: StoredAnomaly) -> anomaly_pb2.Anomaly:
+    """The message that was stored."""
+    return anomaly_pb2.Anomaly.FromString(anomaly.evidence)
+
+
+class Updater:
+    """Updates the models of one application.
+
+    Parameters
+    ----------
+    base : ApplicationModel
+        What the bundle holds.
+    checksum : str
+        Of the bundle.
+    journal : Journal
+    store : AnomalyStore
+    config : FeedbackConfig
+    judges_of : callable
+        Makes the judges of a version.
+    """
+
+    def __init__(
+        self,
+        base: ApplicationModel,
+        checksum: str,
+        *,
+        journal: Journal,
+        store: AnomalyStore,
+        config: FeedbackConfig,
+        judges_of: Callable[[ApplicationModel], Judges],
+    ) -> None:
+        self.application = base.application
+        self._checksum = checksum
+        self._journal = journal
+        self._store = store
+        self._config = config
+        self._judges_of = judges_of
+        before = journal.current(self.application)
+        parser = None if before is None else journal.parser(self.application, before.base)
+        is_same = before is not None and before.base == checksum
+        if parser is not None and is_same:
+            base = replace(base, parser=Parser.from_state(parser))
+        self._base = base
+        self._learner = Learner(base, Knowledge(), config, judges_of)
+        self._learner.confirm(self._confirmed())
+        if before is None or not is_same:
+            self._publish_base(before.version if before is not None else 0)
+        else:
+            self._restore(before.version)
+        if before is not None and parser is not None and not is_same:
+            self._carry_over(before.version, Parser.from_state(parser))
+        self._finish_pending()
+
+    @property
+    def model(self) -> ApplicationModel:
+        """The version in force."""
+        return self._learner.model
+
+    def save_parser(self, state: Mapping[str, Any]) -> None:
+        """Keep the parser's state, so that log keys mean the same after a restart."""
+        self._journal.save_parser(self.application, self._checksum, state)
+
+    def apply(self, record: Record) -> Applied:
+        """Do what a record of the journal asks for."""
+        if record.kind == "rollback":
+            return self._roll_back(record)
+        meant = Meant.from_json(record.content)
+        return self._confirm(record, meant) if record.content["label"] == "confirmed" else self._learn(record, meant)
+
+    def _confirm(self, record: Record, meant: Meant) -> Applied:
+        normal = sum(CaseJudge(self._judges_of(self.model)).normal([lesson.case for lesson in meant.lessons]))
+        message = "noted: it is held out of all that is learned from now on"
+        if normal:
+            message += (
+                f"; the version in force holds {normal} of {len(meant.lessons)} cases normal all the same, since it "
+                "learned them: 'deeplog-grpc models' shows what to roll back"
+            )
+        response = self._response(record, pb.FEEDBACK_OUTCOME_RECORDED, meant.lessons, message)
+        states = dict.fromkeys(meant.numbers, AnomalyState.CONFIRMED)
+        self._journal.finish(record.sequence, _outcome(response, states), None)
+        self._learner.confirm(meant.lessons)
+        self._give_states(states, record.feedback_id)
+        return Applied(response=response, judges=None)
+
+    def _learn(self, record: Record, meant: Meant) -> Applied:
+        named = meant
+        meant, refusal = self._generalised(named)
+        if refusal:
+            return self._refused(record, meant.lessons, refusal)
+        version = self.model.version + 1
+        update = self._learner.learn(meant.lessons, version=version)
+        if update.refusal:
+            return self._refused(record, meant.lessons, update.refusal, update)
+        judges = update.judges
+        explained = self._explained(judges, set(meant.numbers)) if judges is not None else []
+        explained = [*meant.numbers[len(named.numbers) :], *explained]
+        response = self._learned_response(record, meant, update, explained)
+        states = dict.fromkeys(explained, AnomalyState.EXPLAINED)
+        states.update(dict.fromkeys(named.numbers, AnomalyState.FALSE_POSITIVE))
+        new = None if judges is None else self._new_version(record, meant.lessons, update, judges.model)
+        self._journal.finish(record.sequence, _outcome(response, states), new)
+        if new is not None:
+            self._learner.accept(update, meant.lessons)
+        self._give_states(states, record.feedback_id)
+        return Applied(response=response, judges=judges)
+
+    def _generalised(self, meant: Meant) -> tuple[Meant, str]:
+        """What is meant with the open anomalies that it speaks for; or why it cannot speak."""
+        numbers, lessons = dict.fromkeys(meant.numbers), dict.fromkeys(meant.lessons)
+        barred = {lesson.case for lesson in self._learner.knowledge.confirmed}
+        for number in meant.numbers[:MAX_GENERALISED]:
+            named = self._store.get(number)
+            if named is None or any(lesson.anywhere for lesson in meant.lessons):  # a group is all of it already
+                continue
+            alike = self._alike(named, numbers.keys())
+            case = lesson_of(evidence_of(named).verdict).case
+            sessions = {other.session for other in alike} - {named.session}
+            if isinstance(case, CountsCase) and len(sessions) > FEW_ALIKE:
+                return meant, (
+                    f"{len(sessions)} other open sessions have the very same counts, and a click on one cannot tell "
+                    f"whether they were normal too: give feedback on group {named.group_id}, or confirm those that "
+                    "were not"
+                )
+            if isinstance(case, StepCase):
+                others = Meant.of(alike, anywhere=False)
+                numbers.update(dict.fromkeys(others.numbers))
+                lessons.update(dict.fromkeys(lesson for lesson in others.lessons if lesson.case not in barred))
+        return Meant(numbers=tuple(numbers), lessons=tuple(lessons)), ""
+
+    def _alike(self, named: StoredAnomaly, without: Collection[int]) -> list[StoredAnomaly]:
+        """Other open anomalies of the group of one."""
+        return [
+            other
+            for other in self._store.of_group(named.group_id, limit=self._config.max_cases)
+            if other.state is AnomalyState.OPEN and other.number not in without
+        ]
+
+    def _explained(self, judges: Judges, named: set[int]) -> list[int]:
+        """Open anomalies, other than those named, that a version holds normal."""
+        waiting = [
+            anomaly
+            for anomaly in self._store.open_of(self.application, limit=OPEN_LOOKED_AT)
+            if anomaly.number not in named
+        ]
+        normal = CaseJudge(judges).normal([lesson_of(evidence_of(anomaly).verdict).case for anomaly in waiting])
+        return [anomaly.number for anomaly, is_normal in zip(waiting, normal, strict=True) if is_normal]
+
+    def _refused(
+        self, record: Record, lessons: Sequence[Lesson], refusal: str, update: Update | None = None
+    ) -> Applied:
+        message = f"not learned, version {self.model.version} stays: {refusal}"
+        response = self._response(record, pb.FEEDBACK_OUTCOME_REFUSED, lessons, message, update)
+        self._journal.finish(record.sequence, _outcome(response, {}), None)
+        return Applied(response=response, judges=None)
+
+    def _roll_back(self, record: Record) -> Applied:
+        wanted, version = int(record.content["version"]), self.model.version + 1
+        try:
+            model = replace(self._load(wanted), version=version)
+        except StateError as error:
+            return self._refused(record, (), error.message)
+        message = f"version {version} has the content of version {wanted}"
+        response = self._response(record, pb.FEEDBACK_OUTCOME_LEARNED, (), message)
+        response.model_version = version
+        new = NewVersion(
+            application=self.application,
+            version=version,
+            parent=wanted,
+            cause="rollback",
+            base=self._checksum,
+            details={"lessons": []},
+            snapshot=pack_snapshot(model),
+        )
+        self._journal.finish(record.sequence, _outcome(response, {}), new)
+        self._learner.put_back(model, Knowledge(lessons=self._lessons_of(version)))
+        return Applied(response=response, judges=self._judges_of(model))
+
+    def _new_version(
+        self, record: Record, lessons: Sequence[Lesson], update: Update, model: ApplicationModel
+    ) -> NewVersion:
+        check = (
+            {}
+            if update.check is None
+            else json_format.MessageToDict(gate_check(update), preserving_proto_field_name=True)
+        )
+        return NewVersion(
+            application=self.application,
+            version=model.version,
+            parent=self.model.version,
+            cause="adapt" if record.kind == "adapt" else "feedback",
+            base=self._checksum,
+            details={"lessons": [lesson.to_json() for lesson in lessons], "steps": update.steps, "check": check},
+            snapshot=pack_snapshot(model),
+        )
+
+    def _response(
+        self,
+        record: Record,
+        outcome: pb.FeedbackOutcome,
+        lessons: Sequence[Lesson],
+        message: str,
+        update: Update | None = None,
+    ) -> pb.FeedbackResponse:
+        response = pb.FeedbackResponse(
+            feedback_id=record.feedback_id,
+            outcome=outcome,
+            model_version=self.model.version,
+            case_count=len(lessons),
+            message=message,
+        )
+        if update is not None:
+            response.steps = update.steps
+            pairs = zip(lessons, update.before, update.after, strict=True)
+            for lesson, before, after in list(pairs)[:SHOWN_CASES]:
+                response.cases.add(
+                    kind=int(lesson.kind),
+                    key=-1 if isinstance(lesson.case, CountsCase) else lesson.case.key,
+                    rank_before=before.rank,
+                    rank_after=after.rank,
+                    probability_before=before.probability,
+                    probability_after=after.probability,
+                    is_normal=after.is_normal,
+                )
+            if update.check is not None:
+                response.check.CopyFrom(gate_check(update))
+        return response
+
+    def _learned_response(
+        self, record: Record, meant: Meant, update: Update, explained: Sequence[int]
+    ) -> pb.FeedbackResponse:
+        if update.judges is None:
+            message = f"version {self.model.version} holds it normal already: earlier feedback explained it"
+            return self._response(record, pb.FEEDBACK_OUTCOME_NOTHING_TO_LEARN, meant.lessons, message, update)
+        others = len(explained)
+        message = f"learned in version {update.judges.model.version}"
+        message += f": {others} other open alarm{'' if others == 1 else 's'} explained" if others else ""
+        response = self._response(record, pb.FEEDBACK_OUTCOME_LEARNED, meant.lessons, message, update)
+        response.model_version = update.judges.model.version
+        response.explained = others
+        response.explained_verdict_ids.extend(verdict_id(number) for number in explained[:SHOWN_EXPLAINED])
+        return response
+
+    def _give_states(self, states: Mapping[int, AnomalyState], feedback_id: str) -> None:
+        for state in set(states.values()):
+            self._store.set_state([number for number, own in states.items() if own is state], state, feedback_id)
+
+    def _confirmed(self) -> list[Lesson]:
+        """All that was ever confirmed."""
+        return [
+            lesson
+            for record in self._journal.records(self.application)
+            if record.outcome is not None and record.content.get("label") == "confirmed"
+            for lesson in Meant.from_json(record.content).lessons
+        ]
+
+    def _publish_base(self, last: int) -> None:
+        version = max(last + 1, self._base.version)
+        self._journal.publish(
+            NewVersion(
+                application=self.application,
+                version=version,
+                parent=0,
+                cause="training",
+                base=self._checksum,
+                details={"lessons": []},
+                snapshot=None,
+            )
+        )
+        self._learner.put_back(replace(self._base, version=version), Knowledge())
+
+    def _restore(self, version: int) -> None:
+        self._learner.put_back(self._load(version), Knowledge(lessons=self._lessons_of(version)))
+
+    def _load(self, version: int) -> ApplicationModel:
+        """The models of a version: its snapshot, or the bundle and the lessons since, learned again."""
+        known = {found.version: found for found in self._journal.versions(self.application)}
+        if known[version].base != self._checksum:
+            raise StateError(f"version {version} stands on another bundle than the one that is served", field="version")
+        if not known[version].sha256:
+            return replace(self._base, version=version)
+        try:
+            return unpack_snapshot(self._journal.snapshot(self.application, version), self._base, version=version)
+        except StateError as error:
+            _log.warning("a snapshot cannot be used: the version is made again", version=version, error=str(error))
+        return self._made_again(version)
+
+    def _made_again(self, version: int) -> ApplicationModel:
+        """A version from the bundle, by learning all its lessons again."""
+        learner = Learner(self._base, Knowledge(confirmed=tuple(self._confirmed())), self._config, self._judges_of)
+        for step, lessons in self._line(version):
+            if lessons:
+                update = learner.learn(lessons, version=step)
+                if update.judges is not None:
+                    learner.accept(update, lessons)
+        return replace(learner.model, version=version)
+
+    def _lessons_of(self, version: int) -> tuple[Lesson, ...]:
+        """What a version has learned, in order."""
+        return tuple(lesson for _, lessons in self._line(version) for lesson in lessons)
+
+    def _line(self, version: int) -> list[tuple[int, list[Lesson]]]:
+        """The versions from training to this one, each with what it learned."""
+        known = {found.version: found for found in self._journal.versions(self.application)}
+        line = []
+        while version:
+            found = known[version]
+            line.append((version, [Lesson.from_json(lesson) for lesson in found.details["lessons"]]))
+            version = found.parent
+        return line[::-1]
+
+    def _carry_over(self, last: int, parser: Parser) -> None:
+        """Learn again, on a new bundle, what feedback had taught on the one before."""
+        keys = {template.text: template.key for template in self._base.parser.templates()}
+        renamed = {template.key: keys[template.text] for template in parser.templates() if template.text in keys}
+        learned = self._lessons_of(last)
+        lessons = [moved for lesson in learned if (moved := lesson.renamed(renamed)) is not None]
+        lost = len(learned) - len(lessons)
+        _log.warning("a new bundle: lessons of the one before are learned again", lessons=len(lessons), lost=lost)
+        if lessons:
+            meant = Meant(numbers=(), lessons=tuple(lessons))
+            self._journal.accept(
+                NewRecord(
+                    application=self.application,
+                    feedback_id=f"carried over to {self._checksum[:16]}",
+                    kind="feedback",
+                    actor="deeplog-grpc",
+                    note="lessons of the bundle before",
+                    digest=self._checksum,
+                    content={"label": "false_positive", **meant.to_json()},
+                )
+            )
+
+    def _finish_pending(self) -> None:
+        """Do what was accepted before the process ended, and give states that may be missing."""
+        for record in self._journal.records(self.application)[-LAST_RECORDS:]:
+            if record.outcome is not None:
+                self._give_states(_states(record.outcome), record.feedback_id)
+        for record in self._journal.pending(self.application):
+            applied = self.apply(record)
+            _log.info(
+                "feedback of before the restart", feedback_id=record.feedback_id, message=applied.response.message
+            )
+
+
+def gate_check(update: Update) -> pb.GateCheck:
+    """What the gate found."""
+    check = update.check
+    if check is None:
+        return pb.GateCheck()
+    return pb.GateCheck(
+        sessions=check.sessions,
+        flagged_before=check.flagged_before,
+        flagged_after=check.flagged_after,
+        margin=check.margin,
+        confirmed=check.confirmed,
+        confirmed_flagged=check.confirmed_flagged,
+        lessons=check.lessons,
+        lessons_kept=check.lessons_kept,
+    )
+
+
+def _outcome(response: pb.FeedbackResponse, states: Mapping[int, AnomalyState]) -> dict[str, Any]:
+    """What the journal keeps: the answer, and the states that stored anomalies get."""
+    return {
+        "response": json_format.MessageToDict(response, preserving_proto_field_name=True),
+        "states": [[number, int(state)] for number, state in states.items()],
+    }
+
+
+def _states(outcome: Mapping[str, Any]) -> dict[int, AnomalyState]:
+    return {int(number): AnomalyState(state) for number, state in outcome["states"]}
+
+
+def response_of(record: Record) -> pb.FeedbackResponse:
+    """The answer that a finished record was given."""
+    if record.outcome is None:
+        raise ValueError(f"record {record.sequence} is not finished")
+    response = json_format.ParseDict(dict(record.outcome["response"]), pb.FeedbackResponse())
+    response.is_repeat = True
+    return response
