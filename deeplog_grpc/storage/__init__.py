@@ -19,17 +19,27 @@ from deeplog_grpc.storage.checkpoint import (
     remove_checkpoint,
     save_checkpoint,
 )
+from deeplog_grpc.storage.journal import Journal
+from deeplog_grpc.storage.journal_rows import Accepted, NewRecord, NewVersion, Record, RecordKind, Version, VersionCause
 
 __all__ = [
+    "Accepted",
     "AnomalyFilter",
     "AnomalyGroup",
     "AnomalyState",
     "AnomalyStore",
     "BundleInfo",
     "Checkpoint",
+    "Journal",
     "NewAnomaly",
+    "NewRecord",
+    "NewVersion",
+    "Record",
+    "RecordKind",
     "StoredAnomaly",
     "StoredTotals",
+    "Version",
+    "VersionCause",
     "check_checkpoint_place",
     "check_place",
     "load_bundle",
