@@ -7,6 +7,7 @@ The tree::
         ConfigError         a key of the configuration is wrong
         BundleError         a model bundle is damaged, or of a format not known here
         CheckpointError     a checkpoint of a training is damaged, or of another training
+        StateError          a database of the server is damaged, not known here, or no longer has what is asked for
       RefusedError          the input is fine, the moment is not: try again        (UNAVAILABLE + RetryInfo)
         QueueFullError      the bounded queue has no room
         DrainingError       the server is about to stop
@@ -67,6 +68,12 @@ class CheckpointError(InputError):
     """A checkpoint is damaged, of a format that this version does not read, or of a training with other arguments."""
 
     reason: ClassVar[str] = "INVALID_CHECKPOINT"
+
+
+class StateError(InputError):
+    """A database of the server is damaged, of a format that this version does not read, or has let go what is meant."""
+
+    reason: ClassVar[str] = "INVALID_STATE"
 
 
 class RefusedError(DeepLogError):

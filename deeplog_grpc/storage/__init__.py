@@ -1,5 +1,16 @@
-"""What is kept on disk: model bundles, and the progress of a training."""
+"""What is kept on disk: model bundles, the progress of a training, and the server's databases."""
 
+from deeplog_grpc.storage.anomalies import AnomalyStore
+from deeplog_grpc.storage.anomaly_rows import (
+    AnomalyFilter,
+    AnomalyGroup,
+    AnomalyState,
+    NewAnomaly,
+    StoredAnomaly,
+    StoredTotals,
+    number_of,
+    verdict_id,
+)
 from deeplog_grpc.storage.bundle import BundleInfo, check_place, load_bundle, read_info, save_bundle
 from deeplog_grpc.storage.checkpoint import (
     Checkpoint,
@@ -8,16 +19,35 @@ from deeplog_grpc.storage.checkpoint import (
     remove_checkpoint,
     save_checkpoint,
 )
+from deeplog_grpc.storage.journal import Journal
+from deeplog_grpc.storage.journal_rows import Accepted, NewRecord, NewVersion, Record, RecordKind, Version, VersionCause
 
 __all__ = [
+    "Accepted",
+    "AnomalyFilter",
+    "AnomalyGroup",
+    "AnomalyState",
+    "AnomalyStore",
     "BundleInfo",
     "Checkpoint",
+    "Journal",
+    "NewAnomaly",
+    "NewRecord",
+    "NewVersion",
+    "Record",
+    "RecordKind",
+    "StoredAnomaly",
+    "StoredTotals",
+    "Version",
+    "VersionCause",
     "check_checkpoint_place",
     "check_place",
     "load_bundle",
     "load_checkpoint",
+    "number_of",
     "read_info",
     "remove_checkpoint",
     "save_bundle",
     "save_checkpoint",
+    "verdict_id",
 ]
