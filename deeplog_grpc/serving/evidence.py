@@ -39,7 +39,7 @@ def group_of(verdict: verdict_pb2.Verdict) -> str:
         case Kind.NEW_VALUE:
             missed = [value.trained_slot]
         case _:
-            missed = list(sorted(candidate.key for candidate in verdict.candidates if candidate.probability >= LIKELY))
+            missed = sorted(candidate.key for candidate in verdict.candidates if candidate.probability >= LIKELY)
     name = orjson.dumps([verdict.application, int(verdict.kind), verdict.key, missed])
     return f"g-{hashlib.blake2b(name, digest_size=6).hexdigest()}"
 

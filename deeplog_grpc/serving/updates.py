@@ -39,7 +39,8 @@ from deeplog_grpc.storage import (
     unpack_snapshot,
     verdict_id,
 )
-from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2 as pb
+from deeplog_grpc.v1 import anomaly_pb2
+from deeplog_grpc.v1 import feedback_pb2 as pb
 
 OPEN_LOOKED_AT = 2_000
 """Latest open anomalies that an update looks through for those that it explains."""
@@ -158,8 +159,8 @@ class Updater:
         """The version in force."""
         return self._learner.model
 
-    def save_parser(self, state: Mapping[str, Any]) -> None:
-        """Keep the parser's state, so that log keys mean the same after a restart."""
+    def save_parser(self, state: bytes) -> None:
+        """Keep the parser's state, as JSON, so that log keys mean the same after a restart."""
         self._journal.save_parser(self.application, self._checksum, state)
 
     def apply(self, record: Record) -> Applied:

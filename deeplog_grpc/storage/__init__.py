@@ -11,7 +11,14 @@ from deeplog_grpc.storage.anomaly_rows import (
     number_of,
     verdict_id,
 )
-from deeplog_grpc.storage.bundle import BundleInfo, check_place, load_bundle, read_info, save_bundle
+from deeplog_grpc.storage.bundle import (
+    BundleInfo,
+    bundle_checksum,
+    check_place,
+    load_bundle,
+    read_info,
+    save_bundle,
+)
 from deeplog_grpc.storage.checkpoint import (
     Checkpoint,
     check_checkpoint_place,
@@ -21,6 +28,7 @@ from deeplog_grpc.storage.checkpoint import (
 )
 from deeplog_grpc.storage.journal import Journal
 from deeplog_grpc.storage.journal_rows import Accepted, NewRecord, NewVersion, Record, RecordKind, Version, VersionCause
+from deeplog_grpc.storage.snapshot import pack_snapshot, unpack_snapshot
 
 __all__ = [
     "Accepted",
@@ -40,14 +48,17 @@ __all__ = [
     "StoredTotals",
     "Version",
     "VersionCause",
+    "bundle_checksum",
     "check_checkpoint_place",
     "check_place",
     "load_bundle",
     "load_checkpoint",
     "number_of",
+    "pack_snapshot",
     "read_info",
     "remove_checkpoint",
     "save_bundle",
     "save_checkpoint",
+    "unpack_snapshot",
     "verdict_id",
 ]

@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from deeplog_grpc.errors import InputError, StateError
 from deeplog_grpc.storage.database import Database, Schema
 from deeplog_grpc.storage.journal_rows import Accepted, NewRecord, NewVersion, Record, RecordKind, Version
@@ -53,6 +55,16 @@ CREATE TABLE versions (
     PRIMARY KEY (application, version)
 )
 """
+_PARSERS = """
+CREATE TABLE parsers (
+    application TEXT NOT NULL,
+    base TEXT NOT NULL,
+    saved_ns INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    state BLOB NOT NULL,
+    PRIMARY KEY (application, base)
+)
+"""
 SCHEMA = Schema(
     name="journal",
     application_id=0x444C4A01,
@@ -60,6 +72,7 @@ SCHEMA = Schema(
     statements=(
         _RECORDS,
         _VERSIONS,
+        _PARSERS,
         "CREATE INDEX records_of_application ON records (application)",
         "CREATE INDEX records_pending ON records (application) WHERE outcome IS NULL",
         "CREATE INDEX versions_kept ON versions (application, version) WHERE snapshot IS NOT NULL",
@@ -242,6 +255,45 @@ class Journal:
                 field="version",
             )
         return bytes(content)
+
+    def save_parser(self, application: str, base: str, state: bytes) -> None:
+        """Keep the state of the parser that stands on a bundle, in the place of what was kept before.
+
+        Parameters
+        ----------
+        base : str
+            Checksum of the bundle.
+        state : bytes
+            JSON.
+        """
+        with self._database.writing() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO parsers VALUES (?, ?, ?, ?, ?)",
+                (application, base, self._clock_ns(), _sha256(state), state),
+            )
+
+    def parser(self, application: str, base: str) -> dict[str, Any] | None:
+        """The state that was kept; None if there is none.
+
+        Raises
+        ------
+        StateError
+            If it is damaged.
+        """
+        with self._database.reading() as connection:
+            found = connection.execute(
+                "SELECT state, sha256 FROM parsers WHERE application = ? AND base = ?", (application, base)
+            ).fetchone()
+        if found is None:
+            return None
+        if _sha256(found[0]) != found[1]:
+            raise StateError(
+                f"the parser's state of {application!r} is damaged: restore the journal from a backup, or move it away "
+                "to begin again from the bundle",
+                field=str(self._database.path),
+            )
+        state: dict[str, Any] = orjson.loads(found[0])
+        return state
 
     def lineage(self, application: str, version: int) -> list[Record]:
         """Records that are in a version, in the order in which they went in: replayed on its base, they make it.

@@ -1,0 +1,210 @@
+"""Feedback while scoring goes on: one update of an application at a time, in a thread of its own, swapped in by the queue.
+
+The scoring thread is asked twice for a moment between two batches: for the parser's state, and to adopt the new
+version. All else (gradient steps, gate, disk) is done beside it.
+"""
+
+import asyncio
+import hashlib
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar, cast
+
+import orjson
+import structlog
+
+from deeplog_grpc.errors import DrainingError, RefusedError
+from deeplog_grpc.serving.queue import ScoringQueue
+from deeplog_grpc.serving.scoring import AdoptJob, DoneReply, InspectJob, Job, Reply
+from deeplog_grpc.serving.status import log_unexpected
+from deeplog_grpc.serving.updates import Applied, Updater, response_of
+from deeplog_grpc.storage import Journal, NewRecord, Record, RecordKind
+from deeplog_grpc.v1 import feedback_pb2
+
+SAVE_PARSER_S = 60.0
+"""Seconds after which the parser's state is saved though nothing was learned; log keys newer than that are numbered anew
+after a kill."""
+
+Result = TypeVar("Result")
+
+_log = structlog.get_logger("deeplog_grpc.serving")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a client asks for."""
+
+    application: str
+    feedback_id: str
+    kind: RecordKind
+    actor: str
+    note: str
+    asked: Mapping[str, Any]
+    """The request as plain data: the same again is a repetition."""
+
+    @property
+    def digest(self) -> str:
+        """Tells a repetition from another use of the same name."""
+        return hashlib.sha256(orjson.dumps(self.asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+class Learning:
+    """Takes feedback for all applications of a server.
+
+    Parameters
+    ----------
+    updaters : mapping of str to Updater
+        By application.
+    journal : Journal
+    queue : ScoringQueue
+        Of the detectors.
+    """
+
+    def __init__(self, updaters: Mapping[str, Updater], journal: Journal, queue: ScoringQueue[Job, Reply]) -> None:
+        self._updaters = updaters
+        self._journal = journal
+        self._queue = queue
+        self._locks = {application: asyncio.Lock() for application in updaters}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="learning")
+        self._under_way: dict[int, asyncio.Task[feedback_pb2.FeedbackResponse]] = {}
+        self._saved: dict[str, bytes] = {}
+        """The parsers' states as they were saved last."""
+        self._saver: asyncio.Task[None] | None = None
+        self._is_closing = False
+
+    async def take(self, order: Order, find: Callable[[], Mapping[str, Any]]) -> feedback_pb2.FeedbackResponse:
+        """Do what is asked, once.
+
+        Parameters
+        ----------
+        find : callable
+            Looks up what the order means, as content for the journal; called in the learning thread, and not at all
+            for a repetition.
+
+        Raises
+        ------
+        InputError
+            If the name was used for something else, or the target is not there.
+        RefusedError
+            If the server is about to stop.
+        """
+        if self._is_closing:
+            raise DrainingError("the server is stopping: send the feedback to another, or again when it is back")
+        record, is_repeat = await self._in_thread(lambda: self._accepted(order, find))
+        if is_repeat and record.outcome is not None:
+            return response_of(record)
+        task = self._under_way.get(record.sequence)
+        if task is None:
+            # A task of its own: a client that goes away must not leave an update half done.
+            task = asyncio.create_task(self._apply(record), name=f"feedback {record.sequence}")
+            self._under_way[record.sequence] = task
+            task.add_done_callback(lambda _: self._under_way.pop(record.sequence, None))
+        response = await asyncio.shield(task)
+        if is_repeat:
+            response = feedback_pb2.FeedbackResponse.FromString(response.SerializeToString())
+            response.is_repeat = True
+        return response
+
+    async def inspect(self, application: str) -> DoneReply:
+        """What only the scoring thread may look at: the parser's state, and drift."""
+        return cast(DoneReply, await self._queue.add(InspectJob(application=application)))
+
+    async def in_thread(self, work: Callable[[], Result]) -> Result:
+        """Run a look at the journal or the store beside the event loop."""
+        return await self._in_thread(work)
+
+    def start(self) -> None:
+        """Begin to save the parsers' states now and then; needs a running event loop."""
+        self._saver = asyncio.create_task(self._save_now_and_then(), name="parser states")
+
+    async def close(self) -> None:
+        """Finish what was accepted, and save the parsers' states; new feedback is refused."""
+        self._is_closing = True
+        if self._saver is not None:
+            self._saver.cancel()
+        while self._under_way:
+            await asyncio.wait(list(self._under_way.values()))
+        await self._save_parsers()
+        self._thread.shutdown(wait=True)
+
+    async def _save_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_PARSER_S)
+            try:
+                await self._save_parsers()
+            except Exception as error:  # a full disk, say: the next time may do better
+                log_unexpected(error)
+
+    async def _save_parsers(self) -> None:
+        """Save the parsers' states where they have changed."""
+        for application, updater in self._updaters.items():
+            state = (await self.inspect(application)).parser_state
+            await self._in_thread(partial(self._save_parser, updater, state))
+
+    def _save_parser(self, updater: Updater, state: Mapping[str, Any]) -> None:
+        content = orjson.dumps(state)
+        if self._saved.get(updater.application) != content:
+            updater.save_parser(content)
+            self._saved[updater.application] = content
+
+    def _accepted(self, order: Order, find: Callable[[], Mapping[str, Any]]) -> tuple[Record, bool]:
+        """Put the order on the disk, or find it there."""
+        earlier = self._journal.find(order.application, order.feedback_id, kind=order.kind, digest=order.digest)
+        if earlier is not None:
+            return earlier, True
+        new = NewRecord(
+            application=order.application,
+            feedback_id=order.feedback_id,
+            kind=order.kind,
+            actor=order.actor,
+            note=order.note,
+            digest=order.digest,
+            content={"asked": dict(order.asked), **find()},
+        )
+        accepted = self._journal.accept(new)
+        return accepted.record, accepted.is_repeat
+
+    async def _apply(self, record: Record) -> feedback_pb2.FeedbackResponse:
+        application = record.application
+        updater = self._updaters[application]
+        loop = asyncio.get_running_loop()
+        async with self._locks[application]:
+            state = (await self.inspect(application)).parser_state
+            started = loop.time()
+            applied = await self._in_thread(lambda: self._applied(updater, record, state))
+            applied.response.update_s = loop.time() - started
+            if applied.judges is not None:
+                await self._adopt(application, applied, is_adapted=record.kind == "adapt")
+        _log.info(
+            "feedback",
+            application=application,
+            feedback_id=record.feedback_id,
+            version=applied.response.model_version,
+            outcome=feedback_pb2.FeedbackOutcome.Name(applied.response.outcome),
+        )
+        return applied.response
+
+    def _applied(self, updater: Updater, record: Record, state: Mapping[str, Any]) -> Applied:
+        # First: the version to come may know log keys that the parser saved before does not.
+        self._save_parser(updater, state)
+        return updater.apply(record)
+
+    async def _adopt(self, application: str, applied: Applied, *, is_adapted: bool) -> None:
+        judges = applied.judges
+        if judges is None:
+            return
+        try:
+            await self._queue.add(AdoptJob(application=application, judges=judges, is_adapted=is_adapted))
+        except RefusedError:
+            _log.info("the server stops: the new version comes into force with the next start", application=application)
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def prefer_scoring() -> None:
+    """Let a thread that works without a pause give way sooner: scoring waits for it by this much, again and again."""
+    sys.setswitchinterval(0.0005)

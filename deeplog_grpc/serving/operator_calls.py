@@ -1,0 +1,422 @@
+"""The methods for operators: feedback, stored anomalies, model versions, drift. Thin: they check, look up and convert."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, TypeVar
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError, Message
+
+from deeplog_grpc.detection.verdicts import Kind
+from deeplog_grpc.errors import InputError
+from deeplog_grpc.feedback import FeedbackConfig, Lesson, StepCase, ValueCase
+from deeplog_grpc.models import BEGIN_KEY, UNKNOWN_KEY
+from deeplog_grpc.serving.learning import Learning, Order
+from deeplog_grpc.serving.recorder import AnomalyRecorder
+from deeplog_grpc.serving.updates import Meant, evidence_of
+from deeplog_grpc.storage import (
+    AnomalyFilter,
+    AnomalyGroup,
+    AnomalyState,
+    AnomalyStore,
+    Journal,
+    StoredAnomaly,
+    Version,
+    number_of,
+    verdict_id,
+)
+from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2, model_pb2, verdict_pb2
+
+MAX_PAGE = 1_000
+USUAL_PAGE = 100
+MAX_NAME_BYTES = 256
+MAX_NOTE_BYTES = 4_096
+WATCH_S = 0.1
+"""Seconds between two looks for new anomalies; a look is one comparison of numbers."""
+
+CAUSES = {
+    "training": model_pb2.VERSION_CAUSE_TRAINING,
+    "feedback": model_pb2.VERSION_CAUSE_FEEDBACK,
+    "adapt": model_pb2.VERSION_CAUSE_ADAPT,
+    "rollback": model_pb2.VERSION_CAUSE_ROLLBACK,
+}
+LABELS = {
+    feedback_pb2.FEEDBACK_LABEL_FALSE_POSITIVE: "false_positive",
+    feedback_pb2.FEEDBACK_LABEL_CONFIRMED: "confirmed",
+}
+
+Request = TypeVar("Request", bound=Message)
+
+
+class OperatorCalls:
+    """Answers the operators' methods.
+
+    Parameters
+    ----------
+    applications : sequence of str
+        Those that are served.
+    learning : Learning
+    journal : Journal
+    store : AnomalyStore
+    recorder : AnomalyRecorder
+        Knows which anomaly was stored last.
+    config : FeedbackConfig
+    """
+
+    def __init__(
+        self,
+        applications: Sequence[str],
+        *,
+        learning: Learning,
+        journal: Journal,
+        store: AnomalyStore,
+        recorder: AnomalyRecorder,
+        config: FeedbackConfig,
+    ) -> None:
+        self._applications = applications
+        self._learning = learning
+        self._journal = journal
+        self._store = store
+        self._recorder = recorder
+        self._config = config
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End all watches."""
+        self._stopping.set()
+
+    async def feedback(self, raw: bytes) -> feedback_pb2.FeedbackResponse:
+        """``Feedback``."""
+        request = _read(feedback_pb2.FeedbackRequest, raw)
+        if request.label not in LABELS:
+            raise InputError("must be FALSE_POSITIVE or CONFIRMED", field="label")
+        if request.WhichOneof("target") is None:
+            raise InputError("must name what is meant: verdict_id, session, group_id, step or vector", field="target")
+        application = await self._learning.in_thread(lambda: self._application_of(request))
+        order = _order(request, application, "feedback")
+        label = LABELS[request.label]
+        return await self._learning.take(
+            order, lambda: {"label": label, **self._bounded(self._meant(request, application)).to_json()}
+        )
+
+    async def adapt(self, raw: bytes) -> feedback_pb2.AdaptResponse:
+        """``Adapt``."""
+        request = _read(feedback_pb2.AdaptRequest, raw)
+        if 0 < request.to_unix_nano <= request.from_unix_nano:
+            raise InputError("must be later than from_unix_nano", field="to_unix_nano")
+        application = self._application(request.application)
+        order = _order(request, application, "adapt")
+        result = await self._learning.take(
+            order, lambda: {"label": "false_positive", **self._bounded(self._in_range(request, application)).to_json()}
+        )
+        return feedback_pb2.AdaptResponse(result=result)
+
+    async def list_anomalies(self, raw: bytes) -> anomaly_pb2.ListAnomaliesResponse:
+        """``ListAnomalies``."""
+        request = _read(anomaly_pb2.ListAnomaliesRequest, raw)
+        wanted, size = _filter(request.filter), _page_size(request.page_size)
+        before = number_of(request.page_token) if request.page_token else None
+        found = await self._learning.in_thread(lambda: self._store.page(wanted, before=before, limit=size + 1))
+        shown = found[:size]
+        token = verdict_id(shown[-1].number) if len(found) > size else ""
+        return anomaly_pb2.ListAnomaliesResponse(anomalies=map(_anomaly, shown), next_page_token=token)
+
+    async def watch_anomalies(self, raw: bytes) -> AsyncIterator[anomaly_pb2.WatchAnomaliesResponse]:
+        """``WatchAnomalies``: ends when the server stops."""
+        request = _read(anomaly_pb2.WatchAnomaliesRequest, raw)
+        wanted = _filter(request.filter)
+        after = number_of(request.after_verdict_id) if request.after_verdict_id else self._recorder.last_number
+        while not self._stopping.is_set():
+            last = self._recorder.last_number
+            if after < last:
+                found = await self._learning.in_thread(
+                    lambda after=after: self._store.since(after, wanted, limit=USUAL_PAGE)  # type: ignore[misc]
+                )
+                for anomaly in found:
+                    yield anomaly_pb2.WatchAnomaliesResponse(anomaly=_anomaly(anomaly))
+                after = found[-1].number if len(found) == USUAL_PAGE else last
+                continue
+            try:
+                async with asyncio.timeout(WATCH_S):
+                    await self._stopping.wait()
+            except TimeoutError:
+                continue
+
+    async def list_groups(self, raw: bytes) -> anomaly_pb2.ListAnomalyGroupsResponse:
+        """``ListAnomalyGroups``."""
+        request = _read(anomaly_pb2.ListAnomalyGroupsRequest, raw)
+        size = _page_size(request.page_size)
+        before = number_of(request.page_token) if request.page_token else None
+        found = await self._learning.in_thread(
+            lambda: self._store.groups(
+                application=request.application,
+                states=_states(request.states, "states"),
+                exclude_muted=request.exclude_muted,
+                before=before,
+                limit=size + 1,
+            )
+        )
+        shown = found[:size]
+        token = verdict_id(shown[-1].last_number) if len(found) > size else ""
+        return anomaly_pb2.ListAnomalyGroupsResponse(groups=map(_group, shown), next_page_token=token)
+
+    async def mute_group(self, raw: bytes) -> anomaly_pb2.MuteAnomalyGroupResponse:
+        """``MuteAnomalyGroup``."""
+        request = _read(anomaly_pb2.MuteAnomalyGroupRequest, raw)
+        group = await self._learning.in_thread(
+            lambda: self._store.mute(request.group_id, request.muted_until_unix_nano)
+        )
+        return anomaly_pb2.MuteAnomalyGroupResponse(group=_group(group))
+
+    async def list_versions(self, raw: bytes) -> model_pb2.ListModelVersionsResponse:
+        """``ListModelVersions``."""
+        application = self._application(_read(model_pb2.ListModelVersionsRequest, raw).application)
+        return model_pb2.ListModelVersionsResponse(versions=await self._versions(application))
+
+    async def roll_back(self, raw: bytes) -> model_pb2.RollbackModelResponse:
+        """``RollbackModel``."""
+        request = _read(model_pb2.RollbackModelRequest, raw)
+        application = self._application(request.application)
+        versions = {version.version: version for version in await self._versions(application)}
+        if request.version not in versions:
+            raise InputError(f"there is no version {request.version} of '{application}'", field="version")
+        if not versions[request.version].is_kept:
+            raise InputError(
+                f"version {request.version} is no longer kept (state.keep_versions), or stands on another bundle",
+                field="version",
+            )
+        order = _order(request, application, "rollback")
+        answer = await self._learning.take(order, lambda: {"label": "", "version": request.version})
+        if answer.outcome == feedback_pb2.FEEDBACK_OUTCOME_REFUSED:
+            raise InputError(answer.message, field="version")
+        made = {version.version: version for version in await self._versions(application)}[answer.model_version]
+        return model_pb2.RollbackModelResponse(version=made)
+
+    async def drift(self, raw: bytes) -> model_pb2.GetDriftResponse:
+        """``GetDrift``."""
+        application = self._application(_read(model_pb2.GetDriftRequest, raw).application)
+        found = await self._learning.inspect(application)
+        report = found.drift
+        if report is None:
+            raise InputError("drift is not looked for", field="application")
+        return model_pb2.GetDriftResponse(
+            report=model_pb2.DriftReport(
+                application=application,
+                is_drifting=report.is_drifting,
+                since_unix_nano=report.since_ns,
+                alarm_share=report.alarm_share,
+                usual_alarm_share=report.usual_alarm_share,
+                unseen_share=report.unseen_share,
+                usual_unseen_share=report.usual_unseen_share,
+                entries=report.entries,
+                window_s=report.window_s,
+                parts=[
+                    model_pb2.DriftPart(key=key, template=found.templates.get(key, ""), count=count)
+                    for key, count in report.parts
+                ],
+                message=report.message,
+            )
+        )
+
+    def _application(self, name: str) -> str:
+        if not name and len(self._applications) == 1:
+            return self._applications[0]
+        if name not in self._applications:
+            what = f"'{name[:80]}' is not served" if name else "must be given"
+            raise InputError(f"{what}: give one of {', '.join(sorted(self._applications))}", field="application")
+        return name
+
+    def _application_of(self, request: feedback_pb2.FeedbackRequest) -> str:
+        """The application that is named, or that of the anomaly or group."""
+        found = ""
+        if request.WhichOneof("target") == "verdict_id":
+            found = self._stored(request.verdict_id).application
+        elif request.WhichOneof("target") == "group_id":
+            group = self._store.group(request.group_id)
+            if group is None:
+                raise InputError(f"there is no group {request.group_id[:80]!r}", field="group_id")
+            found = group.application
+        if found and request.application and found != request.application:
+            raise InputError(f"what is named belongs to '{found}'", field="application")
+        return self._application(found or request.application)
+
+    def _stored(self, name: str) -> StoredAnomaly:
+        found = self._store.get(number_of(name))
+        if found is None:
+            raise InputError(f"{name[:80]!r} is not stored: it was never seen, or is too old", field="verdict_id")
+        return found
+
+    def _meant(self, request: feedback_pb2.FeedbackRequest, application: str) -> Meant:
+        """The anomalies and lessons that a request names."""
+        limit = self._config.max_cases + 1
+        match request.WhichOneof("target"):
+            case "verdict_id":
+                return Meant.of([self._stored(request.verdict_id)], anywhere=False)
+            case "session":
+                found = self._store.of_session(application, request.session, limit=limit)
+                if not found:
+                    raise InputError(f"no anomaly of session {request.session[:80]!r} is stored", field="session")
+                return Meant.of(found, anywhere=False)
+            case "group_id":
+                found = self._store.of_group(request.group_id, limit=limit)
+                return Meant.of([one for one in found if one.state is AnomalyState.OPEN] or found[:1], anywhere=True)
+            case "step":
+                return Meant(numbers=(), lessons=(_step(request.step),))
+            case _:
+                return Meant(numbers=(), lessons=(_vector(request.vector),))
+
+    def _in_range(self, request: feedback_pb2.AdaptRequest, application: str) -> Meant:
+        """Open anomalies of a range of time, but for sessions in which one was confirmed."""
+        span = {"from_ns": request.from_unix_nano, "to_ns": request.to_unix_nano}
+        found = self._store.open_of(application, limit=MAX_ADAPTED, **span)
+        confirmed = AnomalyFilter(application=application, states=(AnomalyState.CONFIRMED,), **span)
+        barred = {one.session for one in self._store.page(confirmed, limit=MAX_ADAPTED)}
+        chosen = [one for one in found if one.session not in barred]
+        if not chosen:
+            raise InputError("no open anomaly is stored in this range of time", field="from_unix_nano")
+        return Meant.of(chosen, anywhere=True)
+
+    def _bounded(self, meant: Meant) -> Meant:
+        if len(meant.lessons) > self._config.max_cases:
+            raise InputError(
+                f"these are more than {self._config.max_cases} distinct cases (feedback.max_cases): give feedback in "
+                "parts, or train anew",
+                field="target",
+            )
+        return meant
+
+    async def _versions(self, application: str) -> list[model_pb2.ModelVersion]:
+        return await self._learning.in_thread(lambda: self._read_versions(application))
+
+    def _read_versions(self, application: str) -> list[model_pb2.ModelVersion]:
+        records = {record.sequence: record for record in self._journal.records(application)}
+        versions = self._journal.versions(application)
+        return [
+            _version(
+                version, records.get(version.sequence or 0), is_current=version is versions[0], base=versions[0].base
+            )
+            for version in versions
+        ]
+
+
+MAX_ADAPTED = 100_000
+"""Stored anomalies that one `Adapt` looks at."""
+
+
+def _read(kind: type[Request], raw: bytes) -> Request:
+    try:
+        return kind.FromString(raw)
+    except DecodeError as error:
+        raise InputError(f"is not a {kind.DESCRIPTOR.name}") from error
+
+
+def _order(request: Any, application: str, kind: Any) -> Order:
+    for name, limit in (("feedback_id", MAX_NAME_BYTES), ("actor", MAX_NAME_BYTES), ("note", MAX_NOTE_BYTES)):
+        if len(getattr(request, name).encode()) > limit:
+            raise InputError(f"is longer than {limit} bytes", field=name)
+    asked: dict[str, Any] = json_format.MessageToDict(request, preserving_proto_field_name=True)
+    asked.pop("feedback_id", None)
+    return Order(
+        application=application,
+        feedback_id=request.feedback_id or str(uuid.uuid4()),
+        kind=kind,
+        actor=request.actor,
+        note=request.note,
+        asked=asked,
+    )
+
+
+def _step(step: feedback_pb2.LabelledStep) -> Lesson:
+    window = tuple(step.window)
+    bad = [key for key in (*window, step.key) if key < UNKNOWN_KEY] + [key for key in (step.key,) if key == UNKNOWN_KEY]
+    if bad:
+        raise InputError(f"{bad[0]} is not a log key", field="step")
+    kind = Kind.INCOMPLETE_SESSION if step.key == BEGIN_KEY else Kind.EXECUTION_PATH
+    return Lesson(kind=kind, case=StepCase(window=window, key=step.key))
+
+
+def _vector(vector: verdict_pb2.ValueVector) -> Lesson:
+    if not vector.numbers:
+        raise InputError("must not be empty", field="vector.numbers")
+    before = (UNKNOWN_KEY, UNKNOWN_KEY, *vector.previous)
+    case = ValueCase(
+        key=vector.key,
+        numbers=tuple((number.slot, number.unit, number.number) for number in vector.numbers),
+        previous=(before[-2], before[-1]),
+    )
+    return Lesson(kind=Kind.PARAMETER_VALUE, case=case)
+
+
+def _page_size(asked: int) -> int:
+    if asked > MAX_PAGE:
+        raise InputError(f"{asked} is more than {MAX_PAGE}", field="page_size")
+    return asked or USUAL_PAGE
+
+
+def _states(states: Sequence[int], field: str) -> tuple[AnomalyState, ...]:
+    try:
+        return tuple(AnomalyState(state) for state in states)
+    except ValueError as error:
+        raise InputError(str(error), field=field) from error
+
+
+def _filter(message: anomaly_pb2.AnomalyFilter) -> AnomalyFilter:
+    return AnomalyFilter(
+        application=message.application,
+        kinds=tuple(message.kinds),
+        states=_states(message.states, "filter.states"),
+        session=message.session,
+        group_id=message.group_id,
+        from_ns=message.from_unix_nano,
+        to_ns=message.to_unix_nano,
+        min_score=message.min_score,
+        exclude_muted=message.exclude_muted,
+    )
+
+
+def _anomaly(stored: StoredAnomaly) -> anomaly_pb2.Anomaly:
+    message = evidence_of(stored)
+    message.group_id = stored.group_id
+    message.state = anomaly_pb2.AnomalyState.ValueType(stored.state)
+    message.feedback_id = stored.feedback_id
+    message.stored_unix_nano = stored.stored_ns
+    message.is_muted = stored.is_muted
+    return message
+
+
+def _group(group: AnomalyGroup) -> anomaly_pb2.AnomalyGroup:
+    return anomaly_pb2.AnomalyGroup(
+        group_id=group.group_id,
+        application=group.application,
+        kind=verdict_pb2.Kind.ValueType(group.kind),
+        key=group.key,
+        template=group.template,
+        reason=group.reason,
+        count=group.count,
+        open_count=group.open_count,
+        first_seen_unix_nano=group.first_seen_ns,
+        last_seen_unix_nano=group.last_seen_ns,
+        state=anomaly_pb2.AnomalyState.ValueType(group.state),
+        muted_until_unix_nano=group.muted_until_ns,
+        last_verdict_id=verdict_id(group.last_number),
+    )
+
+
+def _version(version: Version, record: Any, *, is_current: bool, base: str) -> model_pb2.ModelVersion:
+    message = model_pb2.ModelVersion(
+        application=version.application,
+        version=version.version,
+        parent=version.parent,
+        cause=CAUSES[version.cause],
+        created_unix_nano=version.created_ns,
+        case_count=len(version.details["lessons"]),
+        steps=int(version.details.get("steps", 0)),
+        is_current=is_current,
+        is_kept=version.base == base and (version.is_kept or not version.sha256),
+    )
+    if record is not None:
+        message.feedback_id, message.actor, message.note = record.feedback_id, record.actor, record.note
+    if version.details.get("check"):
+        json_format.ParseDict(version.details["check"], message.check)
+    return message
