@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 import yaml
 
-from deeplog_grpc.cli import main
 from deeplog_grpc.storage import load_bundle
 from deeplog_grpc.testing import EPOCH_S, SimulatedLog, simulate_log
 from deeplog_grpc.training import Trainer
@@ -54,24 +53,6 @@ def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=BOUND_S, check=False)
     assert done.returncode == code, done.stderr
     return done
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run the program in this process: exit code, standard output, standard error."""
-
-    def do(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["deeplog-grpc", *map(str, arguments)])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        output = capsys.readouterr()
-        assert isinstance(code, int)
-        return code, output.out, output.err
-
-    return do
 
 
 @pytest.fixture(scope="module")
