@@ -6,10 +6,15 @@ import sys
 import typer
 
 from deeplog_grpc import __version__
+from deeplog_grpc.cli.adapt import adapt
+from deeplog_grpc.cli.anomalies import anomalies
 from deeplog_grpc.cli.config import config
 from deeplog_grpc.cli.console import MESSAGES
 from deeplog_grpc.cli.demo import demo
+from deeplog_grpc.cli.drift import drift
 from deeplog_grpc.cli.evaluate import evaluate
+from deeplog_grpc.cli.feedback import feedback
+from deeplog_grpc.cli.models import models
 from deeplog_grpc.cli.parse import parse
 from deeplog_grpc.cli.score import score
 from deeplog_grpc.cli.serve import serve
@@ -27,10 +32,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (train, serve, score, parse, demo, config):
-    app.command(no_args_is_help=command not in (demo, config))(command)
+for command in (train, serve, score, parse, feedback, adapt, drift, demo, config):
+    app.command(no_args_is_help=command not in (drift, demo, config))(command)
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(templates, name="templates")
+app.add_typer(anomalies, name="anomalies")
+app.add_typer(models, name="models")
 
 
 @app.callback(invoke_without_command=True)
@@ -42,7 +49,7 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 
 
 def main() -> None:
-    """Run the program; exit code 0 = done, 2 = the caller can mend it, 130 = interrupted."""
+    """Run the program; exit code 0 = done, 2 = the caller can mend it, 3 = an update was refused, 130 = interrupted."""
     try:
         app()
     except DeepLogError as error:

@@ -15,7 +15,7 @@ from deeplog_grpc.detection import Kind, Verdict
 from deeplog_grpc.detection.verdicts import AbnormalValue
 from deeplog_grpc.v1 import verdict_pb2
 
-_KIND_STYLE = {
+KIND_STYLE: dict[int, str] = {
     Kind.UNSEEN_KEY: "red",
     Kind.EXECUTION_PATH: "magenta",
     Kind.INCOMPLETE_SESSION: "yellow",
@@ -69,7 +69,7 @@ class AnomalyRow:
         head = Text.assemble(
             (f"{self.line:>9}  ", "bold"),
             f"{self.time[:23]:<23}  ",
-            (f"{self.kind:<{_KIND_CHARS}}  ", _KIND_STYLE.get(kind, "")),
+            (f"{self.kind:<{_KIND_CHARS}}  ", KIND_STYLE.get(kind, "")),
             f"{self.score:.2f}  ",
             (self.session, "cyan"),
         )

@@ -1,0 +1,48 @@
+"""Failed calls as the errors of :mod:`deeplog_grpc.errors`."""
+
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from deeplog_grpc.errors import DeepLogError, InputError, RefusedError
+
+_DETAILS_KEY = "grpc-status-details-bin"
+
+Detail = TypeVar("Detail", bound=Message)
+
+
+def error_of(status: status_pb2.Status) -> DeepLogError:
+    """The exception that stands for a status other than OK.
+
+    Examples
+    --------
+    >>> error_of(status_pb2.Status(code=3, message="entries: must not be empty"))
+    InputError('entries: must not be empty')
+    """
+    if status.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]:
+        violations = _detail(status, error_details_pb2.BadRequest()).field_violations
+        field = violations[0].field if violations else ""
+        return InputError(status.message.removeprefix(f"{field}: "), field=field)
+    info = _detail(status, error_details_pb2.RetryInfo())
+    return RefusedError(status.message, retry_after_s=info.retry_delay.ToNanoseconds() / 1e9 or 1.0)
+
+
+def error_of_call(error: Any) -> DeepLogError:
+    """The exception that stands for a failed call (``grpc.RpcError``)."""
+    for key, value in error.trailing_metadata() or ():
+        if key == _DETAILS_KEY:
+            return error_of(status_pb2.Status.FromString(value))
+    # Without details it is not our server that speaks, but gRPC or a proxy.
+    if error.code() is grpc.StatusCode.UNAVAILABLE:
+        return RefusedError(f"cannot reach the server: {error.details()}")
+    return DeepLogError(f"{error.code().name}: {error.details()}")
+
+
+def _detail(status: status_pb2.Status, detail: Detail) -> Detail:
+    """The detail of this type, left empty if the status has none."""
+    for packed in status.details:
+        if packed.Unpack(detail):
+            break
+    return detail
