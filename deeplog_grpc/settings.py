@@ -21,10 +21,12 @@ from pydantic_settings import (
 
 from deeplog_grpc.detection import DetectorConfig, SessionConfig
 from deeplog_grpc.errors import ConfigError
+from deeplog_grpc.feedback import DriftConfig, FeedbackConfig
 from deeplog_grpc.ingest.config import IngestConfig
 from deeplog_grpc.models import KeyModelConfig, ThresholdConfig, ValueModelConfig
 from deeplog_grpc.parsing import ParserConfig
 from deeplog_grpc.serving.config import ServerConfig
+from deeplog_grpc.storage import StateConfig
 
 ENV_PREFIX = "DEEPLOG_GRPC_"
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
@@ -54,6 +56,12 @@ class Settings(BaseSettings):
     """What is accepted as a log entry."""
     server: ServerConfig = ServerConfig()
     """How the server listens, what it admits and how it stops."""
+    state: StateConfig = StateConfig()
+    """Where the server keeps feedback, model versions and anomalies, and how much of it."""
+    feedback: FeedbackConfig = FeedbackConfig()
+    """What an update of the models may do."""
+    drift: DriftConfig = DriftConfig()
+    """When alarms are drift."""
 
     @field_validator("*", mode="before")
     @classmethod

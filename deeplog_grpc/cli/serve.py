@@ -7,15 +7,19 @@ from typing import Annotated
 import typer
 
 from deeplog_grpc.cli.console import ConfigOption, SetOption, settings_of
-from deeplog_grpc.detection import Detector
+from deeplog_grpc.detection import ApplicationModel
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.serving import serve as serve_detectors
-from deeplog_grpc.storage import load_bundle
+from deeplog_grpc.serving import ServerState
+from deeplog_grpc.serving import serve as serve_state
+from deeplog_grpc.storage import bundle_checksum, load_bundle
 
 
 def serve(
     model: Annotated[list[Path], typer.Option(help="Model bundle; repeat it for several applications.")],
     listen: Annotated[str | None, typer.Option(help="HOST:PORT; port 0 = any free one.")] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Folder for feedback, versions, anomalies [default: MODEL.state].")
+    ] = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
 ) -> None:
@@ -23,11 +27,22 @@ def serve(
 
     **Example:** `deeplog-grpc serve --model model --listen 127.0.0.1:50051`
     """
-    settings = settings_of(config, assignments, server__listen=listen)
-    detectors: dict[str, Detector] = {}
+    settings = settings_of(config, assignments, server__listen=listen, state__directory=state)
+    models: dict[str, tuple[ApplicationModel, str]] = {}
     for directory in model:
-        detector = Detector(load_bundle(directory), settings.detector)
-        if detector.application in detectors:
-            raise InputError(f"a second bundle of application '{detector.application}'", field=str(directory))
-        detectors[detector.application] = detector
-    asyncio.run(serve_detectors(detectors, settings.server, settings.ingest))
+        loaded = load_bundle(directory)
+        if loaded.application in models:
+            raise InputError(f"a second bundle of application '{loaded.application}'", field=str(directory))
+        models[loaded.application] = (loaded, bundle_checksum(directory))
+    kept = ServerState(
+        settings.state.directory or Path(f"{model[0].absolute()}.state"),
+        models,
+        state=settings.state,
+        feedback=settings.feedback,
+        drift=settings.drift,
+        detector=settings.detector,
+    )
+    try:
+        asyncio.run(serve_state(kept, settings.server, settings.ingest))
+    finally:
+        kept.close()

@@ -1,6 +1,7 @@
 """Verdict messages read back: the group that an anomaly belongs to, and what is to be learned from it."""
 
 import hashlib
+from collections.abc import Sequence
 
 import orjson
 
@@ -28,12 +29,13 @@ def group_of(verdict: verdict_pb2.Verdict) -> str:
     >>> verdict = verdict_pb2.Verdict(application="shop", kind=3, key=9, candidates=candidates, session="a")
     >>> other = verdict_pb2.Verdict(application="shop", kind=3, key=9, candidates=candidates[:1], session="b")
     >>> group_of(verdict) == group_of(other), group_of(verdict)
-    (True, 'g-65d1c9d5dbe0')
+    (True, 'g-f725f025e3fe')
     """
     value = verdict.abnormal_value
+    missed: Sequence[object]
     match Kind(verdict.kind):
         case Kind.SESSION_COUNTS | Kind.SESSION_LENGTH:
-            missed: list[object] = [list(pair) for pair in sorted(verdict.session_counts.items())]
+            missed = [list(pair) for pair in sorted(verdict.session_counts.items())]
         case Kind.PARAMETER_VALUE | Kind.ELAPSED_TIME:
             missed = [value.trained_slot, list(value.after), value.observed > value.high]
         case Kind.NEW_VALUE:

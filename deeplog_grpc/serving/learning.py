@@ -1,4 +1,4 @@
-"""Feedback while scoring goes on: one update of an application at a time, in a thread of its own, swapped in by the queue.
+"""Feedback while scoring goes on: one update of an application at a time, in a thread of its own, then swapped in.
 
 The scoring thread is asked twice for a moment between two batches: for the parser's state, and to adopt the new
 version. All else (gradient steps, gate, disk) is done beside it.
@@ -25,8 +25,8 @@ from deeplog_grpc.storage import Journal, NewRecord, Record, RecordKind
 from deeplog_grpc.v1 import feedback_pb2
 
 SAVE_PARSER_S = 60.0
-"""Seconds after which the parser's state is saved though nothing was learned; log keys newer than that are numbered anew
-after a kill."""
+"""Seconds after which the parser's state is saved though nothing was learned. After a kill, log keys newer than that
+are numbered anew."""
 
 Result = TypeVar("Result")
 

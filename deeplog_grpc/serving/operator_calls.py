@@ -1,4 +1,4 @@
-"""The methods for operators: feedback, stored anomalies, model versions, drift. Thin: they check, look up and convert."""
+"""The methods for operators: feedback, stored anomalies, model versions, drift. They check, look up and convert."""
 
 import asyncio
 import uuid
@@ -10,17 +10,16 @@ from google.protobuf.message import DecodeError, Message
 
 from deeplog_grpc.detection.verdicts import Kind
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.feedback import FeedbackConfig, Lesson, StepCase, ValueCase
+from deeplog_grpc.feedback import Lesson, StepCase, ValueCase
 from deeplog_grpc.models import BEGIN_KEY, UNKNOWN_KEY
 from deeplog_grpc.serving.learning import Learning, Order
-from deeplog_grpc.serving.recorder import AnomalyRecorder
+from deeplog_grpc.serving.state import ServerState
 from deeplog_grpc.serving.updates import Meant, evidence_of
 from deeplog_grpc.storage import (
     AnomalyFilter,
     AnomalyGroup,
     AnomalyState,
-    AnomalyStore,
-    Journal,
+    Record,
     StoredAnomaly,
     Version,
     number_of,
@@ -41,6 +40,12 @@ CAUSES = {
     "adapt": model_pb2.VERSION_CAUSE_ADAPT,
     "rollback": model_pb2.VERSION_CAUSE_ROLLBACK,
 }
+STATES = {
+    AnomalyState.OPEN: anomaly_pb2.ANOMALY_STATE_OPEN,
+    AnomalyState.FALSE_POSITIVE: anomaly_pb2.ANOMALY_STATE_FALSE_POSITIVE,
+    AnomalyState.CONFIRMED: anomaly_pb2.ANOMALY_STATE_CONFIRMED,
+    AnomalyState.EXPLAINED: anomaly_pb2.ANOMALY_STATE_EXPLAINED,
+}
 LABELS = {
     feedback_pb2.FEEDBACK_LABEL_FALSE_POSITIVE: "false_positive",
     feedback_pb2.FEEDBACK_LABEL_CONFIRMED: "confirmed",
@@ -56,30 +61,17 @@ class OperatorCalls:
     ----------
     applications : sequence of str
         Those that are served.
+    state : ServerState
     learning : Learning
-    journal : Journal
-    store : AnomalyStore
-    recorder : AnomalyRecorder
-        Knows which anomaly was stored last.
-    config : FeedbackConfig
     """
 
-    def __init__(
-        self,
-        applications: Sequence[str],
-        *,
-        learning: Learning,
-        journal: Journal,
-        store: AnomalyStore,
-        recorder: AnomalyRecorder,
-        config: FeedbackConfig,
-    ) -> None:
+    def __init__(self, applications: Sequence[str], state: ServerState, learning: Learning) -> None:
         self._applications = applications
         self._learning = learning
-        self._journal = journal
-        self._store = store
-        self._recorder = recorder
-        self._config = config
+        self._journal = state.journal
+        self._store = state.anomalies
+        self._recorder = state.recorder
+        self._config = state.feedback
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -268,9 +260,11 @@ class OperatorCalls:
 
     def _in_range(self, request: feedback_pb2.AdaptRequest, application: str) -> Meant:
         """Open anomalies of a range of time, but for sessions in which one was confirmed."""
-        span = {"from_ns": request.from_unix_nano, "to_ns": request.to_unix_nano}
-        found = self._store.open_of(application, limit=MAX_ADAPTED, **span)
-        confirmed = AnomalyFilter(application=application, states=(AnomalyState.CONFIRMED,), **span)
+        from_ns, to_ns = request.from_unix_nano, request.to_unix_nano
+        found = self._store.open_of(application, limit=MAX_ADAPTED, from_ns=from_ns, to_ns=to_ns)
+        confirmed = AnomalyFilter(
+            application=application, states=(AnomalyState.CONFIRMED,), from_ns=from_ns, to_ns=to_ns
+        )
         barred = {one.session for one in self._store.page(confirmed, limit=MAX_ADAPTED)}
         chosen = [one for one in found if one.session not in barred]
         if not chosen:
@@ -292,12 +286,8 @@ class OperatorCalls:
     def _read_versions(self, application: str) -> list[model_pb2.ModelVersion]:
         records = {record.sequence: record for record in self._journal.records(application)}
         versions = self._journal.versions(application)
-        return [
-            _version(
-                version, records.get(version.sequence or 0), is_current=version is versions[0], base=versions[0].base
-            )
-            for version in versions
-        ]
+        current = versions[0]
+        return [_version(version, records.get(version.sequence or 0), current) for version in versions]
 
 
 MAX_ADAPTED = 100_000
@@ -378,7 +368,7 @@ def _filter(message: anomaly_pb2.AnomalyFilter) -> AnomalyFilter:
 def _anomaly(stored: StoredAnomaly) -> anomaly_pb2.Anomaly:
     message = evidence_of(stored)
     message.group_id = stored.group_id
-    message.state = anomaly_pb2.AnomalyState.ValueType(stored.state)
+    message.state = STATES[stored.state]
     message.feedback_id = stored.feedback_id
     message.stored_unix_nano = stored.stored_ns
     message.is_muted = stored.is_muted
@@ -389,7 +379,7 @@ def _group(group: AnomalyGroup) -> anomaly_pb2.AnomalyGroup:
     return anomaly_pb2.AnomalyGroup(
         group_id=group.group_id,
         application=group.application,
-        kind=verdict_pb2.Kind.ValueType(group.kind),
+        kind=verdict_pb2.Kind.Name(group.kind),
         key=group.key,
         template=group.template,
         reason=group.reason,
@@ -397,13 +387,13 @@ def _group(group: AnomalyGroup) -> anomaly_pb2.AnomalyGroup:
         open_count=group.open_count,
         first_seen_unix_nano=group.first_seen_ns,
         last_seen_unix_nano=group.last_seen_ns,
-        state=anomaly_pb2.AnomalyState.ValueType(group.state),
+        state=STATES[group.state],
         muted_until_unix_nano=group.muted_until_ns,
         last_verdict_id=verdict_id(group.last_number),
     )
 
 
-def _version(version: Version, record: Any, *, is_current: bool, base: str) -> model_pb2.ModelVersion:
+def _version(version: Version, record: Record | None, current: Version) -> model_pb2.ModelVersion:
     message = model_pb2.ModelVersion(
         application=version.application,
         version=version.version,
@@ -412,8 +402,8 @@ def _version(version: Version, record: Any, *, is_current: bool, base: str) -> m
         created_unix_nano=version.created_ns,
         case_count=len(version.details["lessons"]),
         steps=int(version.details.get("steps", 0)),
-        is_current=is_current,
-        is_kept=version.base == base and (version.is_kept or not version.sha256),
+        is_current=version is current,
+        is_kept=version.base == current.base and (version.is_kept or not version.sha256),
     )
     if record is not None:
         message.feedback_id, message.actor, message.note = record.feedback_id, record.actor, record.note

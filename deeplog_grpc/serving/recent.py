@@ -1,4 +1,4 @@
-"""The last entries of an application, for the context of an anomaly: bounded, and nearly free until one is asked for."""
+"""The last entries of an application, as context of its anomalies: bounded, and nearly free until one asks."""
 
 from collections import deque
 from collections.abc import Sequence

@@ -18,10 +18,13 @@ from deeplog_grpc.models import set_threads
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.late import LateEnds
+from deeplog_grpc.serving.learning import Learning, prefer_scoring
 from deeplog_grpc.serving.logs import configure_logging
+from deeplog_grpc.serving.operator_calls import OperatorCalls
 from deeplog_grpc.serving.queue import ScoringQueue
 from deeplog_grpc.serving.scoring import Job, Reply, ScoringWorker
 from deeplog_grpc.serving.servicer import SERVICE, DeepLogServicer
+from deeplog_grpc.serving.state import ServerState
 from deeplog_grpc.serving.ticker import Ticker
 
 _LAST_CALLS_S = 1.0
@@ -42,6 +45,8 @@ class Server:
         How to serve.
     ingest : IngestConfig
         What to accept.
+    state : ServerState, optional
+        Where anomalies and feedback are kept; None = nowhere, and the methods for operators are not served.
 
     Raises
     ------
@@ -49,15 +54,26 @@ class Server:
         If there is no application, or the queue could never take one full request.
     """
 
-    def __init__(self, detectors: Mapping[str, Scorer], config: ServerConfig, ingest: IngestConfig) -> None:
+    def __init__(
+        self,
+        detectors: Mapping[str, Scorer],
+        config: ServerConfig,
+        ingest: IngestConfig,
+        *,
+        state: ServerState | None = None,
+    ) -> None:
         _check(detectors, config, ingest)
         self._config = config
-        worker = ScoringWorker(detectors)
+        worker = ScoringWorker(detectors, watch=None if state is None else state.watch)
         self.queue: ScoringQueue[Job, Reply] = ScoringQueue(worker, config)
         """Public for tests, which hold it."""
         self.late = LateEnds(max_ends=config.max_late_ends)
         """Ends of sessions that no client was told of yet."""
-        self._servicer = DeepLogServicer(detectors, self.queue, self.late, config, ingest)
+        self._learning = None if state is None else Learning(state.updaters, state.journal, self.queue)
+        calls = None
+        if state is not None and self._learning is not None:
+            calls = OperatorCalls(sorted(detectors), state, self._learning)
+        self._servicer = DeepLogServicer(detectors, self.queue, self.late, config, ingest, calls)
         self._ticker = Ticker(worker, self.queue, self.late, self._servicer.tell, config.tick_s)
         self._health = health_aio.HealthServicer()
         self._server = grpc.aio.server(
@@ -87,6 +103,9 @@ class Server:
         port = self._bind()
         self.queue.start()
         self._ticker.start()
+        if self._learning is not None:
+            prefer_scoring()
+            self._learning.start()
         await self._server.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         _log.info("serving", host=self._config.address[0], port=port, applications=self._applications)
@@ -104,6 +123,8 @@ class Server:
             async with asyncio.timeout(self._config.grace_s):
                 await self._ticker.stop()  # first: streams can still be told what it found
                 self._servicer.stop_streams()
+                if self._learning is not None:
+                    await self._learning.close()
                 await self.queue.drain()
                 await self._servicer.finish()
         except TimeoutError:
@@ -133,7 +154,7 @@ class Server:
 
 
 async def serve(
-    detectors: Mapping[str, Scorer],
+    state: ServerState,
     config: ServerConfig,
     ingest: IngestConfig,
     *,
@@ -143,8 +164,8 @@ async def serve(
 
     Parameters
     ----------
-    detectors : mapping of str to Scorer
-        By application; at least one.
+    state : ServerState
+        The detectors of at least one application, and where anomalies and feedback are kept.
     config : ServerConfig
         How to serve.
     ingest : IngestConfig
@@ -159,7 +180,7 @@ async def serve(
     """
     configure_logging()
     set_threads(config.torch_threads)
-    server = Server(detectors, config, ingest)
+    server = Server(state.detectors, config, ingest, state=state)
     port = await server.start()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -6,12 +6,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
 
 import grpc
+from google.protobuf.message import Message
 
+from deeplog_grpc.errors import DrainingError
 from deeplog_grpc.ingest import IngestConfig
 from deeplog_grpc.serving.answers import add_late
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.late import LateEnds
+from deeplog_grpc.serving.operator_calls import OperatorCalls
 from deeplog_grpc.serving.queue import ScoringQueue, Size
 from deeplog_grpc.serving.requests import RequestReader
 from deeplog_grpc.serving.scoring import Job, Reply
@@ -45,6 +48,8 @@ class DeepLogServicer:
         Limits of streams and waiting times.
     ingest : IngestConfig
         Limits of requests.
+    calls : OperatorCalls, optional
+        Answers the methods for operators; None = they are not served.
     """
 
     def __init__(
@@ -54,7 +59,9 @@ class DeepLogServicer:
         late: LateEnds,
         config: ServerConfig,
         ingest: IngestConfig,
+        calls: OperatorCalls | None = None,
     ) -> None:
+        self._calls_of_operators = calls
         self._requests = RequestReader(detectors, ingest)
         self._queue = queue
         self._late = late
@@ -83,8 +90,40 @@ class DeepLogServicer:
                 "Parse": unary(self._answered(self._parse), response_serializer=pb.ParseResponse.SerializeToString),
                 "Score": unary(self._answered(self._score), response_serializer=pb.ScoreResponse.SerializeToString),
                 "StreamScore": stream(self._answered(self._stream_score), response_serializer=serialise),
+                **self._operator_methods(),
             },
         )
+
+    def _operator_methods(self) -> dict[str, "grpc.RpcMethodHandler[Any, Any]"]:
+        calls = self._calls_of_operators
+        if calls is None:
+            return {}
+        methods: dict[str, Callable[[bytes], Awaitable[Message]]] = {
+            "Feedback": calls.feedback,
+            "Adapt": calls.adapt,
+            "ListAnomalies": calls.list_anomalies,
+            "ListAnomalyGroups": calls.list_groups,
+            "MuteAnomalyGroup": calls.mute_group,
+            "ListModelVersions": calls.list_versions,
+            "RollbackModel": calls.roll_back,
+            "GetDrift": calls.drift,
+        }
+        handlers: dict[str, "grpc.RpcMethodHandler[Any, Any]"] = {
+            name: grpc.unary_unary_rpc_method_handler(
+                self._answered(_without_context(method)), response_serializer=_serialise
+            )
+            for name, method in methods.items()
+        }
+        handlers["WatchAnomalies"] = grpc.unary_stream_rpc_method_handler(
+            self._answered(self._watch), response_serializer=_serialise
+        )
+        return handlers
+
+    async def _watch(self, raw: bytes, context: Context[Any, Any]) -> None:
+        if self._calls_of_operators is not None:
+            async for message in self._calls_of_operators.watch_anomalies(raw):
+                await context.write(message)
+            raise DrainingError("the server is stopping: watch again elsewhere, from the last verdict_id on")
 
     def tell(self, application: str) -> None:
         """Have late ends of an application sent on the stream that sent entries of it last, if one is open."""
@@ -95,6 +134,8 @@ class DeepLogServicer:
     def stop_streams(self) -> None:
         """Let every stream end after the answers to what it had accepted; new ones too."""
         self._draining = True
+        if self._calls_of_operators is not None:
+            self._calls_of_operators.stop()
         for stream in self._streams:
             stream.stop_reading()
 
@@ -147,3 +188,14 @@ class DeepLogServicer:
         if (task := asyncio.current_task()) is not None:
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
+
+
+def _without_context(method: Callable[[bytes], Awaitable[Message]]) -> Method[bytes, Message]:
+    async def call(request: bytes, context: Context[Any, Any]) -> Message:
+        return await method(request)
+
+    return call
+
+
+def _serialise(message: Message) -> bytes:
+    return message.SerializeToString()

@@ -26,6 +26,7 @@ from deeplog_grpc.storage.checkpoint import (
     remove_checkpoint,
     save_checkpoint,
 )
+from deeplog_grpc.storage.config import StateConfig
 from deeplog_grpc.storage.journal import Journal
 from deeplog_grpc.storage.journal_rows import Accepted, NewRecord, NewVersion, Record, RecordKind, Version, VersionCause
 from deeplog_grpc.storage.snapshot import pack_snapshot, unpack_snapshot
@@ -44,6 +45,7 @@ __all__ = [
     "NewVersion",
     "Record",
     "RecordKind",
+    "StateConfig",
     "StoredAnomaly",
     "StoredTotals",
     "Version",

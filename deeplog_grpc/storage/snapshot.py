@@ -1,7 +1,7 @@
 """A model version as one piece of bytes: what feedback changed, for the journal.
 
-The rest (configuration, known-normal sessions) is in the bundle, and the parser is kept by itself: it learns on whatever
-version is in force.
+The rest (configuration, known-normal sessions) is in the bundle, and the parser is kept by itself: it learns on,
+whatever version is in force.
 """
 
 import io

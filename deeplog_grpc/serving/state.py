@@ -1,0 +1,83 @@
+"""What a server keeps on disk, opened together: the journal, the stored anomalies, each application's version."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, Judges
+from deeplog_grpc.feedback import DriftConfig, DriftMonitor, FeedbackConfig
+from deeplog_grpc.serving.recorder import AnomalyRecorder
+from deeplog_grpc.serving.updates import Updater
+from deeplog_grpc.serving.watch import Watch
+from deeplog_grpc.storage import AnomalyStore, Journal, StateConfig
+
+JOURNAL = "journal.sqlite"
+ANOMALIES = "anomalies.sqlite"
+_MIB = 1 << 20
+
+
+class ServerState:
+    """The databases of a server, and what stands on them.
+
+    Parameters
+    ----------
+    directory : Path
+        Folder of the databases; of one server at a time.
+    models : mapping of str to (ApplicationModel, str)
+        Application -> what its bundle holds, and the bundle's checksum.
+    state, feedback, drift, detector : configurations
+
+    Raises
+    ------
+    StateError
+        If a database is damaged, of a newer format, or cannot be opened.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        models: Mapping[str, tuple[ApplicationModel, str]],
+        *,
+        state: StateConfig,
+        feedback: FeedbackConfig,
+        drift: DriftConfig,
+        detector: DetectorConfig,
+    ) -> None:
+        self.journal = Journal(directory / JOURNAL, keep_versions=state.keep_versions)
+        self.anomalies = AnomalyStore(directory / ANOMALIES, max_age_s=state.max_age_s, max_bytes=state.max_mb * _MIB)
+        self.feedback = feedback
+        self.updaters = {
+            application: Updater(
+                model,
+                checksum,
+                journal=self.journal,
+                store=self.anomalies,
+                config=feedback,
+                judges_of=partial(Judges, cache_bytes=detector.cache_mb * _MIB),
+            )
+            for application, (model, checksum) in models.items()
+        }
+        self.detectors = {name: Detector(updater.model, detector) for name, updater in self.updaters.items()}
+        self.recorder = AnomalyRecorder(self.anomalies, context_entries=state.context_entries)
+        self.watch = Watch(
+            self.recorder,
+            {
+                name: DriftMonitor(drift, expected_share=expected_share(updater.model))
+                for name, updater in self.updaters.items()
+            },
+        )
+
+    def close(self) -> None:
+        """Close the databases."""
+        self.journal.close()
+        self.anomalies.close()
+
+
+def expected_share(model: ApplicationModel) -> float:
+    """Share of an application's entries that its calibration promises to flag by mistake."""
+    known = model.behaviour.known
+    lengths = [len(session.keys) for session in (*known.replayed, *known.held_out)]
+    rate = model.behaviour.calibration.config.false_positive_rate
+    return min(1.0, rate / max(1.0, float(np.mean(lengths)))) if lengths else rate
