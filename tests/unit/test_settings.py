@@ -42,6 +42,9 @@ SECTIONS: list[tuple[str, str, Any]] = [
     ("detector", "cache_mb", 3),
     ("ingest", "max_attributes", 2),
     ("server", "torch_threads", 2),
+    ("state", "keep_versions", 3),
+    ("feedback", "margin", 0.25),
+    ("drift", "windows", 5),
 ]
 
 
