@@ -25,7 +25,9 @@ class StandIns:
         self._parser = parser
         self._unit_of = model.vocabulary.unit_table()
         self._units: dict[int, int] = {}
+        self._decisions: dict[int, StandIn] = {}
         self._found: dict[int, StandIn] = {}
+        """Those in force: of log keys that have no unit."""
         self._index: SemanticIndex | None = None
         if model.config.semantic:
             trained = {template.key: template.pieces for template in parser.templates() if template.is_sealed}
@@ -38,10 +40,9 @@ class StandIns:
         return MappingProxyType(self._found)
 
     def adopt(self, model: LogKeyModel) -> None:
-        """Go on with another version; what was decided stays, but for log keys that have a unit now."""
+        """Go on with another version; what was decided is in force for the log keys that have no unit in it."""
         self._unit_of = model.vocabulary.unit_table()
-        for key in self._unit_of.keys() & self._found.keys():
-            del self._found[key]
+        self._found = {key: found for key, found in self._decisions.items() if key not in self._unit_of}
 
     def unit(self, key: int, body: str) -> int:
         """The unit by which to judge a log key that has none; :data:`UNSEEN` if nothing known is like it.
@@ -64,5 +65,5 @@ class StandIns:
         found = index.stand_in(self._parser.pieces_of(body))
         if found is None:
             return UNSEEN
-        self._found[key] = found
+        self._decisions[key] = self._found[key] = found
         return self._unit_of[found.key]

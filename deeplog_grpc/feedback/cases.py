@@ -3,6 +3,7 @@
 A case says all that is needed to judge it again by another model, and to learn it.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -156,7 +157,10 @@ def _renamed(case: Case, keys: Mapping[int, int]) -> Case:
         case StepCase():
             return replace(case, window=tuple(keys[key] for key in case.window), key=keys[case.key])
         case CountsCase():
-            return CountsCase(counts=tuple(sorted((keys[key], times) for key, times in case.counts)))
+            counts = Counter[int]()  # two log keys may have become one
+            for key, times in case.counts:
+                counts[keys[key]] += times
+            return CountsCase(counts=tuple(sorted(counts.items())))
         case ValueCase():
             first, second = case.previous
             after = tuple(keys[key] for key in case.after)

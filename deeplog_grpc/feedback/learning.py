@@ -30,6 +30,7 @@ from deeplog_grpc.models import (
     Check,
     KeyLessons,
     count_windows,
+    is_placed,
     learn_keys,
     learn_vector,
     vector_of,
@@ -158,7 +159,11 @@ class Learner:
         barred = {lesson.case for lesson in self.knowledge.confirmed}
         if any(case in barred for case in cases):
             return _none(before, "it was confirmed as an anomaly: what is confirmed is never learned as normal")
-        todo = [lesson for lesson, judgement in zip(lessons, before, strict=True) if not judgement.is_normal]
+        todo = [
+            lesson
+            for lesson, judgement in zip(lessons, before, strict=True)
+            if not judgement.is_normal or self._frees(lesson)
+        ]
         if not todo:
             return _none(before, "")
         try:
@@ -194,6 +199,13 @@ class Learner:
         self.model = model
         self._flagged = None
         self.knowledge = replace(knowledge, confirmed=self.knowledge.confirmed)
+
+    def _frees(self, lesson: Lesson) -> bool:
+        """Whether a log key that is normal in its places so far is to be normal anywhere."""
+        if not (lesson.anywhere and isinstance(lesson.case, StepCase)):
+            return False
+        unit = self.model.key_model.vocabulary.unit_table().get(lesson.case.key)
+        return unit is not None and is_placed(self.model.behaviour.profile, unit)
 
     def _learned(self, old: CaseJudge, lessons: Sequence[Lesson], version: int) -> tuple[ApplicationModel, int, int]:
         """The new models, gradient steps, and lessons that they do not make usual."""

@@ -10,7 +10,7 @@ from deeplog_grpc.models.key_learning import KeyLearning, KeyLessons, learn_keys
 from deeplog_grpc.models.key_model import KeyModelConfig, LogKeyModel, Prediction, set_threads
 from deeplog_grpc.models.known_normal import KnownNormal
 from deeplog_grpc.models.profile import CountDifference, SessionProfile
-from deeplog_grpc.models.profile_learning import with_new_units, with_session, with_steps
+from deeplog_grpc.models.profile_learning import is_placed, with_new_units, with_session, with_steps
 from deeplog_grpc.models.semantics import SemanticIndex, StandIn
 from deeplog_grpc.models.tails import Tail
 from deeplog_grpc.models.value_config import ValueModelConfig
@@ -77,6 +77,7 @@ __all__ = [
     "fit_value_model",
     "fit_value_sets",
     "holds_vector",
+    "is_placed",
     "learn_keys",
     "learn_vector",
     "set_threads",

@@ -40,6 +40,10 @@ ROUNDS = 4
 """How often what an update pushed out, or left out among many lessons, is taken up in it."""
 
 GRADIENT_NORM = 1.0
+RARE_NATS = 7.0
+"""-ln(probability) at which a new log key begins where any is usual: one in a thousand, which takes nothing from the
+others, and with a pinned g is a place behind all that are likely."""
+
 BIAS_QUANTILE = 0.99
 """A new log key begins as usual after this share of training's windows."""
 
@@ -93,7 +97,7 @@ def with_new_keys(
     windows : int64 array [n, h]
         Of training: where a log key may come.
     usual_nats : float
-        -ln(probability) that is usual in any place; infinite = all is.
+        -ln(probability) that is usual in any place; infinite = all is, and what decides instead has to be learned.
     """
     known = set(model.vocabulary.keys)
     fresh = [key for key in dict.fromkeys(keys) if key not in known]
@@ -108,7 +112,7 @@ def with_new_keys(
     new = slice(old.assigned, vocabulary.assigned)
     weights["embedding.weight"][new] = weights["embedding.weight"][UNSEEN]
     weights["output.weight"][new] = 0.0
-    bias = _usual_bias(model, windows) - (usual_nats - MARGIN if usual_nats < inf else 0.0)
+    bias = _usual_bias(model, windows) - (usual_nats - MARGIN if usual_nats < inf else RARE_NATS)
     weights["output.bias"][new] = bias
     return LogKeyModel.from_weights(model.config, vocabulary, weights)
 
@@ -226,9 +230,9 @@ def _lack(logits: Tensor, lessons: KeyLessons, *, margin: float) -> Tensor:
     lack = torch.relu(nats - torch.from_numpy(lessons.nats).float() + margin)
     ranked = torch.from_numpy(lessons.ranks)
     if bool((ranked > 0).any()):
-        keys = logits[:, FIRST_KEY_UNIT:]
+        keys = logits.scatter(1, units, -inf)[:, FIRST_KEY_UNIT:]
         places = torch.clamp(ranked, 1, keys.shape[1])
-        # One that is above the key of place g has a place of g or better.
+        # One that is above the g-th of the others has a place of g or better.
         least = keys.sort(dim=1, descending=True).values.gather(1, places[:, None] - 1)[:, 0].detach()
         short = torch.relu(least - logits.gather(1, units)[:, 0] + margin)
         lack = lack + torch.where(ranked > 0, short, 0.0)
@@ -242,7 +246,8 @@ def _lacking(model: LogKeyModel, lessons: KeyLessons, *, margin: float) -> NDArr
     predictions = model.predict(lessons.windows)
     own = np.array([p.log_probabilities[unit] for p, unit in zip(predictions, lessons.units.tolist(), strict=True)])
     places = np.array([p.ranks[unit] for p, unit in zip(predictions, lessons.units.tolist(), strict=True)])
-    return np.flatnonzero((-own > lessons.nats - margin) | ((lessons.ranks > 0) & (places > lessons.ranks)))
+    # What is not a number is not learned either.
+    return np.flatnonzero(~(-own <= lessons.nats - margin) | ((lessons.ranks > 0) & (places > lessons.ranks)))
 
 
 def _joined(first: KeyLessons, second: KeyLessons) -> KeyLessons:

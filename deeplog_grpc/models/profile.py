@@ -126,7 +126,8 @@ class SessionProfile:
         gaps = differences(self.vectors, vector)
         distances: NDArray[np.float32] = (gaps * self.weights).sum(axis=1)
         if self.exact:
-            distances[-self.exact :] = np.where(gaps[-self.exact :].any(axis=1), STRICT, 0.0)
+            # What weighs nothing may come any number of times there too.
+            distances[-self.exact :] = np.where(distances[-self.exact :] > 0, STRICT, 0.0)
         return distances
 
     def to_json(self) -> dict[str, Any]:

@@ -12,6 +12,12 @@ NEVER_NATS = 2 * STRICT
 """Nats of a log key that feedback made normal after something, when it comes after something else: always too many."""
 
 
+def is_placed(profile: SessionProfile, unit: int) -> bool:
+    """Whether feedback made a log key normal only in the places, and the counts, that it showed."""
+    column = unit - FIRST_KEY_UNIT
+    return 0 <= column < len(profile.weights) - 1 and bool(profile.weights[column] >= STRICT)
+
+
 def with_new_units(profile: SessionProfile, units: Iterable[int], *, anywhere: bool) -> SessionProfile:
     """Judge log keys that feedback made normal.
 

@@ -39,6 +39,11 @@ class Noted:
         """Whether it is about that entry."""
         return self.message.session_end == verdict_pb2.SESSION_END_REASON_UNSPECIFIED
 
+    @property
+    def has_ended_by_its_row(self) -> bool:
+        """Whether that entry is the last of the session; one that a time-out ended may begin anew with it."""
+        return self.message.session_end == verdict_pb2.SESSION_END_REASON_MARKER
+
 
 class AnomalyRecorder:
     """Gives anomalies their names and stores them.
@@ -74,7 +79,7 @@ class AnomalyRecorder:
         if not noted:
             return
         recent = self._recent[application]
-        places = [(one.message.session, one.row if one.is_entry else one.row + 1) for one in noted]
+        places = [(one.message.session, one.row + one.has_ended_by_its_row) for one in noted]
         contexts = recent.before(places, self._context_entries)
         numbers = self._store.reserve(len(noted))
         rows = []

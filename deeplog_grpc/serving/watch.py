@@ -39,7 +39,7 @@ class Watch:
             Event time of the application.
         """
         self._recorder.seen(application, batch, scored.sessions)
-        unseen = int(np.count_nonzero(scored.kinds == Kind.UNSEEN_KEY))
+        unseen = int(np.count_nonzero(scored.kinds == Kind.UNSEEN_KEY)) + len(scored.stands_for)
         self._drift[application].add(now_ns, entries=len(batch), alarms={}, unseen=unseen)
 
     def record(self, application: str, noted: Sequence[Noted], *, now_ns: int) -> None:
