@@ -6,10 +6,10 @@ DATA   ?= ../shared/data
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect bench-sets clean
+.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect bench-sets bench-feedback clean
 
 help:  ## List the jobs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 install: $(READY)  ## Create the environment in .venv and install the project with its tools
 
@@ -56,6 +56,9 @@ bench-parse: install  ## The parser beside Drain3: accuracy and speed (DATA=fold
 
 bench-detect: install  ## Detection on key sequences beside simple rules (DATA=folder)
 	$(BIN)/python -m benchmarks.detect --data $(DATA)
+
+bench-feedback: install  ## Feedback: labels, false alarms, forgetting, updates, crashes (DATA=folder)
+	$(BIN)/python -m benchmarks.feedback --data $(DATA)
 
 bench-sets: install  ## Detection on other labelled logs beside simple rules (DATA=folder)
 	$(BIN)/python -m benchmarks.sets --data $(DATA)

@@ -25,10 +25,12 @@ from deeplog_grpc.feedback.judging import CaseJudge, Judgement, flagged_value
 from deeplog_grpc.models import (
     BEGIN_KEY,
     END,
+    MARGIN,
     UNSEEN,
     Behaviour,
     Check,
     KeyLessons,
+    WindowCounts,
     count_windows,
     is_placed,
     learn_keys,
@@ -47,7 +49,8 @@ class FeedbackConfig:
 
     margin: Annotated[float, Field(ge=0, le=1)] = 0.0005
     """How much larger a share of the known-normal sessions (of training, held out of all updates) a new version may
-    flag than the one before; more is refused."""
+    flag than the version that training made, all updates taken together; more is refused. One session is always
+    allowed: less cannot be seen."""
     max_lessons: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Distinct lessons of an application that each update looks after; of more, the newest."""
     max_cases: Annotated[int, Field(ge=1, le=100_000)] = 2_000
@@ -78,6 +81,8 @@ class GateCheck:
 
     sessions: int
     """Known-normal sessions, or blocks of streams."""
+    flagged_first: float
+    """Share of them that was flagged before any update."""
     flagged_before: float
     """Share of them that the old version flags."""
     flagged_after: float
@@ -116,7 +121,7 @@ class Learner:
     Parameters
     ----------
     model : ApplicationModel
-        The version in force.
+        The version in force; before any update, what training made.
     knowledge : Knowledge
         What it has learned since training.
     config : FeedbackConfig
@@ -135,9 +140,13 @@ class Learner:
         self.knowledge = knowledge
         self._config = config
         self._judges_of = judges_of
-        self._anchors = _anchors(model.behaviour)
+        self._replayed = _pairs(model.behaviour)
+        self._tight = _tight(model.behaviour, self._replayed)
         self._flagged: int | None = None
         """Known-normal sessions that the version in force flags; None = not counted yet."""
+        self._first = model
+        self._flagged_at_first: int | None = None
+        """The same of the model that it was made with, before any update."""
 
     def confirm(self, lessons: Sequence[Lesson]) -> None:
         """Hold confirmed anomalies out of all that is learned from now on."""
@@ -229,7 +238,7 @@ class Learner:
         sessions = [lesson.case for lesson in lessons if isinstance(lesson.case, CountsCase)]
         if not own and not sessions:
             return behaviour, 0, 0
-        anchors = self._anchors
+        anchors = self._replayed.windows
         fresh = self._with_new_keys(lessons, anchors)
         key_model, profile = fresh.key_model, fresh.profile
         judge = CaseJudge(self._judges_of(replace(self.model, behaviour=fresh)))
@@ -243,7 +252,7 @@ class Learner:
         learning = learn_keys(
             key_model,
             _key_lessons(judge, own, fresh),
-            known=_key_lessons(judge, still, fresh),
+            known=self._tight.joined(_key_lessons(judge, still, fresh, margin=KEPT_MARGIN)),
             anchors=np.concatenate([anchors, _windows(judge, confirmed)]),
             seed=version,
         )
@@ -272,6 +281,10 @@ class Learner:
         sessions = self.model.behaviour.known.held_out
         if self._flagged is None:
             self._flagged = old.flagged(sessions)
+        if self._flagged_at_first is None:
+            is_first = self.model.behaviour is self._first.behaviour
+            first = old if is_first else CaseJudge(self._judges_of(self._first))
+            self._flagged_at_first = self._flagged if is_first else first.flagged(sessions)
         flagged = new.flagged(sessions) if new.judges.model.behaviour is not self.model.behaviour else self._flagged
         confirmed = [lesson.case for lesson in self.knowledge.confirmed]
         alarms = [case for case, normal in zip(confirmed, old.normal(confirmed), strict=True) if not normal]
@@ -280,9 +293,10 @@ class Learner:
         count = max(1, len(sessions))
         check = GateCheck(
             sessions=len(sessions),
+            flagged_first=self._flagged_at_first / count,
             flagged_before=self._flagged / count,
             flagged_after=flagged / count,
-            margin=self._config.margin,
+            margin=max(self._config.margin, 1 / count),
             confirmed=len(alarms),
             confirmed_flagged=len(alarms) - sum(new.normal(alarms)),
             lessons=len(learned),
@@ -291,12 +305,19 @@ class Learner:
         return check, _refusal(check)
 
 
+TIGHT_NATS = 2.0
+"""What is usual by less than this is looked after in each update."""
+KEPT_MARGIN = 0.05
+"""Nats inside the limit at which what was known is left alone again: updates must not make the model laxer."""
+_ROUNDING = 1e-9
+
+
 def _refusal(check: GateCheck) -> str:
     """Why the gate lets a version not pass; empty if it does."""
-    if check.flagged_after - check.flagged_before > check.margin:
+    if check.flagged_after > max(check.flagged_before, check.flagged_first + check.margin + _ROUNDING):
         return (
             f"it would flag {check.flagged_after:.2%} of {check.sessions} known-normal sessions instead of "
-            f"{check.flagged_before:.2%}; feedback.margin allows {check.margin:.2%} more"
+            f"{check.flagged_before:.2%}; {check.flagged_first + check.margin:.2%} are allowed (feedback.margin)"
         )
     if check.confirmed_flagged < check.confirmed:
         return (
@@ -311,17 +332,31 @@ def _none(before: tuple[Judgement, ...], refusal: str) -> Update:
     return Update(judges=None, steps=0, before=before, after=before, check=None, refusal=refusal)
 
 
-def _anchors(behaviour: Behaviour) -> NDArray[np.int64]:
-    """Distinct windows of the sessions that are replayed. Shape [n, h]."""
+def _pairs(behaviour: Behaviour) -> WindowCounts:
+    """Distinct windows of the sessions that are replayed, with what follows them."""
     config, vocabulary = behaviour.key_model.config, behaviour.key_model.vocabulary
     sessions = behaviour.known.replayed
-    pairs = count_windows(
+    return count_windows(
         (vocabulary.units(session.keys) for session in sessions),
         begins=(session.begins and config.begin_end for session in sessions),
         ends=(session.ends and config.begin_end for session in sessions),
         history=config.history,
     )
-    return pairs.windows
+
+
+def _tight(behaviour: Behaviour, pairs: WindowCounts) -> KeyLessons:
+    """The replayed steps that are usual by a little: an update must not lose them."""
+    limits = {is_end: behaviour.calibration.limit(Check.END if is_end else Check.KEY) for is_end in (True, False)}
+    allowed = np.where(pairs.targets == END, limits[True], limits[False])
+    nats = -behaviour.key_model.log_probabilities(pairs.windows, pairs.targets)
+    rows = np.flatnonzero((nats < allowed) & (nats > allowed - TIGHT_NATS))
+    return KeyLessons(
+        windows=pairs.windows[rows],
+        units=pairs.targets[rows],
+        nats=allowed[rows],
+        ranks=np.zeros(len(rows), np.int64),  # places change with every new log key
+        margins=np.full(len(rows), KEPT_MARGIN),
+    )
 
 
 def _windows(judge: CaseJudge, cases: Sequence[StepCase]) -> NDArray[np.int64]:
@@ -329,7 +364,9 @@ def _windows(judge: CaseJudge, cases: Sequence[StepCase]) -> NDArray[np.int64]:
     return np.array([judge.window(case) for case in cases], np.int64).reshape(-1, history)
 
 
-def _key_lessons(judge: CaseJudge, cases: Sequence[StepCase], behaviour: Behaviour) -> KeyLessons:
+def _key_lessons(
+    judge: CaseJudge, cases: Sequence[StepCase], behaviour: Behaviour, *, margin: float = MARGIN
+) -> KeyLessons:
     """What the log key model has to make usual: the steps that it judges."""
     judged = [(case, step) for case, step in ((case, judge.step(case)) for case in cases) if step.state.judged]
     judged = [(case, step) for case, step in judged if step.unit != UNSEEN]
@@ -343,4 +380,5 @@ def _key_lessons(judge: CaseJudge, cases: Sequence[StepCase], behaviour: Behavio
         units=np.array([step.unit for _, step in judged], np.int64),
         nats=np.array([limits[step.unit == END] for _, step in judged], np.float64),
         ranks=np.array([0 if step.unit == END else rank for _, step in judged], np.int64),
+        margins=np.full(len(judged), margin),
     )

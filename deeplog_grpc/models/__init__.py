@@ -6,7 +6,7 @@ Nothing here touches files, the network, the clock or the event loop. This is th
 from deeplog_grpc.models.behaviour import Behaviour, BehaviourFit, fit_behaviour
 from deeplog_grpc.models.calibration import Calibration, Check, Finding, ThresholdConfig
 from deeplog_grpc.models.fitting import Epoch, Fit, fit_key_model
-from deeplog_grpc.models.key_learning import KeyLearning, KeyLessons, learn_keys, with_new_keys
+from deeplog_grpc.models.key_learning import MARGIN, KeyLearning, KeyLessons, learn_keys, with_new_keys
 from deeplog_grpc.models.key_model import KeyModelConfig, LogKeyModel, Prediction, set_threads
 from deeplog_grpc.models.known_normal import KnownNormal
 from deeplog_grpc.models.profile import CountDifference, SessionProfile
@@ -30,6 +30,7 @@ __all__ = [
     "ELAPSED",
     "END",
     "LARGEST",
+    "MARGIN",
     "NO_PREVIOUS",
     "UNKNOWN_KEY",
     "UNREMARKABLE",

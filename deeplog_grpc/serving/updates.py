@@ -452,6 +452,7 @@ def gate_check(update: Update) -> pb.GateCheck:
         return pb.GateCheck()
     return pb.GateCheck(
         sessions=check.sessions,
+        flagged_first=check.flagged_first,
         flagged_before=check.flagged_before,
         flagged_after=check.flagged_after,
         margin=check.margin,

@@ -81,7 +81,7 @@ class LearnedCase(_message.Message):
     def __init__(self, kind: _Optional[_Union[_verdict_pb2.Kind, str]] = ..., key: _Optional[int] = ..., rank_before: _Optional[int] = ..., rank_after: _Optional[int] = ..., probability_before: _Optional[float] = ..., probability_after: _Optional[float] = ..., is_normal: _Optional[bool] = ...) -> None: ...
 
 class GateCheck(_message.Message):
-    __slots__ = ("sessions", "flagged_before", "flagged_after", "margin", "confirmed", "confirmed_flagged", "lessons", "lessons_kept")
+    __slots__ = ("sessions", "flagged_before", "flagged_after", "margin", "confirmed", "confirmed_flagged", "lessons", "lessons_kept", "flagged_first")
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
     FLAGGED_BEFORE_FIELD_NUMBER: _ClassVar[int]
     FLAGGED_AFTER_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +90,7 @@ class GateCheck(_message.Message):
     CONFIRMED_FLAGGED_FIELD_NUMBER: _ClassVar[int]
     LESSONS_FIELD_NUMBER: _ClassVar[int]
     LESSONS_KEPT_FIELD_NUMBER: _ClassVar[int]
+    FLAGGED_FIRST_FIELD_NUMBER: _ClassVar[int]
     sessions: int
     flagged_before: float
     flagged_after: float
@@ -98,7 +99,8 @@ class GateCheck(_message.Message):
     confirmed_flagged: int
     lessons: int
     lessons_kept: int
-    def __init__(self, sessions: _Optional[int] = ..., flagged_before: _Optional[float] = ..., flagged_after: _Optional[float] = ..., margin: _Optional[float] = ..., confirmed: _Optional[int] = ..., confirmed_flagged: _Optional[int] = ..., lessons: _Optional[int] = ..., lessons_kept: _Optional[int] = ...) -> None: ...
+    flagged_first: float
+    def __init__(self, sessions: _Optional[int] = ..., flagged_before: _Optional[float] = ..., flagged_after: _Optional[float] = ..., margin: _Optional[float] = ..., confirmed: _Optional[int] = ..., confirmed_flagged: _Optional[int] = ..., lessons: _Optional[int] = ..., lessons_kept: _Optional[int] = ..., flagged_first: _Optional[float] = ...) -> None: ...
 
 class FeedbackResponse(_message.Message):
     __slots__ = ("feedback_id", "outcome", "model_version", "cases", "case_count", "steps", "check", "explained", "explained_verdict_ids", "message", "is_repeat", "update_s")

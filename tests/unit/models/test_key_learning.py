@@ -54,6 +54,7 @@ def lessons(*pairs: tuple[list[int], int], nats: float = LIMIT, rank: int = 0) -
         units=np.array(units, np.int64),
         nats=np.full(len(pairs), nats),
         ranks=np.full(len(pairs), rank, np.int64),
+        margins=np.full(len(pairs), MARGIN),
     )
 
 
@@ -251,6 +252,7 @@ def test_a_new_key_is_learned_in_its_place_like_any_other() -> None:
         units=np.array([grown.vocabulary.unit_table()[90]]),
         nats=np.array([1.0]),
         ranks=np.array([1]),
+        margins=np.array([MARGIN]),
     )
     found = learn_keys(grown, wanted, known=NONE, anchors=known_windows(), seed=1)
     assert (found.lacking, places_of(found.model, wanted)) == (0, [1])
