@@ -35,7 +35,9 @@ LESSONS = 64
 """Lessons of a step at most."""
 
 STEP = 0.1
-"""Length of a step through the weights: some ten of them make a log key usual, as a rule."""
+"""Length of the first step through the weights: some ten make a log key usual, as a rule."""
+STEPS_HALVED = 20
+"""Steps after which they are half as long: lessons that pull against each other are not stepped over for ever."""
 
 MAX_STEPS = 150
 ROUNDS = 4
@@ -218,9 +220,10 @@ class _Update:
         """
         gradients = torch.autograd.grad(loss, self._weights)
         length = float(torch.sqrt(sum((g.square().sum() for g in gradients), torch.zeros(()))))
+        step = STEP / (1 + self.steps / STEPS_HALVED)
         with torch.no_grad():
             for weight, gradient in zip(self._weights, gradients, strict=True):
-                weight.sub_(gradient, alpha=STEP / max(length, 1e-12))
+                weight.sub_(gradient, alpha=step / max(length, 1e-12))
 
     def model(self) -> LogKeyModel:
         """What has been learned so far."""
