@@ -202,9 +202,8 @@ class StateGraph:
     def resolve(self, transitions: Iterable[Transition]) -> None:
         """Judge transitions, asking the model once about all their distinct states that it was not asked about."""
         pending = [transition for transition in transitions if transition.kind is None]
-        states = dict.fromkeys(
-            t.state for t in pending if t.unit != UNSEEN and t.state.judged and t.state.prediction is None
-        )
+        # Before an unseen key too: what was expected instead is evidence, which must not depend on who came by before.
+        states = dict.fromkeys(t.state for t in pending if t.state.judged and t.state.prediction is None)
         if states:
             windows = np.array([state.window for state in states], np.int64)
             for state, prediction in zip(states, self.model.predict(windows), strict=True):

@@ -47,6 +47,20 @@ def test_an_unseen_key_is_found_and_does_not_upset_its_neighbours(new_detector: 
     assert "not seen in training" in verdict.reason
 
 
+@pytest.mark.parametrize("cache_mb", [0, 128])
+def test_what_was_expected_before_an_unseen_key_does_not_depend_on_who_came_by(
+    new_detector: NewDetector, cache_mb: int
+) -> None:
+    batch = order(fault=Fault.UNSEEN_KEY)
+    first, later = new_detector(cache_mb=cache_mb), new_detector(cache_mb=cache_mb)
+    for seed in range(10):
+        other = order(seed)
+        later.score(replace(other, sessions=[f"other-{seed}"] * len(other)))
+    scored = (first.score(batch), later.score(batch))
+    found = [verdicts.verdict(verdicts.anomalies()[0]).candidates for verdicts in scored]
+    assert found[0] == found[1] != ()
+
+
 def test_the_parser_goes_on_learning_while_new_keys_stay_unseen(new_detector: NewDetector) -> None:
     detector = new_detector()
     before = detector.templates

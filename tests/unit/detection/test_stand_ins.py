@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deeplog_grpc.detection import ApplicationModel, Detector, EntryBatch, Kind
-from deeplog_grpc.models import LogKeyModel
+from deeplog_grpc.models import LogKeyModel, with_new_keys, with_new_units
 from deeplog_grpc.parsing import Parser
 from deeplog_grpc.storage import load_bundle, save_bundle
 from deeplog_grpc.testing import Fault, SimulatedLog
@@ -103,6 +103,25 @@ def test_a_key_keeps_its_stand_in(semantic: ApplicationModel) -> None:
     batches = [reworded(order(seed)) for seed in (1, 2, 3)]
     found = {tuple(detector.score(batch).stands_for.values()) for batch in batches}
     assert len(found) == len(detector.stand_ins) == 1
+
+
+def test_a_key_stands_for_itself_in_a_version_that_has_learned_it_and_not_after_a_roll_back(
+    semantic: ApplicationModel,
+) -> None:
+    batch = reworded(order(1))
+    detector = fresh_detector(semantic)
+    first = detector.score(batch)
+    (key,) = detector.stand_ins
+    no_windows = np.zeros((0, semantic.key_model.config.history), np.int64)
+    key_model = with_new_keys(semantic.key_model, [key], no_windows, usual_nats=5.0)
+    profile = with_new_units(semantic.behaviour.profile, [key_model.vocabulary.unit_table()[key]], anywhere=True)
+    learned = replace(semantic, behaviour=replace(semantic.behaviour, key_model=key_model, profile=profile))
+    detector.adopt(detector.judges_of(learned))
+    assert (dict(detector.stand_ins), detector.score(batch).stands_for) == ({}, {})
+    detector.adopt(detector.judges_of(semantic))
+    again = detector.score(replace(batch, sessions=["another"] * len(batch)))
+    assert again.stands_for == first.stands_for != {}
+    assert again.kinds.tolist() == first.kinds.tolist()
 
 
 def test_what_has_no_template_of_its_own_stands_for_nothing(semantic: ApplicationModel) -> None:

@@ -119,7 +119,7 @@ def test_a_session_of_odd_length_is_learned_with_its_counts(trained: Application
     longer = [joined(usual.slice(0, 3), *[usual.slice(2, 3)] * more, usual.slice(3, 99)) for more in (20, 30)]
     long, longest = (named(batch, "long") for batch in longer)
     (noted,) = noted_in(detector_of(model), long)
-    assert noted.message.kind == Kind.SESSION_LENGTH
+    assert Kind(noted.message.kind) is Kind.SESSION_LENGTH
     learned = learned_by(learner_of(model), lesson_of(noted.message))
     assert (said_of(learned, long), said_of(learned, longest)) == ([], ["SESSION_LENGTH"])
 
@@ -175,7 +175,7 @@ def test_a_new_key_in_its_place_needs_the_counts_too_and_is_normal_nowhere_else(
     learner = learner_of(trained)
     learned_by(learner, *strange_lessons(trained, anywhere=False))
     (noted,) = noted_in(detector_of(learner.model), places()["own"])
-    assert noted.message.kind == Kind.SESSION_COUNTS
+    assert Kind(noted.message.kind) is Kind.SESSION_COUNTS
     learned_by(learner, lesson_of(noted.message), version=VERSION + 1)
     found = {name: said_of(learner.model, batch) for name, batch in places().items()}
     assert found["own"] == []

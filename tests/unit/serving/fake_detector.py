@@ -3,10 +3,12 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplog_grpc.detection import Judges
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.detection.verdicts import NO_KEY, Candidate, EndReason, Kind, Verdict
 from deeplog_grpc.parsing import Parameter
@@ -135,6 +137,12 @@ class FakeDetector:
 
     def template(self, key: int) -> str:
         return f"key{key} <*>"
+
+    def adopt(self, judges: Judges) -> None:
+        self.calls.append("adopt")
+
+    def parser_state(self) -> dict[str, Any]:
+        return {}
 
     def _judge(self, index: int, body: str, session: str) -> Verdict:
         key, window = _key(body), self._windows.setdefault(session, [])
