@@ -40,8 +40,9 @@ STEPS_HALVED = 20
 """Steps after which they are half as long: lessons that pull against each other are not stepped over for ever."""
 
 MAX_STEPS = 150
-ROUNDS = 4
-"""How often what an update pushed out, or left out among many lessons, is taken up in it."""
+SETTLED_NATS = 0.02
+SETTLING_STEPS = 10
+"""Once the lessons are learned, so many more steps bring what was known back to where it was, if it is further off."""
 
 RARE_NATS = 7.0
 """-ln(probability) at which a new log key begins where any is usual: one in a thousand, which takes nothing from the
@@ -176,15 +177,13 @@ def learn_keys(
     if not len(active):
         return KeyLearning(model=model, steps=0, lacking=0)
     update = _Update(model, np.concatenate([anchors, known.windows]), seed)
-    learned, lacking = model, _lacking(model, every, within=False)
-    for _ in range(ROUNDS):
+    while True:
         update.run(active)
         learned = update.model()
         lacking = _lacking(learned, every, within=False)
-        if not len(lacking):
-            break
-        active = active.joined(every.rows(lacking))
-    return KeyLearning(model=learned, steps=update.steps, lacking=len(lacking))
+        if not len(lacking) or update.steps >= MAX_STEPS:
+            return KeyLearning(model=learned, steps=update.steps, lacking=len(lacking))
+        active = active.joined(every.rows(lacking))  # what was pushed out, or left out among many lessons
 
 
 class _Update:
@@ -200,16 +199,21 @@ class _Update:
         self.steps = 0
 
     def run(self, lessons: KeyLessons) -> None:
-        """Step until nothing is lacking, or there were steps enough."""
+        """Step until nothing is lacking and the rest has settled, or there were steps enough."""
         self._network.train()
+        settling = 0
         while self.steps < MAX_STEPS:
-            lack = self._lack(lessons)
-            if float(lack.detach().max()) <= 0.0:
-                return
-            loss = lack.mean() + ANCHOR_WEIGHT * self._drift()
-            if not isfinite(float(loss.detach())):
+            lack, drift = self._lack(lessons), self._drift()
+            if not isfinite(float((lack.sum() + ANCHOR_WEIGHT * drift).detach())):
                 raise ValueError("the loss of the update is not a finite number")
-            self._step(loss)
+            lacking = int((lack > 0).sum())
+            if not lacking:
+                if settling == SETTLING_STEPS or float(drift.detach()) <= SETTLED_NATS:
+                    return
+                settling += 1
+            # What is lacking for long weighs more: anchors beside it must not hold it back for ever.
+            weight = (1 + self.steps / STEPS_HALVED) / max(1, lacking)
+            self._step(weight * lack.sum() + ANCHOR_WEIGHT * drift)
             self.steps += 1
 
     def _step(self, loss: Tensor) -> None:

@@ -36,7 +36,7 @@ class KnownNormal:
         parts: tuple[list[TrainingSession], list[TrainingSession]] = ([], [])
         room = [PART_ENTRIES, PART_ENTRIES]
         for place, row in enumerate(np.random.default_rng(seed).permutation(len(sessions)).tolist()):
-            part, session = place % 2, sessions[row]
+            part, session = place % 2, _cut(sessions[row])
             if len(session.keys) <= room[part]:
                 room[part] -= len(session.keys)
                 parts[part].append(session)
@@ -61,6 +61,13 @@ class KnownNormal:
             If an array is missing or they do not fit each other.
         """
         return cls(replayed=_sessions(arrays, "replayed"), held_out=_sessions(arrays, "held_out"))
+
+
+def _cut(session: TrainingSession) -> TrainingSession:
+    """A session, or the beginning of one that is longer than there is room for at all."""
+    if len(session.keys) <= PART_ENTRIES:
+        return session
+    return TrainingSession(keys=session.keys[:PART_ENTRIES], begins=session.begins, ends=False)
 
 
 def _sessions(arrays: dict[str, NDArray[np.int32]], name: str) -> tuple[TrainingSession, ...]:
