@@ -108,7 +108,7 @@ class DeepLogServicer:
             "RollbackModel": calls.roll_back,
             "GetDrift": calls.drift,
         }
-        handlers: dict[str, "grpc.RpcMethodHandler[Any, Any]"] = {
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             name: grpc.unary_unary_rpc_method_handler(
                 self._answered(_without_context(method)), response_serializer=_serialise
             )

@@ -3,10 +3,12 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplog_grpc.detection import Judges
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.detection.verdicts import NO_KEY, Candidate, EndReason, Kind, Verdict
 from deeplog_grpc.parsing import Parameter
@@ -132,6 +134,12 @@ class FakeDetector:
         is_new = np.array([key not in self._known and not self._known.add(key) for key in keys])  # type: ignore[func-returns-value]
         is_changed = np.array(["long" in body for body in bodies])
         return FakeParsed(keys=np.array(keys, np.int32), is_new=is_new, is_changed=is_changed, bodies=bodies)
+
+    def adopt(self, judges: Judges) -> None:
+        raise NotImplementedError
+
+    def parser_state(self) -> dict[str, Any]:
+        return {}
 
     def template(self, key: int) -> str:
         return f"key{key} <*>"
