@@ -28,9 +28,12 @@ def train_small(*, sessions: int = 150, seed: int = 1) -> ApplicationModel:
     """An application that is trained in two seconds."""
     trainer = Trainer()
     trainer.add(entries_of(simulate_log(sessions, seed=seed).lines))
-    config = KeyModelConfig(epochs=10, hidden=24)
-    model, _ = trainer.fit(application="orders", version=3, seed=seed, config=config)
+    model, _ = trainer.fit(application="orders", version=3, seed=seed, config=small_config())
     return model
+
+
+def small_config() -> KeyModelConfig:
+    return KeyModelConfig(epochs=10, hidden=24)
 
 
 def entries_of(lines: Sequence[str]) -> EntryBatch:

@@ -218,14 +218,16 @@ class Updater:
         return Meant(numbers=meant.numbers, lessons=tuple(dict.fromkeys(one for one in moved if one is not None)))
 
     def _confirm(self, record: Record, meant: Meant) -> Applied:
-        normal = sum(CaseJudge(self._judges_of(self.model)).normal([lesson.case for lesson in meant.lessons]))
+        said = tuple(CaseJudge(self._judges_of(self.model)).judge([lesson.case for lesson in meant.lessons]))
+        normal = sum(judgement.is_normal for judgement in said)
         message = "noted: it is held out of all that is learned from now on"
         if normal:
             message += (
                 f"; the version in force holds {normal} of {len(meant.lessons)} cases normal all the same, since it "
                 "learned them: 'deeplog-grpc models' shows what to roll back"
             )
-        response = self._response(record, pb.FEEDBACK_OUTCOME_RECORDED, meant.lessons, message)
+        unchanged = Update(judges=None, steps=0, before=said, after=said, check=None, refusal="")
+        response = self._response(record, pb.FEEDBACK_OUTCOME_RECORDED, meant.lessons, message, unchanged)
         states = dict.fromkeys(meant.numbers, AnomalyState.CONFIRMED)
         self._journal.finish(record.sequence, _outcome(response, states), None)
         self._learner.confirm(meant.lessons)

@@ -91,7 +91,7 @@ async def served(
 ) -> AsyncIterator[Served]:
     """A server that runs meanwhile."""
     kept = opened(bundle, directory, **(state or {}))
-    server = Server(kept.detectors, ServerConfig(listen="127.0.0.1:0", **config), IngestConfig(), state=kept)
+    server = Server(kept.detectors, ServerConfig(**{"listen": "127.0.0.1:0", **config}), IngestConfig(), state=kept)
     address = f"127.0.0.1:{await server.start()}"
     plain = grpc.aio.insecure_channel(address, options=[("grpc.enable_retries", 0)])
     try:
@@ -132,6 +132,17 @@ def messages(count: int) -> Iterator[str]:
     names = ["".join(letters) for letters in itertools.product("bdfgk", "aeiou", "lmnrt", "aeiou", "sxz")]
     for number in range(count):
         yield " ".join(names[number * 7 + word * 53] for word in range(5))
+
+
+async def probed(up: Served, name: str) -> list[bytes]:
+    """All that is said of normal and faulty orders, but for the version and the names of anomalies."""
+    found = []
+    for number, (fault, seed) in enumerate(itertools.product([None, *Fault], range(3))):
+        entries = order_of(fault, session=f"{name}-{number}", seed=seed, at_s=LATER_S + 1_000 + number)
+        for verdict in await up.score(entries, flush=True):
+            verdict.verdict_id, verdict.model_version = "", 0
+            found.append(verdict.SerializeToString(deterministic=True))
+    return found
 
 
 async def started(bundle: Path, directory: Path, *options: str) -> asyncio.subprocess.Process:
