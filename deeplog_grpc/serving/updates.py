@@ -473,37 +473,49 @@ class Updater:
         return line[::-1]
 
     def _carry_over(self) -> None:
-        """Learn again, on a new bundle, what feedback had taught on the one before.
+        """Learn again, on a new bundle, what feedback had taught on those before.
 
         Asked at every start: a kill may have come between the bundle's version and this.
         """
-        versions = self._journal.versions(self.application)
-        first = next(found.version for found in versions if found.cause == "training")
-        last = next((found for found in versions if found.version < first), None)
-        if last is None or last.base == self.checksum:
-            return
-        name = f"carried over to version {first}"
+        (first, *_), *replaced = self._bundles()
+        name = f"carried over to version {first.version}"
         if self._journal.find(self.application, name, kind="feedback", digest=self.checksum) is not None:
             return
-        learned = self._knowledge_of(last.version).lessons
-        moved = [self._moved(lesson, last.base) for lesson in learned]
-        meant = Meant(numbers=(), lessons=tuple(dict.fromkeys(lesson for lesson in moved if lesson is not None)))
-        if not learned:
-            return
-        lost = moved.count(None)
-        _log.warning("a new bundle: lessons of the one before are learned again", lessons=len(learned), lost=lost)
-        if meant.lessons:
+        learned = [
+            (lesson, self._moved(lesson, versions[-1].base))
+            for versions in reversed(replaced)
+            for lesson in self._knowledge_of(versions[-1].version).lessons
+        ]
+        barred = {lesson.case for lesson in self._learner.knowledge.confirmed}
+        lessons = dict.fromkeys(moved for _, moved in learned if moved is not None and moved.case not in barred)
+        if learned:
+            lost = sum(moved is None for _, moved in learned)
+            _log.warning("a new bundle: lessons of those before are learned again", lessons=len(lessons), lost=lost)
+        if lessons:
             self._journal.accept(
                 NewRecord(
                     application=self.application,
                     feedback_id=name,
                     kind="feedback",
                     actor="deeplog-grpc",
-                    note="lessons of the bundle before",
+                    note="lessons of the bundles before",
                     digest=self.checksum,
-                    content={"label": "false_positive", "base": self.checksum, **meant.to_json()},
+                    content={
+                        "label": "false_positive",
+                        "base": self.checksum,
+                        **Meant(numbers=(), lessons=tuple(lessons)).to_json(),
+                    },
                 )
             )
+
+    def _bundles(self) -> list[list[Version]]:
+        """The versions of each time that a bundle was served, in order; the bundle of now first."""
+        times: list[list[Version]] = []
+        for version in reversed(self._journal.versions(self.application)):
+            if version.cause == "training":
+                times.append([])
+            times[-1].append(version)
+        return times[::-1]
 
     def _finish_pending(self) -> None:
         """Do what was accepted before the process ended, and give states that may be missing."""

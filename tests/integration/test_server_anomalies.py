@@ -91,6 +91,7 @@ def with_filter(**wanted: Any) -> anomaly_pb2.ListAnomaliesRequest:
     return anomaly_pb2.ListAnomaliesRequest(filter=anomaly_pb2.AnomalyFilter(**wanted))
 
 
+NO_STATE: Any = [9]
 BAD: list[tuple[str, Any, str]] = [
     ("ListAnomalies", anomaly_pb2.ListAnomaliesRequest(page_size=1_001), "page_size"),
     ("ListAnomalies", anomaly_pb2.ListAnomaliesRequest(page_token="odd"), "page_token"),
@@ -103,7 +104,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("ListAnomalies", anomaly_pb2.ListAnomaliesRequest(filter={"verdict_ids": ["1-1"] * 1_001}), "filter.verdict_ids"),
     ("ListAnomalyGroups", anomaly_pb2.ListAnomalyGroupsRequest(page_size=1_001), "page_size"),
     ("ListAnomalyGroups", anomaly_pb2.ListAnomalyGroupsRequest(page_token="odd"), "page_token"),
-    ("ListAnomalyGroups", anomaly_pb2.ListAnomalyGroupsRequest(states=[9]), "states"),
+    ("ListAnomalyGroups", anomaly_pb2.ListAnomalyGroupsRequest(states=NO_STATE), "states"),
     ("MuteAnomalyGroup", anomaly_pb2.MuteAnomalyGroupRequest(group_id="g-0"), "group_id"),
     ("Adapt", feedback_pb2.AdaptRequest(from_unix_nano=9, to_unix_nano=9), "to_unix_nano"),
     ("Adapt", feedback_pb2.AdaptRequest(), "from_unix_nano"),

@@ -13,7 +13,7 @@ from deeplog_grpc.client import AsyncDeepLogClient
 from deeplog_grpc.errors import InputError, StateError
 from deeplog_grpc.serving.evidence import lesson_of
 from deeplog_grpc.serving.state import ANOMALIES, JOURNAL
-from deeplog_grpc.storage import NewRecord, bundle_checksum, save_bundle
+from deeplog_grpc.storage import NewRecord, save_bundle
 from deeplog_grpc.testing import Fault, simulate_log
 from deeplog_grpc.training import Trainer
 from deeplog_grpc.v1 import feedback_pb2, model_pb2, verdict_pb2
@@ -176,44 +176,45 @@ def new_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def test_a_new_bundle_takes_the_lessons_over(small_bundle: Path, new_bundle: Path, tmp_path: Path) -> None:
     async with served(small_bundle, tmp_path) as up:
-        (slow,) = await up.alarm(Fault.SLOW)
-        wrong = (await up.alarm(Fault.WRONG_ORDER))[0]
+        learned = [(await up.alarm(fault))[0] for fault in (Fault.SLOW, Fault.WRONG_ORDER)]
         (ended,) = await up.alarm(Fault.TRUNCATED, flush=True)
+        (open_one,) = [one for one in await up.alarm(Fault.SLOW, seed=7) if one.verdict_id]
         (unknown,) = await up.alarm(Fault.UNSEEN_KEY)
-        await up.client.feedback(FALSE_POSITIVE, verdict_id=wrong.verdict_id)
+        for one in learned:
+            await up.client.feedback(FALSE_POSITIVE, verdict_id=one.verdict_id)
         await up.client.feedback(CONFIRMED, verdict_id=ended.verdict_id)
-    assert bundle_checksum(small_bundle) != bundle_checksum(new_bundle)
+        confirmed_twice = learned[1].verdict_id
     async with served(new_bundle, tmp_path) as up:
         versions = [(one.version, one.cause, one.parent) for one in await up.client.model_versions()]
         carried = up.state.journal.records("orders")[-1]
-        kinds = {one.kind for one in await up.alarm(Fault.WRONG_ORDER)}
+        again = [one for fault in (Fault.SLOW, Fault.WRONG_ORDER) for one in await up.alarm(fault)]
         barred = [one for one in await up.alarm(Fault.TRUNCATED, flush=True) if one.key == -1]
-        answers = [await up.client.feedback(FALSE_POSITIVE, verdict_id=one.verdict_id) for one in barred]
+        answers = [await up.client.feedback(FALSE_POSITIVE, verdict_id=one.verdict_id) for one in barred[-1:]]
         # What an earlier bundle found is read in the log keys of this one, or not at all.
-        old = await up.client.feedback(FALSE_POSITIVE, verdict_id=slow.verdict_id)
+        old = await up.client.feedback(FALSE_POSITIVE, verdict_id=open_one.verdict_id)
         with pytest.raises(InputError, match="was found with an earlier bundle"):
             await up.client.feedback(FALSE_POSITIVE, verdict_id=unknown.verdict_id)
-        rest = await up.alarm(Fault.SLOW)
+        await up.client.feedback(CONFIRMED, verdict_id=confirmed_twice)
     assert versions == [
-        (6, model_pb2.VERSION_CAUSE_FEEDBACK, 5),
-        (5, model_pb2.VERSION_CAUSE_TRAINING, 0),
+        (7, model_pb2.VERSION_CAUSE_FEEDBACK, 6),
+        (6, model_pb2.VERSION_CAUSE_TRAINING, 0),
+        (5, model_pb2.VERSION_CAUSE_FEEDBACK, 4),
         (4, model_pb2.VERSION_CAUSE_FEEDBACK, 3),
         (3, model_pb2.VERSION_CAUSE_TRAINING, 0),
     ]
-    assert carried.feedback_id == "carried over to version 5"
-    assert wrong.kind not in kinds
+    assert (carried.feedback_id, len(carried.content["lessons"])) == ("carried over to version 6", 2)
+    assert again == []
     assert [answer.outcome for answer in answers] == [feedback_pb2.FEEDBACK_OUTCOME_REFUSED]
-    assert old.outcome == LEARNED
-    assert rest == []
-    # The first bundle again: versions grow, and it learns what was learned since.
+    assert old.outcome in (LEARNED, feedback_pb2.FEEDBACK_OUTCOME_NOTHING_TO_LEARN)
+    # The first bundle again: versions grow, it learns what was learned on either, and not what was confirmed since.
     async with served(small_bundle, tmp_path) as up:
         grown = [one.version for one in await up.client.model_versions()]
-        again = {one.kind for one in await up.alarm(Fault.WRONG_ORDER)} | {
-            one.kind for one in await up.alarm(Fault.SLOW)
-        }
-    assert grown[0] > 7
+        carried = up.state.journal.records("orders")[-1]
+        slow, wrong = await up.alarm(Fault.SLOW), await up.alarm(Fault.WRONG_ORDER)
     assert grown == list(range(grown[0], 2, -1))
-    assert again == set()
+    assert carried.feedback_id == f"carried over to version {grown[1]}"
+    assert slow == []
+    assert [one.kind for one in wrong] == [learned[1].kind]
 
 
 def test_a_state_folder_is_of_one_server(small_bundle: Path, tmp_path: Path) -> None:
