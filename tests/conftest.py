@@ -11,7 +11,7 @@ from deeplog_grpc.detection import ApplicationModel, Detector
 from deeplog_grpc.models import set_threads
 from deeplog_grpc.storage import save_bundle
 from deeplog_grpc.testing import SimulatedLog, simulate_log
-from tests.trained import fresh_detector, train_orders
+from tests.trained import fresh_detector, train_orders, train_small
 
 NewDetector = Callable[..., Detector]
 
@@ -45,6 +45,14 @@ def new_detector(trained: ApplicationModel) -> NewDetector:
         return fresh_detector(trained, **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An application that was trained quickly, on disk; not to be changed."""
+    directory = tmp_path_factory.mktemp("small") / "model"
+    save_bundle(train_small(), directory, report={"entries": 1})
+    return directory
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import numpy as np
 from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, EntryBatch, SessionConfig, VerdictBatch
 from deeplog_grpc.detection.sessions import NS_PER_S
 from deeplog_grpc.ingest.lines import LineReader
+from deeplog_grpc.models import KeyModelConfig
 from deeplog_grpc.parsing import Parser
 from deeplog_grpc.testing import EPOCH_S, Fault, SimulatedLog, simulate_log
 from deeplog_grpc.training import Trainer
@@ -21,6 +22,18 @@ def train_orders(log: SimulatedLog) -> ApplicationModel:
     trainer.add(entries_of(log.lines))
     model, _ = trainer.fit(application="orders", version=3, seed=1)
     return model
+
+
+def train_small(*, sessions: int = 150, seed: int = 1) -> ApplicationModel:
+    """An application that is trained in two seconds."""
+    trainer = Trainer()
+    trainer.add(entries_of(simulate_log(sessions, seed=seed).lines))
+    model, _ = trainer.fit(application="orders", version=3, seed=seed, config=small_config())
+    return model
+
+
+def small_config() -> KeyModelConfig:
+    return KeyModelConfig(epochs=10, hidden=24)
 
 
 def entries_of(lines: Sequence[str]) -> EntryBatch:

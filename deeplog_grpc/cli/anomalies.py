@@ -114,8 +114,7 @@ def show(
     **Example:** `deeplog-grpc anomalies show 3-128`
     """
     with DeepLogClient(server) as client:
-        read = client.anomalies(page_size=_MAX_PAGE)
-        found = next((anomaly for anomaly in read if anomaly.verdict.verdict_id == verdict), None)
+        found = next(client.anomalies(anomaly_pb2.AnomalyFilter(verdict_ids=[verdict])), None)
     if found is None:
         raise InputError(f"there is no stored anomaly '{verdict}'", field="VERDICT")
     print_json(plain_anomaly(found)) if json else show_evidence(found)

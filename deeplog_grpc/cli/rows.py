@@ -62,6 +62,8 @@ class AnomalyRow:
     reason: str
     abnormal_value: dict[str, Any] | None
     """What is abnormal, where a value is: the fields of :class:`~deeplog_grpc.detection.verdicts.AbnormalValue`."""
+    verdict_id: str
+    """Of the stored anomaly, for feedback; empty where nothing is stored."""
 
     def show(self) -> None:
         """Print it: where and what on a line of a table, the template and the reason below."""
@@ -72,6 +74,7 @@ class AnomalyRow:
             (f"{self.kind:<{_KIND_CHARS}}  ", KIND_STYLE.get(kind, "")),
             f"{self.score:.2f}  ",
             (self.session, "cyan"),
+            (f"  {self.verdict_id}" if self.verdict_id else "", "bold"),
         )
         OUTPUT.print(head, no_wrap=True, overflow="ellipsis")
         OUTPUT.print(Padding(Text(self.template), _INDENT))
@@ -119,6 +122,7 @@ def _row(verdict: Any, kind: Kind, application: str, places: Places, value: dict
         score=round(float(np.float32(verdict.score)), 4),  # a server sends it in single precision
         reason=verdict.reason,
         abnormal_value=value,
+        verdict_id=verdict.verdict_id,
     )
 
 

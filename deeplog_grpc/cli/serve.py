@@ -9,6 +9,7 @@ import typer
 from deeplog_grpc.cli.console import ConfigOption, SetOption, settings_of
 from deeplog_grpc.detection import ApplicationModel
 from deeplog_grpc.errors import InputError
+from deeplog_grpc.models import set_threads
 from deeplog_grpc.serving import ServerState
 from deeplog_grpc.serving import serve as serve_state
 from deeplog_grpc.storage import bundle_checksum, load_bundle
@@ -34,6 +35,7 @@ def serve(
         if loaded.application in models:
             raise InputError(f"a second bundle of application '{loaded.application}'", field=str(directory))
         models[loaded.application] = (loaded, bundle_checksum(directory))
+    set_threads(settings.server.torch_threads)  # before anything is learned: it may tell in the last bit of a weight
     kept = ServerState(
         settings.state.directory or Path(f"{model[0].absolute()}.state"),
         models,

@@ -84,8 +84,8 @@ def _cases_table(update: feedback_pb2.FeedbackResponse) -> Table:
         table.add_row(
             name_of(case, "kind"),
             _key(case.key),
-            f"{_rank(case.rank_before)} -> {_rank(case.rank_after)}" if _has_place(case) else "",
-            f"{case.probability_before:.2%} -> {case.probability_after:.2%}" if _has_place(case) else "",
+            f"{_rank(case.rank_before)} -> {_rank(case.rank_after)}" if _has_place(case) else "-",
+            f"{case.probability_before:.2%} -> {case.probability_after:.2%}" if _has_place(case) else "-",
             "yes" if case.is_normal else Text("no", style="red"),
         )
     rest = max(update.case_count, len(update.cases)) - min(len(update.cases), _MAX_ROWS)
@@ -95,8 +95,9 @@ def _cases_table(update: feedback_pb2.FeedbackResponse) -> Table:
 
 
 def _has_place(case: feedback_pb2.LearnedCase) -> bool:
-    """Whether the log key model has a say in it; of numbers and counts it has none."""
-    return bool(case.rank_before or case.rank_after or case.probability_before or case.probability_after)
+    """Whether it was judged by its place; numbers and counts are not, and have rank 0 and probability 1."""
+    places = ((case.rank_before, case.probability_before), (case.rank_after, case.probability_after))
+    return any(rank or 0 < probability < 1 for rank, probability in places)
 
 
 def _key(key: int) -> str:

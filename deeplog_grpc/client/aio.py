@@ -166,7 +166,8 @@ class AsyncDeepLogClient:
             call = self._stub.WatchAnomalies(position.request())
             try:
                 async for response in call:
-                    yield position.passed(response)
+                    if (anomaly := position.passed(response)) is not None:
+                        yield anomaly
             except grpc.RpcError as error:
                 failure = error
             except asyncio.CancelledError:

@@ -153,7 +153,8 @@ class DeepLogClient:
                 return
             try:
                 for response in call:
-                    yield position.passed(response)
+                    if (anomaly := position.passed(response)) is not None:
+                        yield anomaly
             except grpc.RpcError as error:
                 failure = error
             finally:

@@ -17,7 +17,7 @@ OnBreak = Callable[[DeepLogError], None]
 
 
 class Position:
-    """The last anomaly that a watch has seen, and how often it failed since.
+    """Up to where a watch has seen all, and how often it failed since.
 
     Parameters
     ----------
@@ -38,12 +38,14 @@ class Position:
         self._failures = 0
 
     def request(self) -> anomaly_pb2.WatchAnomaliesRequest:
-        """Asks for what comes after the last anomaly."""
+        """Asks for what comes after that."""
         return anomaly_pb2.WatchAnomaliesRequest(filter=self._filter, after_verdict_id=self._last)
 
-    def passed(self, response: anomaly_pb2.WatchAnomaliesResponse) -> anomaly_pb2.Anomaly:
-        """Go on behind an anomaly."""
-        self._last = response.anomaly.verdict.verdict_id
+    def passed(self, response: anomaly_pb2.WatchAnomaliesResponse) -> anomaly_pb2.Anomaly | None:
+        """Go on behind a message; its anomaly, if it has one."""
+        self._last = response.position or response.anomaly.verdict.verdict_id
+        if not response.HasField("anomaly"):
+            return None
         self._failures = 0
         return response.anomaly
 

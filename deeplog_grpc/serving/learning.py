@@ -7,7 +7,7 @@ version. All else (gradient steps, gate, disk) is done beside it.
 import asyncio
 import hashlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,12 +16,13 @@ from typing import Any, TypeVar, cast
 import orjson
 import structlog
 
-from deeplog_grpc.errors import DrainingError, RefusedError
+from deeplog_grpc.errors import DeepLogError, DrainingError, InputError, RefusedError
+from deeplog_grpc.parsing.templates import WILDCARD, match_pieces
 from deeplog_grpc.serving.queue import ScoringQueue
 from deeplog_grpc.serving.scoring import AdoptJob, DoneReply, InspectJob, Job, Reply
 from deeplog_grpc.serving.status import log_unexpected
 from deeplog_grpc.serving.updates import Applied, Updater, response_of
-from deeplog_grpc.storage import Journal, NewRecord, Record, RecordKind
+from deeplog_grpc.storage import Accepted, Journal, NewRecord, Record, RecordKind
 from deeplog_grpc.v1 import feedback_pb2
 
 SAVE_PARSER_S = 60.0
@@ -51,6 +52,16 @@ class Order:
         return hashlib.sha256(orjson.dumps(self.asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What an order means, as it was looked up."""
+
+    content: Mapping[str, Any]
+    """For the journal."""
+    templates: Mapping[int, str]
+    """The log keys that it speaks of, with the template that each had when it was stored; empty = not known."""
+
+
 class Learning:
     """Takes feedback for all applications of a server.
 
@@ -69,52 +80,65 @@ class Learning:
         self._queue = queue
         self._locks = {application: asyncio.Lock() for application in updaters}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="learning")
+        self._looks = ThreadPoolExecutor(1, thread_name_prefix="looks")
+        """Who looks at what is stored does not wait for an update."""
+        self._orders: set[asyncio.Task[feedback_pb2.FeedbackResponse]] = set()
         self._under_way: dict[int, asyncio.Task[feedback_pb2.FeedbackResponse]] = {}
         self._saved: dict[str, bytes] = {}
         """The parsers' states as they were saved last."""
         self._saver: asyncio.Task[None] | None = None
         self._is_closing = False
 
-    async def take(self, order: Order, find: Callable[[], Mapping[str, Any]]) -> feedback_pb2.FeedbackResponse:
+    async def take(self, order: Order, find: Callable[[], Found]) -> feedback_pb2.FeedbackResponse:
         """Do what is asked, once.
 
         Parameters
         ----------
         find : callable
-            Looks up what the order means, as content for the journal; called in the learning thread, and not at all
-            for a repetition.
+            Looks up what the order means; called in the learning thread, and not at all for a repetition.
 
         Raises
         ------
         InputError
-            If the name was used for something else, or the target is not there.
+            If the name was used for something else, the target is not there, or its log keys are not known.
         RefusedError
             If the server is about to stop.
         """
         if self._is_closing:
             raise DrainingError("the server is stopping: send the feedback to another, or again when it is back")
-        record, is_repeat = await self._in_thread(lambda: self._accepted(order, find))
-        if is_repeat and record.outcome is not None:
+        # A task of its own: a client that goes away must leave no record that nobody works on, and no half update.
+        task = asyncio.create_task(self._take(order, find), name=f"order {order.feedback_id}")
+        self._orders.add(task)
+        task.add_done_callback(self._orders.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_log_failure)
+            raise
+
+    async def _take(self, order: Order, find: Callable[[], Found]) -> feedback_pb2.FeedbackResponse:
+        accepted = await self._accepted(order, find)
+        record, is_repeat = accepted.record, accepted.is_repeat
+        if record.outcome is not None:
             return response_of(record)
         task = self._under_way.get(record.sequence)
         if task is None:
-            # A task of its own: a client that goes away must not leave an update half done.
             task = asyncio.create_task(self._apply(record), name=f"feedback {record.sequence}")
             self._under_way[record.sequence] = task
             task.add_done_callback(lambda _: self._under_way.pop(record.sequence, None))
-        response = await asyncio.shield(task)
+        response = await task
         if is_repeat:
             response = feedback_pb2.FeedbackResponse.FromString(response.SerializeToString())
             response.is_repeat = True
         return response
 
-    async def inspect(self, application: str) -> DoneReply:
-        """What only the scoring thread may look at: the parser's state, and drift."""
-        return cast(DoneReply, await self._queue.add(InspectJob(application=application)))
+    async def inspect(self, application: str, keys: Collection[int] = ()) -> DoneReply:
+        """What only the scoring thread may look at: the parser's state, templates of log keys, and drift."""
+        return cast(DoneReply, await self._queue.add(InspectJob(application=application, keys=tuple(keys))))
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
-        """Run a look at the journal or the store beside the event loop."""
-        return await self._in_thread(work)
+        """Run a look at the journal or the store beside the event loop, and beside updates."""
+        return await asyncio.get_running_loop().run_in_executor(self._looks, work)
 
     def start(self) -> None:
         """Begin to save the parsers' states now and then; needs a running event loop."""
@@ -125,10 +149,17 @@ class Learning:
         self._is_closing = True
         if self._saver is not None:
             self._saver.cancel()
-        while self._under_way:
-            await asyncio.wait(list(self._under_way.values()))
-        await self._save_parsers()
+        while self._orders:
+            await asyncio.wait(list(self._orders))
+        try:
+            await self._save_parsers()
+        except Exception as error:  # a full disk, say: what else there is to finish must not suffer
+            log_unexpected(error)
         self._thread.shutdown(wait=True)
+
+    def end(self) -> None:
+        """After the last call."""
+        self._looks.shutdown(wait=True, cancel_futures=True)
 
     async def _save_now_and_then(self) -> None:
         while True:
@@ -150,32 +181,41 @@ class Learning:
             updater.save_parser(content)
             self._saved[updater.application] = content
 
-    def _accepted(self, order: Order, find: Callable[[], Mapping[str, Any]]) -> tuple[Record, bool]:
+    async def _accepted(self, order: Order, find: Callable[[], Found]) -> Accepted:
         """Put the order on the disk, or find it there."""
-        earlier = self._journal.find(order.application, order.feedback_id, kind=order.kind, digest=order.digest)
+        application = order.application
+        earlier = await self._in_thread(
+            lambda: self._journal.find(application, order.feedback_id, kind=order.kind, digest=order.digest)
+        )
         if earlier is not None:
-            return earlier, True
+            return Accepted(record=earlier, is_repeat=True)
+        found = await self._in_thread(find)
+        known = await self.inspect(application, found.templates)
+        _check_keys(found.templates, known.templates)
+        updater = self._updaters[application]
         new = NewRecord(
-            application=order.application,
+            application=application,
             feedback_id=order.feedback_id,
             kind=order.kind,
             actor=order.actor,
             note=order.note,
             digest=order.digest,
-            content={"asked": dict(order.asked), **find()},
+            content={"asked": dict(order.asked), "base": updater.checksum, **found.content},
         )
-        accepted = self._journal.accept(new)
-        return accepted.record, accepted.is_repeat
+
+        def accept() -> Accepted:
+            # First: after a kill, the log keys of a record must mean what they mean now.
+            self._save_parser(updater, known.parser_state)
+            return self._journal.accept(new)
+
+        return await self._in_thread(accept)
 
     async def _apply(self, record: Record) -> feedback_pb2.FeedbackResponse:
         application = record.application
         updater = self._updaters[application]
-        loop = asyncio.get_running_loop()
         async with self._locks[application]:
             state = (await self.inspect(application)).parser_state
-            started = loop.time()
             applied = await self._in_thread(lambda: self._applied(updater, record, state))
-            applied.response.update_s = loop.time() - started
             if applied.judges is not None:
                 await self._adopt(application, applied, is_adapted=record.kind == "adapt")
         _log.info(
@@ -203,6 +243,33 @@ class Learning:
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _check_keys(meant: Mapping[int, str], known: Mapping[int, str]) -> None:
+    """Refuse what speaks of log keys that are not there, or stand for other messages than they did.
+
+    A kill takes the log keys with it that came since the parser was saved last; their numbers are given away again.
+    """
+    for key, template in meant.items():
+        if key not in known:
+            raise InputError(f"there is no log key {key}, or no longer: name a newer anomaly", field="target")
+        if template and not (_covers(known[key], template) or _covers(template, known[key])):
+            raise InputError(
+                f"log key {key} stood for {template[:80]!r} then, and is another one since a restart: name a newer "
+                "anomaly",
+                field="target",
+            )
+
+
+def _covers(general: str, special: str) -> bool:
+    return match_pieces(general.split(WILDCARD), special) is not None
+
+
+def _log_failure(order: "asyncio.Task[feedback_pb2.FeedbackResponse]") -> None:
+    """Say what became of an order whose client has gone away."""
+    error = None if order.cancelled() else order.exception()
+    if error is not None and not isinstance(error, DeepLogError):
+        log_unexpected(error)
 
 
 def prefer_scoring() -> None:

@@ -1,6 +1,7 @@
 """The methods for operators: feedback, stored anomalies, model versions, drift. They check, look up and convert."""
 
 import asyncio
+import math
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar
@@ -10,9 +11,9 @@ from google.protobuf.message import DecodeError, Message
 
 from deeplog_grpc.detection.verdicts import Kind
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.feedback import Lesson, StepCase, ValueCase
-from deeplog_grpc.models import BEGIN_KEY, UNKNOWN_KEY
-from deeplog_grpc.serving.learning import Learning, Order
+from deeplog_grpc.feedback import CountsCase, Lesson, NewValueCase, StepCase, ValueCase
+from deeplog_grpc.models import BEGIN_KEY, UNKNOWN_KEY, ValueModel, vector_of
+from deeplog_grpc.serving.learning import Found, Learning, Order
 from deeplog_grpc.serving.state import ServerState
 from deeplog_grpc.serving.updates import Meant, evidence_of
 from deeplog_grpc.storage import (
@@ -33,6 +34,9 @@ MAX_NAME_BYTES = 256
 MAX_NOTE_BYTES = 4_096
 WATCH_S = 0.1
 """Seconds between two looks for new anomalies; a look is one comparison of numbers."""
+
+BEFORE_ALL = number_of("1-0")
+"""The position before every anomaly."""
 
 CAUSES = {
     "training": model_pb2.VERSION_CAUSE_TRAINING,
@@ -72,6 +76,7 @@ class OperatorCalls:
         self._store = state.anomalies
         self._recorder = state.recorder
         self._config = state.feedback
+        self._updaters = state.updaters
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -88,9 +93,7 @@ class OperatorCalls:
         application = await self._learning.in_thread(lambda: self._application_of(request))
         order = _order(request, application, "feedback")
         label = LABELS[request.label]
-        return await self._learning.take(
-            order, lambda: {"label": label, **self._bounded(self._meant(request, application)).to_json()}
-        )
+        return await self._learning.take(order, lambda: self._found(label, self._meant(request, application)))
 
     async def adapt(self, raw: bytes) -> feedback_pb2.AdaptResponse:
         """``Adapt``."""
@@ -100,7 +103,7 @@ class OperatorCalls:
         application = self._application(request.application)
         order = _order(request, application, "adapt")
         result = await self._learning.take(
-            order, lambda: {"label": "false_positive", **self._bounded(self._in_range(request, application)).to_json()}
+            order, lambda: self._found("false_positive", self._in_range(request, application))
         )
         return feedback_pb2.AdaptResponse(result=result)
 
@@ -108,7 +111,7 @@ class OperatorCalls:
         """``ListAnomalies``."""
         request = _read(anomaly_pb2.ListAnomaliesRequest, raw)
         wanted, size = _filter(request.filter), _page_size(request.page_size)
-        before = number_of(request.page_token) if request.page_token else None
+        before = _number(request.page_token, "page_token") if request.page_token else None
         found = await self._learning.in_thread(lambda: self._store.page(wanted, before=before, limit=size + 1))
         shown = found[:size]
         token = verdict_id(shown[-1].number) if len(found) > size else ""
@@ -118,7 +121,9 @@ class OperatorCalls:
         """``WatchAnomalies``: ends when the server stops."""
         request = _read(anomaly_pb2.WatchAnomaliesRequest, raw)
         wanted = _filter(request.filter)
-        after = number_of(request.after_verdict_id) if request.after_verdict_id else self._recorder.last_number
+        given = request.after_verdict_id
+        after = _number(given, "after_verdict_id") if given else self._recorder.last_number
+        yield anomaly_pb2.WatchAnomaliesResponse(position=verdict_id(max(after, BEFORE_ALL)))
         while not self._stopping.is_set():
             last = self._recorder.last_number
             if after < last:
@@ -126,8 +131,11 @@ class OperatorCalls:
                     lambda after=after: self._store.since(after, wanted, limit=USUAL_PAGE)  # type: ignore[misc]
                 )
                 for anomaly in found:
-                    yield anomaly_pb2.WatchAnomaliesResponse(anomaly=_anomaly(anomaly))
-                after = found[-1].number if len(found) == USUAL_PAGE else last
+                    name = verdict_id(anomaly.number)
+                    yield anomaly_pb2.WatchAnomaliesResponse(anomaly=_anomaly(anomaly), position=name)
+                # Some may have been stored since `last` was read: these were sent as well.
+                sent = found[-1].number if found else 0
+                after = sent if len(found) == USUAL_PAGE else max(last, sent)
                 continue
             try:
                 async with asyncio.timeout(WATCH_S):
@@ -139,7 +147,7 @@ class OperatorCalls:
         """``ListAnomalyGroups``."""
         request = _read(anomaly_pb2.ListAnomalyGroupsRequest, raw)
         size = _page_size(request.page_size)
-        before = number_of(request.page_token) if request.page_token else None
+        before = _number(request.page_token, "page_token") if request.page_token else None
         found = await self._learning.in_thread(
             lambda: self._store.groups(
                 application=request.application,
@@ -170,16 +178,8 @@ class OperatorCalls:
         """``RollbackModel``."""
         request = _read(model_pb2.RollbackModelRequest, raw)
         application = self._application(request.application)
-        versions = {version.version: version for version in await self._versions(application)}
-        if request.version not in versions:
-            raise InputError(f"there is no version {request.version} of '{application}'", field="version")
-        if not versions[request.version].is_kept:
-            raise InputError(
-                f"version {request.version} is no longer kept (state.keep_versions), or stands on another bundle",
-                field="version",
-            )
         order = _order(request, application, "rollback")
-        answer = await self._learning.take(order, lambda: {"label": "", "version": request.version})
+        answer = await self._learning.take(order, lambda: self._kept(request.version, application))
         if answer.outcome == feedback_pb2.FEEDBACK_OUTCOME_REFUSED:
             raise InputError(answer.message, field="version")
         made = {version.version: version for version in await self._versions(application)}[answer.model_version]
@@ -220,18 +220,32 @@ class OperatorCalls:
         return name
 
     def _application_of(self, request: feedback_pb2.FeedbackRequest) -> str:
-        """The application that is named, or that of the anomaly or group."""
+        """The application that is named, or that of the anomaly or group.
+
+        What is named may be gone by the time that a request is repeated: then the journal knows.
+        """
         found = ""
         if request.WhichOneof("target") == "verdict_id":
-            found = self._stored(request.verdict_id).application
+            stored = self._store.get(number_of(request.verdict_id))
+            found = "" if stored is None else stored.application
         elif request.WhichOneof("target") == "group_id":
             group = self._store.group(request.group_id)
-            if group is None:
-                raise InputError(f"there is no group {request.group_id[:80]!r}", field="group_id")
-            found = group.application
+            found = "" if group is None else group.application
         if found and request.application and found != request.application:
             raise InputError(f"what is named belongs to '{found}'", field="application")
-        return self._application(found or request.application)
+        named = found or request.application
+        if not named and len(self._applications) > 1:
+            if request.WhichOneof("target") == "verdict_id":
+                self._stored(request.verdict_id)
+            elif request.WhichOneof("target") == "group_id":
+                self._group(request.group_id)
+        return self._application(named)
+
+    def _group(self, name: str) -> AnomalyGroup:
+        found = self._store.group(name)
+        if found is None:
+            raise InputError(f"there is no group {name[:80]!r}", field="group_id")
+        return found
 
     def _stored(self, name: str) -> StoredAnomaly:
         found = self._store.get(number_of(name))
@@ -241,44 +255,82 @@ class OperatorCalls:
 
     def _meant(self, request: feedback_pb2.FeedbackRequest, application: str) -> Meant:
         """The anomalies and lessons that a request names."""
-        limit = self._config.max_cases + 1
+        updater = self._updaters[application]
         match request.WhichOneof("target"):
             case "verdict_id":
-                return Meant.of([self._stored(request.verdict_id)], anywhere=False)
+                meant = updater.meant([self._stored(request.verdict_id)], anywhere=False)
             case "session":
-                found = self._store.of_session(application, request.session, limit=limit)
+                found = self._store.of_session(application, request.session, limit=MAX_ADAPTED)
                 if not found:
                     raise InputError(f"no anomaly of session {request.session[:80]!r} is stored", field="session")
-                return Meant.of(found, anywhere=False)
+                meant = updater.meant(found, anywhere=False)
             case "group_id":
-                found = self._store.of_group(request.group_id, limit=limit)
-                return Meant.of([one for one in found if one.state is AnomalyState.OPEN] or found[:1], anywhere=True)
+                self._group(request.group_id)
+                still_open = AnomalyFilter(group_id=request.group_id, states=(AnomalyState.OPEN,))
+                found = self._store.page(still_open, limit=MAX_ADAPTED)
+                found = found or self._store.of_group(request.group_id, limit=1)
+                if not found:
+                    raise InputError("none of its anomalies is stored any more", field="group_id")
+                meant = updater.meant(found, anywhere=True)
             case "step":
-                return Meant(numbers=(), lessons=(_step(request.step),))
+                return Meant(numbers=(), lessons=(_step(request.step, updater.history),))
             case _:
-                return Meant(numbers=(), lessons=(_vector(request.vector),))
+                return Meant(numbers=(), lessons=(_vector(request.vector, updater.model.value_model),))
+        if not meant.lessons:
+            raise InputError(
+                "was found with an earlier bundle, whose log keys this one does not have: name a newer anomaly",
+                field=str(request.WhichOneof("target")),
+            )
+        return meant
 
     def _in_range(self, request: feedback_pb2.AdaptRequest, application: str) -> Meant:
-        """Open anomalies of a range of time, but for sessions in which one was confirmed."""
-        from_ns, to_ns = request.from_unix_nano, request.to_unix_nano
-        found = self._store.open_of(application, limit=MAX_ADAPTED, from_ns=from_ns, to_ns=to_ns)
-        confirmed = AnomalyFilter(
-            application=application, states=(AnomalyState.CONFIRMED,), from_ns=from_ns, to_ns=to_ns
+        """Open anomalies of a range of time, but for what was confirmed and sessions in which something was."""
+        updater = self._updaters[application]
+        found = self._store.open_of(
+            application, limit=MAX_ADAPTED, from_ns=request.from_unix_nano, to_ns=request.to_unix_nano
         )
-        barred = {one.session for one in self._store.page(confirmed, limit=MAX_ADAPTED)}
-        chosen = [one for one in found if one.session not in barred]
-        if not chosen:
+        wanted = AnomalyFilter(application=application, states=(AnomalyState.CONFIRMED,))
+        confirmed = self._store.page(wanted, limit=MAX_ADAPTED)
+        sessions = {one.session for one in confirmed}
+        cases = {lesson.case for lesson in updater.meant(confirmed, anywhere=True).lessons}
+        chosen = [
+            one
+            for one in found
+            if one.session not in sessions
+            and not cases.intersection(lesson.case for lesson in updater.meant([one], anywhere=True).lessons)
+        ]
+        meant = updater.meant(chosen, anywhere=True)
+        if not meant.lessons:
             raise InputError("no open anomaly is stored in this range of time", field="from_unix_nano")
-        return Meant.of(chosen, anywhere=True)
+        return meant
 
-    def _bounded(self, meant: Meant) -> Meant:
+    def _kept(self, version: int, application: str) -> Found:
+        """An order to go back to a version that is there."""
+        versions = {found.version: found for found in self._read_versions(application)}
+        if version not in versions:
+            raise InputError(f"there is no version {version} of '{application}'", field="version")
+        if not versions[version].is_kept:
+            raise InputError(
+                f"version {version} is no longer kept (state.keep_versions), or stands on another bundle",
+                field="version",
+            )
+        return Found(content={"label": "", "version": version}, templates={})
+
+    def _found(self, label: str, meant: Meant) -> Found:
+        """An order to learn or confirm, with the log keys that it speaks of."""
         if len(meant.lessons) > self._config.max_cases:
             raise InputError(
                 f"these are more than {self._config.max_cases} distinct cases (feedback.max_cases): give feedback in "
                 "parts, or train anew",
                 field="target",
             )
-        return meant
+        templates = {key: "" for lesson in meant.lessons for key in _keys(lesson) if key >= 0}
+        for number in meant.numbers[:MAX_LOOKED_AT]:
+            stored = self._store.get(number)
+            if stored is not None and self._updaters[stored.application].is_of_bundle(stored):
+                verdict = evidence_of(stored).verdict
+                templates.update({verdict.key: verdict.template} if verdict.key in templates else {})
+        return Found(content={"label": label, **meant.to_json()}, templates=templates)
 
     async def _versions(self, application: str) -> list[model_pb2.ModelVersion]:
         return await self._learning.in_thread(lambda: self._read_versions(application))
@@ -289,6 +341,9 @@ class OperatorCalls:
         current = versions[0]
         return [_version(version, records.get(version.sequence or 0), current) for version in versions]
 
+
+MAX_LOOKED_AT = 1_000
+"""Anomalies of one order whose templates are compared with those of now."""
 
 MAX_ADAPTED = 100_000
 """Stored anomalies that one `Adapt` looks at."""
@@ -317,8 +372,24 @@ def _order(request: Any, application: str, kind: Any) -> Order:
     )
 
 
-def _step(step: feedback_pb2.LabelledStep) -> Lesson:
+def _keys(lesson: Lesson) -> tuple[int, ...]:
+    """The log keys that a lesson speaks of, and marks that are none."""
+    case = lesson.case
+    match case:
+        case StepCase():
+            return (*case.window, case.key)
+        case CountsCase():
+            return tuple(key for key, _ in case.counts)
+        case ValueCase():
+            return (case.key, *case.previous, *case.after)
+        case NewValueCase():
+            return (case.key,)
+
+
+def _step(step: feedback_pb2.LabelledStep, history: int) -> Lesson:
     window = tuple(step.window)
+    if len(window) > history:
+        raise InputError(f"has more log keys than the window of the model, {history}", field="step.window")
     bad = [key for key in (*window, step.key) if key < UNKNOWN_KEY] + [key for key in (step.key,) if key == UNKNOWN_KEY]
     if bad:
         raise InputError(f"{bad[0]} is not a log key", field="step")
@@ -326,16 +397,44 @@ def _step(step: feedback_pb2.LabelledStep) -> Lesson:
     return Lesson(kind=kind, case=StepCase(window=window, key=step.key))
 
 
-def _vector(vector: verdict_pb2.ValueVector) -> Lesson:
+def _vector(vector: verdict_pb2.ValueVector, model: ValueModel) -> Lesson:
     if not vector.numbers:
         raise InputError("must not be empty", field="vector.numbers")
+    if vector.key < 0:
+        raise InputError(f"{vector.key} is not a log key", field="vector.key")
+    if bad := [key for key in vector.previous if key < UNKNOWN_KEY]:
+        raise InputError(f"{bad[0]} is not a log key", field="vector.previous")
     before = (UNKNOWN_KEY, UNKNOWN_KEY, *vector.previous)
-    case = ValueCase(
-        key=vector.key,
-        numbers=tuple((number.slot, number.unit, number.number) for number in vector.numbers),
-        previous=(before[-2], before[-1]),
-    )
+    previous = (before[-2], before[-1])
+    known: dict[int, set[str]] = {}
+    for position in vector_of(model, vector.key, (), previous).positions:
+        known.setdefault(position.slot, set()).add(position.unit)
+    numbers = []
+    for place, number in enumerate(vector.numbers):
+        field = f"vector.numbers[{place}]"
+        if not math.isfinite(number.number):
+            raise InputError("is not finite", field=f"{field}.number")
+        units = known.get(number.slot, set())
+        if not number.unit and "" not in units and len(units) > 1:
+            raise InputError(f"slot {number.slot} has {', '.join(sorted(units))}: give one", field=f"{field}.unit")
+        is_clear = not number.unit and len(units) == 1
+        numbers.append((number.slot, next(iter(units)) if is_clear else number.unit, number.number))
+    case = ValueCase(key=vector.key, numbers=tuple(numbers), previous=previous)
     return Lesson(kind=Kind.PARAMETER_VALUE, case=case)
+
+
+def _number(name: str, field: str) -> int:
+    """The number that a name stands for, with the error at the field that has it."""
+    try:
+        return number_of(name)
+    except InputError as error:
+        raise InputError(error.message, field=field) from None
+
+
+def _numbers(names: Sequence[str]) -> tuple[int, ...]:
+    if len(names) > MAX_PAGE:
+        raise InputError(f"names {len(names)} anomalies, more than {MAX_PAGE}", field="filter.verdict_ids")
+    return tuple(_number(name, f"filter.verdict_ids[{place}]") for place, name in enumerate(names))
 
 
 def _page_size(asked: int) -> int:
@@ -361,6 +460,7 @@ def _filter(message: anomaly_pb2.AnomalyFilter) -> AnomalyFilter:
         from_ns=message.from_unix_nano,
         to_ns=message.to_unix_nano,
         min_score=message.min_score,
+        numbers=_numbers(message.verdict_ids),
         exclude_muted=message.exclude_muted,
     )
 

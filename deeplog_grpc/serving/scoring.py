@@ -12,6 +12,7 @@ import time
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
@@ -94,6 +95,8 @@ class InspectJob:
     """A question of the server's own for what only the scoring thread may look at."""
 
     application: str
+    keys: tuple[int, ...] = ()
+    """Log keys whose templates are asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +104,7 @@ class DoneReply:
     """The answer to an order or question of the server's own."""
 
     templates: Mapping[int, str]
-    """Log key -> its template; only to a question."""
+    """Of the log keys asked for and those that have their part in a drift, as far as they are there."""
     parser_state: Mapping[str, Any]
     """Only to a question."""
     drift: DriftReport | None
@@ -215,7 +218,7 @@ class _Run:
         """What learning asks of a detector, between two batches of its entries."""
         self._score_pending(job.application)
         try:
-            self._done[number] = self._adopt(job) if isinstance(job, AdoptJob) else self._inspect(job.application)
+            self._done[number] = self._adopt(job) if isinstance(job, AdoptJob) else self._inspect(job)
         except Exception as error:
             self._failures[number] = error
 
@@ -225,13 +228,14 @@ class _Run:
             self._watch.adapted(job.application)
         return _DONE
 
-    def _inspect(self, application: str) -> DoneReply:
-        detector = self._detectors[application]
-        drift = None if self._watch is None else self._watch.report(application)
-        keys = [] if drift is None else [key for key, _ in drift.parts if key >= 0]
-        return DoneReply(
-            templates={key: detector.template(key) for key in keys}, parser_state=detector.parser_state(), drift=drift
-        )
+    def _inspect(self, job: InspectJob) -> DoneReply:
+        detector = self._detectors[job.application]
+        drift = None if self._watch is None else self._watch.report(job.application)
+        templates: dict[int, str] = {}
+        for key in {*job.keys, *(key for key, _ in (() if drift is None else drift.parts))}:
+            with suppress(KeyError):
+                templates[key] = detector.template(key)
+        return DoneReply(templates=templates, parser_state=detector.parser_state(), drift=drift)
 
     def finish(self, count: int) -> list[Reply | Exception]:
         for application in list(self._pending):

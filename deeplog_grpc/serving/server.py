@@ -132,6 +132,8 @@ class Server:
         self._ticker.cancel()
         await self._server.stop(_LAST_CALLS_S)
         await self.queue.close()
+        if self._learning is not None:
+            self._learning.end()
         if lost := len(self.late):
             _log.warning("ends of sessions that no client was told of", count=lost)
         _log.info("stopped")

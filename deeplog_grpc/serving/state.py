@@ -1,5 +1,7 @@
 """What a server keeps on disk, opened together: the journal, the stored anomalies, each application's version."""
 
+import fcntl
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -7,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, Judges
+from deeplog_grpc.errors import StateError
 from deeplog_grpc.feedback import DriftConfig, DriftMonitor, FeedbackConfig
 from deeplog_grpc.serving.recorder import AnomalyRecorder
 from deeplog_grpc.serving.updates import Updater
 from deeplog_grpc.serving.watch import Watch
 from deeplog_grpc.storage import AnomalyStore, Journal, StateConfig
 
+LOCK = "lock"
 JOURNAL = "journal.sqlite"
 ANOMALIES = "anomalies.sqlite"
 _MIB = 1 << 20
@@ -32,7 +36,7 @@ class ServerState:
     Raises
     ------
     StateError
-        If a database is damaged, of a newer format, or cannot be opened.
+        If another server has the folder, or a database is damaged, of a newer format, or cannot be opened.
     """
 
     def __init__(
@@ -40,6 +44,22 @@ class ServerState:
         directory: Path,
         models: Mapping[str, tuple[ApplicationModel, str]],
         *,
+        state: StateConfig,
+        feedback: FeedbackConfig,
+        drift: DriftConfig,
+        detector: DetectorConfig,
+    ) -> None:
+        self._lock = lock(directory)
+        try:
+            self._open(directory, models, state, feedback, drift, detector)
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _open(
+        self,
+        directory: Path,
+        models: Mapping[str, tuple[ApplicationModel, str]],
         state: StateConfig,
         feedback: FeedbackConfig,
         drift: DriftConfig,
@@ -70,9 +90,33 @@ class ServerState:
         )
 
     def close(self) -> None:
-        """Close the databases."""
+        """Close the databases, and let another server have the folder."""
         self.journal.close()
         self.anomalies.close()
+        os.close(self._lock)
+
+
+def lock(directory: Path) -> int:
+    """Take a folder for this process alone; given back when the descriptor is closed, by a kill too.
+
+    Raises
+    ------
+    StateError
+        If another process has it, or it cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StateError(f"cannot be opened: {error.strerror}", field=str(directory)) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StateError(
+            "another server keeps its state here: stop it, or give another folder (--state)", field=str(directory)
+        ) from error
+    return descriptor
 
 
 def expected_share(model: ApplicationModel) -> float:

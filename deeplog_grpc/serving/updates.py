@@ -6,6 +6,8 @@ are anomalies given their states. What was accepted and not finished is done at 
 scored; states are given again then.
 """
 
+import sqlite3
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +29,7 @@ from deeplog_grpc.feedback import (
 )
 from deeplog_grpc.parsing import Parser
 from deeplog_grpc.serving.evidence import lesson_of
+from deeplog_grpc.serving.status import log_unexpected
 from deeplog_grpc.storage import (
     AnomalyState,
     AnomalyStore,
@@ -35,6 +38,7 @@ from deeplog_grpc.storage import (
     NewVersion,
     Record,
     StoredAnomaly,
+    Version,
     pack_snapshot,
     unpack_snapshot,
     verdict_id,
@@ -77,16 +81,6 @@ class Meant:
     numbers: tuple[int, ...]
     """Of stored anomalies."""
     lessons: tuple[Lesson, ...]
-
-    @classmethod
-    def of(cls, anomalies: Sequence[StoredAnomaly], *, anywhere: bool) -> "Meant":
-        """Read stored evidence."""
-        return cls(
-            numbers=tuple(anomaly.number for anomaly in anomalies),
-            lessons=tuple(
-                dict.fromkeys(lesson_of(evidence_of(anomaly).verdict, anywhere=anywhere) for anomaly in anomalies)
-            ),
-        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the journal."""
@@ -133,25 +127,27 @@ class Updater:
         judges_of: Callable[[ApplicationModel], Judges],
     ) -> None:
         self.application = base.application
-        self._checksum = checksum
+        self.checksum = checksum
         self._journal = journal
         self._store = store
         self._config = config
         self._judges_of = judges_of
-        before = journal.current(self.application)
-        parser = None if before is None else journal.parser(self.application, before.base)
-        is_same = before is not None and before.base == checksum
-        if parser is not None and is_same:
+        self._bases: dict[int, str] = {}
+        self._renames: dict[str, dict[int, int]] = {}
+        self._started_s = 0.0
+        parser = journal.parser(self.application, checksum)
+        if parser is not None:
             base = replace(base, parser=Parser.from_state(parser))
         self._base = base
+        self._own_keys = {template.text: template.key for template in base.parser.templates()}
         self._learner = Learner(base, Knowledge(), config, judges_of)
         self._learner.confirm(self._confirmed())
-        if before is None or not is_same:
+        before = journal.current(self.application)
+        if before is None or before.base != checksum:
             self._publish_base(before.version if before is not None else 0)
         else:
             self._restore(before.version)
-        if before is not None and parser is not None and not is_same:
-            self._carry_over(before.version, Parser.from_state(parser))
+        self._carry_over()
         self._finish_pending()
 
     @property
@@ -159,26 +155,79 @@ class Updater:
         """The version in force."""
         return self._learner.model
 
+    @property
+    def history(self) -> int:
+        """Log keys in a window."""
+        return self.model.key_model.config.history
+
     def save_parser(self, state: bytes) -> None:
         """Keep the parser's state, as JSON, so that log keys mean the same after a restart."""
-        self._journal.save_parser(self.application, self._checksum, state)
+        self._journal.save_parser(self.application, self.checksum, state)
 
     def apply(self, record: Record) -> Applied:
         """Do what a record of the journal asks for."""
+        self._started_s = time.perf_counter()
         if record.kind == "rollback":
             return self._roll_back(record)
-        meant = Meant.from_json(record.content)
+        meant = self._meant(record)
+        if record.content["lessons"] and not meant.lessons:
+            return self._refused(record, (), "this bundle has none of its log keys, which are those of an earlier one")
         return self._confirm(record, meant) if record.content["label"] == "confirmed" else self._learn(record, meant)
 
+    def meant(self, anomalies: Sequence[StoredAnomaly], *, anywhere: bool) -> Meant:
+        """What stored anomalies teach, but for those of an earlier bundle whose log keys this one does not have."""
+        pairs = [
+            (anomaly.number, lesson)
+            for anomaly in anomalies
+            if (lesson := self._lesson(anomaly, anywhere=anywhere)) is not None
+        ]
+        return Meant(
+            numbers=tuple(number for number, _ in pairs), lessons=tuple(dict.fromkeys(lesson for _, lesson in pairs))
+        )
+
+    def is_of_bundle(self, anomaly: StoredAnomaly) -> bool:
+        """Whether the version that found an anomaly stands on this bundle: its log keys are this one's."""
+        return self._base_of(evidence_of(anomaly).verdict.model_version) == self.checksum
+
+    def _lesson(self, anomaly: StoredAnomaly, *, anywhere: bool = False) -> Lesson | None:
+        verdict = evidence_of(anomaly).verdict
+        return self._moved(lesson_of(verdict, anywhere=anywhere), self._base_of(verdict.model_version))
+
+    def _base_of(self, version: int) -> str:
+        """Checksum of the bundle that a version stands on; empty = there is no such version."""
+        if version not in self._bases:
+            self._bases = {found.version: found.base for found in self._journal.versions(self.application)}
+        return self._bases.get(version, "")
+
+    def _moved(self, lesson: Lesson, base: str) -> Lesson | None:
+        """A lesson in the log keys of this bundle; None if it has not all of them."""
+        return lesson if base == self.checksum else lesson.renamed(self._renamed(base))
+
+    def _renamed(self, base: str) -> Mapping[int, int]:
+        """Log keys of another bundle -> those of this one with the same template."""
+        if base not in self._renames:
+            state = self._journal.parser(self.application, base)
+            other = [] if state is None else Parser.from_state(state).templates()
+            self._renames[base] = {one.key: self._own_keys[one.text] for one in other if one.text in self._own_keys}
+        return self._renames[base]
+
+    def _meant(self, record: Record) -> Meant:
+        """What a record means, in the log keys of this bundle."""
+        meant, base = Meant.from_json(record.content), record.content.get("base", self.checksum)
+        moved = [self._moved(lesson, base) for lesson in meant.lessons]
+        return Meant(numbers=meant.numbers, lessons=tuple(dict.fromkeys(one for one in moved if one is not None)))
+
     def _confirm(self, record: Record, meant: Meant) -> Applied:
-        normal = sum(CaseJudge(self._judges_of(self.model)).normal([lesson.case for lesson in meant.lessons]))
+        said = tuple(CaseJudge(self._judges_of(self.model)).judge([lesson.case for lesson in meant.lessons]))
+        normal = sum(judgement.is_normal for judgement in said)
         message = "noted: it is held out of all that is learned from now on"
         if normal:
             message += (
                 f"; the version in force holds {normal} of {len(meant.lessons)} cases normal all the same, since it "
                 "learned them: 'deeplog-grpc models' shows what to roll back"
             )
-        response = self._response(record, pb.FEEDBACK_OUTCOME_RECORDED, meant.lessons, message)
+        unchanged = Update(judges=None, steps=0, before=said, after=said, check=None, refusal="")
+        response = self._response(record, pb.FEEDBACK_OUTCOME_RECORDED, meant.lessons, message, unchanged)
         states = dict.fromkeys(meant.numbers, AnomalyState.CONFIRMED)
         self._journal.finish(record.sequence, _outcome(response, states), None)
         self._learner.confirm(meant.lessons)
@@ -216,7 +265,8 @@ class Updater:
             if named is None or any(lesson.anywhere for lesson in meant.lessons):  # a group is all of it already
                 continue
             alike = self._alike(named, numbers.keys())
-            case = lesson_of(evidence_of(named).verdict).case
+            own = self._lesson(named)
+            case = None if own is None else own.case
             sessions = {other.session for other in alike} - {named.session}
             if isinstance(case, CountsCase) and len(sessions) > FEW_ALIKE:
                 return meant, (
@@ -225,9 +275,11 @@ class Updater:
                     "were not"
                 )
             if isinstance(case, StepCase):
-                others = Meant.of(alike, anywhere=False)
-                numbers.update(dict.fromkeys(others.numbers))
-                lessons.update(dict.fromkeys(lesson for lesson in others.lessons if lesson.case not in barred))
+                for other in alike:
+                    lesson = self._lesson(other)
+                    if lesson is not None and lesson.case not in barred:
+                        numbers[other.number] = None
+                        lessons[lesson] = None
         return Meant(numbers=tuple(numbers), lessons=tuple(lessons)), ""
 
     def _alike(self, named: StoredAnomaly, without: Collection[int]) -> list[StoredAnomaly]:
@@ -241,12 +293,12 @@ class Updater:
     def _explained(self, judges: Judges, named: set[int]) -> list[int]:
         """Open anomalies, other than those named, that a version holds normal."""
         waiting = [
-            anomaly
+            (anomaly.number, lesson.case)
             for anomaly in self._store.open_of(self.application, limit=OPEN_LOOKED_AT)
-            if anomaly.number not in named
+            if anomaly.number not in named and (lesson := self._lesson(anomaly)) is not None
         ]
-        normal = CaseJudge(judges).normal([lesson_of(evidence_of(anomaly).verdict).case for anomaly in waiting])
-        return [anomaly.number for anomaly, is_normal in zip(waiting, normal, strict=True) if is_normal]
+        normal = CaseJudge(judges).normal([case for _, case in waiting])
+        return [number for (number, _), is_normal in zip(waiting, normal, strict=True) if is_normal]
 
     def _refused(
         self, record: Record, lessons: Sequence[Lesson], refusal: str, update: Update | None = None
@@ -270,12 +322,12 @@ class Updater:
             version=version,
             parent=wanted,
             cause="rollback",
-            base=self._checksum,
+            base=self.checksum,
             details={"lessons": []},
             snapshot=pack_snapshot(model),
         )
         self._journal.finish(record.sequence, _outcome(response, {}), new)
-        self._learner.put_back(model, Knowledge(lessons=self._lessons_of(version)))
+        self._learner.put_back(model, self._knowledge_of(version))
         return Applied(response=response, judges=self._judges_of(model))
 
     def _new_version(
@@ -291,7 +343,7 @@ class Updater:
             version=model.version,
             parent=self.model.version,
             cause="adapt" if record.kind == "adapt" else "feedback",
-            base=self._checksum,
+            base=self.checksum,
             details={"lessons": [lesson.to_json() for lesson in lessons], "steps": update.steps, "check": check},
             snapshot=pack_snapshot(model),
         )
@@ -310,6 +362,7 @@ class Updater:
             model_version=self.model.version,
             case_count=len(lessons),
             message=message,
+            update_s=time.perf_counter() - self._started_s,
         )
         if update is not None:
             response.steps = update.steps
@@ -333,13 +386,14 @@ class Updater:
     ) -> pb.FeedbackResponse:
         if update.judges is None:
             message = f"version {self.model.version} holds it normal already: earlier feedback explained it"
-            return self._response(record, pb.FEEDBACK_OUTCOME_NOTHING_TO_LEARN, meant.lessons, message, update)
-        others = len(explained)
-        message = f"learned in version {update.judges.model.version}"
-        message += f": {others} other open alarm{'' if others == 1 else 's'} explained" if others else ""
-        response = self._response(record, pb.FEEDBACK_OUTCOME_LEARNED, meant.lessons, message, update)
-        response.model_version = update.judges.model.version
-        response.explained = others
+            response = self._response(record, pb.FEEDBACK_OUTCOME_NOTHING_TO_LEARN, meant.lessons, message, update)
+        else:
+            others = len(explained)
+            message = f"learned in version {update.judges.model.version}"
+            message += f": {others} other open alarm{'' if others == 1 else 's'} explained" if others else ""
+            response = self._response(record, pb.FEEDBACK_OUTCOME_LEARNED, meant.lessons, message, update)
+            response.model_version = update.judges.model.version
+        response.explained = len(explained)
         response.explained_verdict_ids.extend(verdict_id(number) for number in explained[:SHOWN_EXPLAINED])
         return response
 
@@ -347,14 +401,15 @@ class Updater:
         for state in set(states.values()):
             self._store.set_state([number for number, own in states.items() if own is state], state, feedback_id)
 
-    def _confirmed(self) -> list[Lesson]:
-        """All that was ever confirmed."""
-        return [
+    def _confirmed(self, before: int | None = None) -> tuple[Lesson, ...]:
+        """All that was ever confirmed, or before a record."""
+        return tuple(
             lesson
             for record in self._journal.records(self.application)
             if record.outcome is not None and record.content.get("label") == "confirmed"
-            for lesson in Meant.from_json(record.content).lessons
-        ]
+            if before is None or record.sequence < before
+            for lesson in self._meant(record).lessons
+        )
 
     def _publish_base(self, last: int) -> None:
         version = max(last + 1, self._base.version)
@@ -364,7 +419,7 @@ class Updater:
                 version=version,
                 parent=0,
                 cause="training",
-                base=self._checksum,
+                base=self.checksum,
                 details={"lessons": []},
                 snapshot=None,
             )
@@ -372,12 +427,12 @@ class Updater:
         self._learner.put_back(replace(self._base, version=version), Knowledge())
 
     def _restore(self, version: int) -> None:
-        self._learner.put_back(self._load(version), Knowledge(lessons=self._lessons_of(version)))
+        self._learner.put_back(self._load(version), self._knowledge_of(version))
 
     def _load(self, version: int) -> ApplicationModel:
         """The models of a version: its snapshot, or the bundle and the lessons since, learned again."""
         known = {found.version: found for found in self._journal.versions(self.application)}
-        if known[version].base != self._checksum:
+        if known[version].base != self.checksum:
             raise StateError(f"version {version} stands on another bundle than the one that is served", field="version")
         if not known[version].sha256:
             return replace(self._base, version=version)
@@ -388,50 +443,79 @@ class Updater:
         return self._made_again(version)
 
     def _made_again(self, version: int) -> ApplicationModel:
-        """A version from the bundle, by learning all its lessons again."""
-        learner = Learner(self._base, Knowledge(confirmed=tuple(self._confirmed())), self._config, self._judges_of)
-        for step, lessons in self._line(version):
+        """A version from the bundle, by learning all its lessons again as they were learned."""
+        learner = Learner(self._base, Knowledge(), self._config, self._judges_of)
+        for found, lessons in self._line(version):
             if lessons:
-                update = learner.learn(lessons, version=step)
-                if update.judges is not None:
-                    learner.accept(update, lessons)
+                learner.confirm(self._confirmed(found.sequence))
+                update = learner.learn(lessons, version=found.version)
+                if update.judges is None:
+                    message = f"version {found.version} cannot be made again from bundle and journal: {update.refusal}"
+                    raise StateError(message, field="version")
+                learner.accept(update, lessons)
         return replace(learner.model, version=version)
 
-    def _lessons_of(self, version: int) -> tuple[Lesson, ...]:
-        """What a version has learned, in order."""
-        return tuple(lesson for _, lessons in self._line(version) for lesson in lessons)
+    def _knowledge_of(self, version: int) -> Knowledge:
+        """What a version has learned, as it was when the version was made."""
+        knowledge = Knowledge()
+        for _, lessons in self._line(version):
+            knowledge = knowledge.with_lessons(lessons, limit=self._config.max_lessons)
+        return knowledge
 
-    def _line(self, version: int) -> list[tuple[int, list[Lesson]]]:
+    def _line(self, version: int) -> list[tuple[Version, list[Lesson]]]:
         """The versions from training to this one, each with what it learned."""
         known = {found.version: found for found in self._journal.versions(self.application)}
         line = []
         while version:
             found = known[version]
-            line.append((version, [Lesson.from_json(lesson) for lesson in found.details["lessons"]]))
+            line.append((found, [Lesson.from_json(lesson) for lesson in found.details["lessons"]]))
             version = found.parent
         return line[::-1]
 
-    def _carry_over(self, last: int, parser: Parser) -> None:
-        """Learn again, on a new bundle, what feedback had taught on the one before."""
-        keys = {template.text: template.key for template in self._base.parser.templates()}
-        renamed = {template.key: keys[template.text] for template in parser.templates() if template.text in keys}
-        learned = self._lessons_of(last)
-        lessons = [moved for lesson in learned if (moved := lesson.renamed(renamed)) is not None]
-        lost = len(learned) - len(lessons)
-        _log.warning("a new bundle: lessons of the one before are learned again", lessons=len(lessons), lost=lost)
+    def _carry_over(self) -> None:
+        """Learn again, on a new bundle, what feedback had taught on those before.
+
+        Asked at every start: a kill may have come between the bundle's version and this.
+        """
+        (first, *_), *replaced = self._bundles()
+        name = f"carried over to version {first.version}"
+        if self._journal.find(self.application, name, kind="feedback", digest=self.checksum) is not None:
+            return
+        learned = [
+            (lesson, self._moved(lesson, versions[-1].base))
+            for versions in reversed(replaced)
+            for lesson in self._knowledge_of(versions[-1].version).lessons
+        ]
+        barred = {lesson.case for lesson in self._learner.knowledge.confirmed}
+        lessons = dict.fromkeys(moved for _, moved in learned if moved is not None and moved.case not in barred)
+        if learned:
+            lost = sum(moved is None for _, moved in learned)
+            _log.warning("a new bundle: lessons of those before are learned again", lessons=len(lessons), lost=lost)
         if lessons:
-            meant = Meant(numbers=(), lessons=tuple(lessons))
             self._journal.accept(
                 NewRecord(
                     application=self.application,
-                    feedback_id=f"carried over to {self._checksum[:16]}",
+                    feedback_id=name,
                     kind="feedback",
                     actor="deeplog-grpc",
-                    note="lessons of the bundle before",
-                    digest=self._checksum,
-                    content={"label": "false_positive", **meant.to_json()},
+                    note="lessons of the bundles before",
+                    digest=self.checksum,
+                    content={
+                        "label": "false_positive",
+                        "base": self.checksum,
+                        **Meant(numbers=(), lessons=tuple(lessons)).to_json(),
+                    },
                 )
             )
+
+    def _bundles(self) -> list[list[Version]]:
+        """The versions of each time that a bundle was served, in order; the bundle of now first."""
+        times: list[list[Version]] = []
+        for version in reversed(self._journal.versions(self.application)):
+            if version.cause == "training":
+                times.append([])
+            times[-1].append(version)
+        return times[::-1]
 
     def _finish_pending(self) -> None:
         """Do what was accepted before the process ended, and give states that may be missing."""
@@ -439,7 +523,13 @@ class Updater:
             if record.outcome is not None:
                 self._give_states(_states(record.outcome), record.feedback_id)
         for record in self._journal.pending(self.application):
-            applied = self.apply(record)
+            try:
+                applied = self.apply(record)
+            except sqlite3.Error:
+                raise
+            except Exception as error:  # what cannot be done must not stop this start and every one after it
+                log_unexpected(error)
+                applied = self._refused(record, (), "an error inside the server, which logged it")
             _log.info(
                 "feedback of before the restart", feedback_id=record.feedback_id, message=applied.response.message
             )

@@ -124,6 +124,8 @@ class AnomalyFilter:
     min_score: float = 0.0
     exclude_muted: bool = False
     """Whether anomalies of muted groups are left out."""
+    numbers: tuple[int, ...] = ()
+    """Empty = all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

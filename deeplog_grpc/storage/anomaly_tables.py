@@ -139,7 +139,8 @@ def count_in_time(wanted: AnomalyFilter) -> Query:
 
 def has_time_of_its_own(wanted: AnomalyFilter) -> bool:
     """Whether event time is what a filter is best looked up by, if its range turns out to be narrow."""
-    return bool((wanted.from_ns or wanted.to_ns) and not wanted.group_id and not wanted.session)
+    is_named = wanted.numbers or wanted.group_id or wanted.session
+    return bool((wanted.from_ns or wanted.to_ns) and not is_named)
 
 
 def page_of_groups(
@@ -207,6 +208,8 @@ def _walk(index: str, parts: Sequence[_Part]) -> Query:
 
 def _ways(wanted: AnomalyFilter, is_narrow: bool) -> list[tuple[str, list[_Part]]]:
     """What to look a filter up by: walks that each yield ascending numbers, so that they are merged and not sorted."""
+    if wanted.numbers:
+        return [("NOT INDEXED", [_among("number", wanted.numbers)])]
     if wanted.group_id or (wanted.application and not wanted.session and not is_narrow):
         column, value = ("group_id", wanted.group_id) if wanted.group_id else ("application", wanted.application)
         index = f"INDEXED BY anomalies_of_{column.removesuffix('_id')}"
@@ -219,6 +222,8 @@ def _ways(wanted: AnomalyFilter, is_narrow: bool) -> list[tuple[str, list[_Part]
 
 def _conditions(wanted: AnomalyFilter, now_ns: int) -> list[_Part]:
     parts = _times(wanted)
+    if wanted.numbers and wanted.group_id:  # else it is what they are looked up by
+        parts.append(_Part("group_id = ?", (wanted.group_id,)))
     if wanted.application:
         parts.append(_Part("application = ?", (wanted.application,)))
     if wanted.session:

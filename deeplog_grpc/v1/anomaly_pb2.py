@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from deeplog_grpc.v1 import verdict_pb2 as deeplog__grpc_dot_v1_dot_verdict__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64\x65\x65plog_grpc/v1/anomaly.proto\x12\x0f\x64\x65\x65plog_grpc.v1\x1a\x1d\x64\x65\x65plog_grpc/v1/verdict.proto\"4\n\x0c\x43ontextEntry\x12\x16\n\x0etime_unix_nano\x18\x01 \x01(\x06\x12\x0c\n\x04\x62ody\x18\x02 \x01(\t\"\xf3\x01\n\x07\x41nomaly\x12)\n\x07verdict\x18\x01 \x01(\x0b\x32\x18.deeplog_grpc.v1.Verdict\x12\x10\n\x08group_id\x18\x02 \x01(\t\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.deeplog_grpc.v1.AnomalyState\x12\x13\n\x0b\x66\x65\x65\x64\x62\x61\x63k_id\x18\x04 \x01(\t\x12\x0c\n\x04\x62ody\x18\x05 \x01(\t\x12.\n\x07\x63ontext\x18\x06 \x03(\x0b\x32\x1d.deeplog_grpc.v1.ContextEntry\x12\x18\n\x10stored_unix_nano\x18\x07 \x01(\x06\x12\x10\n\x08is_muted\x18\x08 \x01(\x08\"\xcd\x02\n\x0c\x41nomalyGroup\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61pplication\x18\x02 \x01(\t\x12#\n\x04kind\x18\x03 \x01(\x0e\x32\x15.deeplog_grpc.v1.Kind\x12\x0b\n\x03key\x18\x04 \x01(\x11\x12\x10\n\x08template\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\r\n\x05\x63ount\x18\x07 \x01(\x04\x12\x12\n\nopen_count\x18\x08 \x01(\x04\x12\x1c\n\x14\x66irst_seen_unix_nano\x18\t \x01(\x06\x12\x1b\n\x13last_seen_unix_nano\x18\n \x01(\x06\x12,\n\x05state\x18\x0b \x01(\x0e\x32\x1d.deeplog_grpc.v1.AnomalyState\x12\x1d\n\x15muted_until_unix_nano\x18\x0c \x01(\x06\x12\x17\n\x0flast_verdict_id\x18\r \x01(\t\"\xf4\x01\n\rAnomalyFilter\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12$\n\x05kinds\x18\x02 \x03(\x0e\x32\x15.deeplog_grpc.v1.Kind\x12-\n\x06states\x18\x03 \x03(\x0e\x32\x1d.deeplog_grpc.v1.AnomalyState\x12\x0f\n\x07session\x18\x04 \x01(\t\x12\x10\n\x08group_id\x18\x05 \x01(\t\x12\x16\n\x0e\x66rom_unix_nano\x18\x06 \x01(\x06\x12\x14\n\x0cto_unix_nano\x18\x07 \x01(\x06\x12\x11\n\tmin_score\x18\x08 \x01(\x02\x12\x15\n\rexclude_muted\x18\t \x01(\x08\"m\n\x14ListAnomaliesRequest\x12.\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1e.deeplog_grpc.v1.AnomalyFilter\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x15ListAnomaliesResponse\x12+\n\tanomalies\x18\x01 \x03(\x0b\x32\x18.deeplog_grpc.v1.Anomaly\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"a\n\x15WatchAnomaliesRequest\x12.\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1e.deeplog_grpc.v1.AnomalyFilter\x12\x18\n\x10\x61\x66ter_verdict_id\x18\x02 \x01(\t\"\x9c\x01\n\x18ListAnomalyGroupsRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12-\n\x06states\x18\x02 \x03(\x0e\x32\x1d.deeplog_grpc.v1.AnomalyState\x12\x15\n\rexclude_muted\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"c\n\x19ListAnomalyGroupsResponse\x12-\n\x06groups\x18\x01 \x03(\x0b\x32\x1d.deeplog_grpc.v1.AnomalyGroup\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\x17MuteAnomalyGroupRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x1d\n\x15muted_until_unix_nano\x18\x02 \x01(\x06\"H\n\x18MuteAnomalyGroupResponse\x12,\n\x05group\x18\x01 \x01(\x0b\x32\x1d.deeplog_grpc.v1.AnomalyGroup\"C\n\x16WatchAnomaliesResponse\x12)\n\x07\x61nomaly\x18\x01 \x01(\x0b\x32\x18.deeplog_grpc.v1.Anomaly*\xa1\x01\n\x0c\x41nomalyState\x12\x1d\n\x19\x41NOMALY_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41NOMALY_STATE_OPEN\x10\x01\x12 \n\x1c\x41NOMALY_STATE_FALSE_POSITIVE\x10\x02\x12\x1b\n\x17\x41NOMALY_STATE_CONFIRMED\x10\x03\x12\x1b\n\x17\x41NOMALY_STATE_EXPLAINED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64\x65\x65plog_grpc/v1/anomaly.proto\x12\x0f\x64\x65\x65plog_grpc.v1\x1a\x1d\x64\x65\x65plog_grpc/v1/verdict.proto\"4\n\x0c\x43ontextEntry\x12\x16\n\x0etime_unix_nano\x18\x01 \x01(\x06\x12\x0c\n\x04\x62ody\x18\x02 \x01(\t\"\xf3\x01\n\x07\x41nomaly\x12)\n\x07verdict\x18\x01 \x01(\x0b\x32\x18.deeplog_grpc.v1.Verdict\x12\x10\n\x08group_id\x18\x02 \x01(\t\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.deeplog_grpc.v1.AnomalyState\x12\x13\n\x0b\x66\x65\x65\x64\x62\x61\x63k_id\x18\x04 \x01(\t\x12\x0c\n\x04\x62ody\x18\x05 \x01(\t\x12.\n\x07\x63ontext\x18\x06 \x03(\x0b\x32\x1d.deeplog_grpc.v1.ContextEntry\x12\x18\n\x10stored_unix_nano\x18\x07 \x01(\x06\x12\x10\n\x08is_muted\x18\x08 \x01(\x08\"\xcd\x02\n\x0c\x41nomalyGroup\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61pplication\x18\x02 \x01(\t\x12#\n\x04kind\x18\x03 \x01(\x0e\x32\x15.deeplog_grpc.v1.Kind\x12\x0b\n\x03key\x18\x04 \x01(\x11\x12\x10\n\x08template\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\r\n\x05\x63ount\x18\x07 \x01(\x04\x12\x12\n\nopen_count\x18\x08 \x01(\x04\x12\x1c\n\x14\x66irst_seen_unix_nano\x18\t \x01(\x06\x12\x1b\n\x13last_seen_unix_nano\x18\n \x01(\x06\x12,\n\x05state\x18\x0b \x01(\x0e\x32\x1d.deeplog_grpc.v1.AnomalyState\x12\x1d\n\x15muted_until_unix_nano\x18\x0c \x01(\x06\x12\x17\n\x0flast_verdict_id\x18\r \x01(\t\"\x89\x02\n\rAnomalyFilter\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12$\n\x05kinds\x18\x02 \x03(\x0e\x32\x15.deeplog_grpc.v1.Kind\x12-\n\x06states\x18\x03 \x03(\x0e\x32\x1d.deeplog_grpc.v1.AnomalyState\x12\x0f\n\x07session\x18\x04 \x01(\t\x12\x10\n\x08group_id\x18\x05 \x01(\t\x12\x16\n\x0e\x66rom_unix_nano\x18\x06 \x01(\x06\x12\x14\n\x0cto_unix_nano\x18\x07 \x01(\x06\x12\x11\n\tmin_score\x18\x08 \x01(\x02\x12\x15\n\rexclude_muted\x18\t \x01(\x08\x12\x13\n\x0bverdict_ids\x18\n \x03(\t\"m\n\x14ListAnomaliesRequest\x12.\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1e.deeplog_grpc.v1.AnomalyFilter\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x15ListAnomaliesResponse\x12+\n\tanomalies\x18\x01 \x03(\x0b\x32\x18.deeplog_grpc.v1.Anomaly\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"a\n\x15WatchAnomaliesRequest\x12.\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1e.deeplog_grpc.v1.AnomalyFilter\x12\x18\n\x10\x61\x66ter_verdict_id\x18\x02 \x01(\t\"\x9c\x01\n\x18ListAnomalyGroupsRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12-\n\x06states\x18\x02 \x03(\x0e\x32\x1d.deeplog_grpc.v1.AnomalyState\x12\x15\n\rexclude_muted\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"c\n\x19ListAnomalyGroupsResponse\x12-\n\x06groups\x18\x01 \x03(\x0b\x32\x1d.deeplog_grpc.v1.AnomalyGroup\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\x17MuteAnomalyGroupRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x1d\n\x15muted_until_unix_nano\x18\x02 \x01(\x06\"H\n\x18MuteAnomalyGroupResponse\x12,\n\x05group\x18\x01 \x01(\x0b\x32\x1d.deeplog_grpc.v1.AnomalyGroup\"U\n\x16WatchAnomaliesResponse\x12)\n\x07\x61nomaly\x18\x01 \x01(\x0b\x32\x18.deeplog_grpc.v1.Anomaly\x12\x10\n\x08position\x18\x02 \x01(\t*\xa1\x01\n\x0c\x41nomalyState\x12\x1d\n\x19\x41NOMALY_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41NOMALY_STATE_OPEN\x10\x01\x12 \n\x1c\x41NOMALY_STATE_FALSE_POSITIVE\x10\x02\x12\x1b\n\x17\x41NOMALY_STATE_CONFIRMED\x10\x03\x12\x1b\n\x17\x41NOMALY_STATE_EXPLAINED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'deeplog_grpc.v1.anomaly_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ANOMALYSTATE']._serialized_start=1749
-  _globals['_ANOMALYSTATE']._serialized_end=1910
+  _globals['_ANOMALYSTATE']._serialized_start=1788
+  _globals['_ANOMALYSTATE']._serialized_end=1949
   _globals['_CONTEXTENTRY']._serialized_start=81
   _globals['_CONTEXTENTRY']._serialized_end=133
   _globals['_ANOMALY']._serialized_start=136
@@ -41,21 +41,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ANOMALYGROUP']._serialized_start=382
   _globals['_ANOMALYGROUP']._serialized_end=715
   _globals['_ANOMALYFILTER']._serialized_start=718
-  _globals['_ANOMALYFILTER']._serialized_end=962
-  _globals['_LISTANOMALIESREQUEST']._serialized_start=964
-  _globals['_LISTANOMALIESREQUEST']._serialized_end=1073
-  _globals['_LISTANOMALIESRESPONSE']._serialized_start=1075
-  _globals['_LISTANOMALIESRESPONSE']._serialized_end=1168
-  _globals['_WATCHANOMALIESREQUEST']._serialized_start=1170
-  _globals['_WATCHANOMALIESREQUEST']._serialized_end=1267
-  _globals['_LISTANOMALYGROUPSREQUEST']._serialized_start=1270
-  _globals['_LISTANOMALYGROUPSREQUEST']._serialized_end=1426
-  _globals['_LISTANOMALYGROUPSRESPONSE']._serialized_start=1428
-  _globals['_LISTANOMALYGROUPSRESPONSE']._serialized_end=1527
-  _globals['_MUTEANOMALYGROUPREQUEST']._serialized_start=1529
-  _globals['_MUTEANOMALYGROUPREQUEST']._serialized_end=1603
-  _globals['_MUTEANOMALYGROUPRESPONSE']._serialized_start=1605
-  _globals['_MUTEANOMALYGROUPRESPONSE']._serialized_end=1677
-  _globals['_WATCHANOMALIESRESPONSE']._serialized_start=1679
-  _globals['_WATCHANOMALIESRESPONSE']._serialized_end=1746
+  _globals['_ANOMALYFILTER']._serialized_end=983
+  _globals['_LISTANOMALIESREQUEST']._serialized_start=985
+  _globals['_LISTANOMALIESREQUEST']._serialized_end=1094
+  _globals['_LISTANOMALIESRESPONSE']._serialized_start=1096
+  _globals['_LISTANOMALIESRESPONSE']._serialized_end=1189
+  _globals['_WATCHANOMALIESREQUEST']._serialized_start=1191
+  _globals['_WATCHANOMALIESREQUEST']._serialized_end=1288
+  _globals['_LISTANOMALYGROUPSREQUEST']._serialized_start=1291
+  _globals['_LISTANOMALYGROUPSREQUEST']._serialized_end=1447
+  _globals['_LISTANOMALYGROUPSRESPONSE']._serialized_start=1449
+  _globals['_LISTANOMALYGROUPSRESPONSE']._serialized_end=1548
+  _globals['_MUTEANOMALYGROUPREQUEST']._serialized_start=1550
+  _globals['_MUTEANOMALYGROUPREQUEST']._serialized_end=1624
+  _globals['_MUTEANOMALYGROUPRESPONSE']._serialized_start=1626
+  _globals['_MUTEANOMALYGROUPRESPONSE']._serialized_end=1698
+  _globals['_WATCHANOMALIESRESPONSE']._serialized_start=1700
+  _globals['_WATCHANOMALIESRESPONSE']._serialized_end=1785
 # @@protoc_insertion_point(module_scope)

@@ -80,7 +80,7 @@ class AnomalyGroup(_message.Message):
     def __init__(self, group_id: _Optional[str] = ..., application: _Optional[str] = ..., kind: _Optional[_Union[_verdict_pb2.Kind, str]] = ..., key: _Optional[int] = ..., template: _Optional[str] = ..., reason: _Optional[str] = ..., count: _Optional[int] = ..., open_count: _Optional[int] = ..., first_seen_unix_nano: _Optional[int] = ..., last_seen_unix_nano: _Optional[int] = ..., state: _Optional[_Union[AnomalyState, str]] = ..., muted_until_unix_nano: _Optional[int] = ..., last_verdict_id: _Optional[str] = ...) -> None: ...
 
 class AnomalyFilter(_message.Message):
-    __slots__ = ("application", "kinds", "states", "session", "group_id", "from_unix_nano", "to_unix_nano", "min_score", "exclude_muted")
+    __slots__ = ("application", "kinds", "states", "session", "group_id", "from_unix_nano", "to_unix_nano", "min_score", "exclude_muted", "verdict_ids")
     APPLICATION_FIELD_NUMBER: _ClassVar[int]
     KINDS_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +90,7 @@ class AnomalyFilter(_message.Message):
     TO_UNIX_NANO_FIELD_NUMBER: _ClassVar[int]
     MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_MUTED_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_IDS_FIELD_NUMBER: _ClassVar[int]
     application: str
     kinds: _containers.RepeatedScalarFieldContainer[_verdict_pb2.Kind]
     states: _containers.RepeatedScalarFieldContainer[AnomalyState]
@@ -99,7 +100,8 @@ class AnomalyFilter(_message.Message):
     to_unix_nano: int
     min_score: float
     exclude_muted: bool
-    def __init__(self, application: _Optional[str] = ..., kinds: _Optional[_Iterable[_Union[_verdict_pb2.Kind, str]]] = ..., states: _Optional[_Iterable[_Union[AnomalyState, str]]] = ..., session: _Optional[str] = ..., group_id: _Optional[str] = ..., from_unix_nano: _Optional[int] = ..., to_unix_nano: _Optional[int] = ..., min_score: _Optional[float] = ..., exclude_muted: _Optional[bool] = ...) -> None: ...
+    verdict_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, application: _Optional[str] = ..., kinds: _Optional[_Iterable[_Union[_verdict_pb2.Kind, str]]] = ..., states: _Optional[_Iterable[_Union[AnomalyState, str]]] = ..., session: _Optional[str] = ..., group_id: _Optional[str] = ..., from_unix_nano: _Optional[int] = ..., to_unix_nano: _Optional[int] = ..., min_score: _Optional[float] = ..., exclude_muted: _Optional[bool] = ..., verdict_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListAnomaliesRequest(_message.Message):
     __slots__ = ("filter", "page_size", "page_token")
@@ -164,7 +166,9 @@ class MuteAnomalyGroupResponse(_message.Message):
     def __init__(self, group: _Optional[_Union[AnomalyGroup, _Mapping]] = ...) -> None: ...
 
 class WatchAnomaliesResponse(_message.Message):
-    __slots__ = ("anomaly",)
+    __slots__ = ("anomaly", "position")
     ANOMALY_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
     anomaly: Anomaly
-    def __init__(self, anomaly: _Optional[_Union[Anomaly, _Mapping]] = ...) -> None: ...
+    position: str
+    def __init__(self, anomaly: _Optional[_Union[Anomaly, _Mapping]] = ..., position: _Optional[str] = ...) -> None: ...

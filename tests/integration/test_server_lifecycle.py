@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from deeplog_grpc.errors import ConfigError, InputError, RefusedError
 from deeplog_grpc.ingest import IngestConfig
 from deeplog_grpc.serving import Server, ServerConfig
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
+from tests.integration.served import port_of, started
 from tests.integration.server_harness import BOUND_S, details, entries, request, running, status_in, until
 from tests.unit.serving.fake_detector import FakeDetector
 
@@ -57,7 +56,7 @@ async def test_reflection_lists_the_service_and_its_messages() -> None:
         await call.done_writing()
     assert {SERVICE, "grpc.health.v1.Health"} <= listed
     descriptor = FileDescriptorProto.FromString(files[0])
-    assert [method.name for method in descriptor.service[0].method] == ["Parse", "Score", "StreamScore"]
+    assert [method.name for method in descriptor.service[0].method][:4] == ["Parse", "Score", "StreamScore", "Feedback"]
 
 
 async def test_a_drain_finishes_what_was_accepted_and_refuses_the_rest() -> None:
@@ -157,43 +156,24 @@ async def test_a_server_that_could_serve_nothing_is_refused(
     assert caught.value.field == field
 
 
-_ROOT = str(Path(__file__).resolve().parents[2])
-_PROGRAM = """
-import asyncio, sys
-sys.path.insert(0, {root!r})
-from deeplog_grpc.ingest import IngestConfig
-from deeplog_grpc.serving import ServerConfig, serve
-from tests.unit.serving.fake_detector import FakeDetector
-ready = lambda port: print(port, flush=True)
-asyncio.run(serve({{"app": FakeDetector()}}, ServerConfig(listen="127.0.0.1:0"), IngestConfig(), ready=ready))
-"""
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_stops_the_process_cleanly(number: signal.Signals) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        _PROGRAM.format(root=_ROOT),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-    )
-    assert process.stdout is not None
+async def test_a_signal_stops_the_process_cleanly(number: signal.Signals, small_bundle: Path, tmp_path: Path) -> None:
+    process = await started(small_bundle, tmp_path)
     try:
         async with asyncio.timeout(60):
-            port = int(await process.stdout.readline())
+            port, first = await port_of(process)
             with DeepLogClient(f"127.0.0.1:{port}") as client:
                 response = await asyncio.to_thread(client.score, entries(["open secret-text"]))
                 parsed = await asyncio.to_thread(client.parse, ["write b"])
                 process.send_signal(number)
-            _, logged = await process.communicate()
+            _, rest = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    assert response.verdicts[0].rank == 1
-    assert parsed.bodies[0].key == 1
+    logged = first + rest
+    assert response.verdicts[0].application == "orders"
+    assert parsed.bodies[0].is_new
     assert process.returncode == 0
     events = [json.loads(line) for line in logged.splitlines()]
     assert [event["event"] for event in events] == ["serving", "draining", "stopped"]
