@@ -29,13 +29,13 @@ from deeplog_grpc.detection.identifiers import (
     session_patterns,
 )
 from deeplog_grpc.detection.judges import Judges
-from deeplog_grpc.detection.sessions import NS_PER_S, Session, SessionTable, Watermark
+from deeplog_grpc.detection.sessions import NOTHING, NS_PER_S, Session, SessionTable, Watermark
 from deeplog_grpc.detection.stand_ins import StandIns
 from deeplog_grpc.detection.states import StateGraph, Transition, WindowState
 from deeplog_grpc.detection.vectors import elapsed_s
 from deeplog_grpc.detection.verdict_batch import SessionEnd, VerdictBatch
 from deeplog_grpc.detection.verdicts import EndReason
-from deeplog_grpc.models import END, UNSEEN, StandIn, common_units
+from deeplog_grpc.models import END, UNSEEN, StandIn, Vocabulary, common_units
 from deeplog_grpc.parsing import ParsedBatch, slot_now
 
 
@@ -158,7 +158,7 @@ class Detector:
         for session in chain(self._table.sessions(), self._streams.sessions()):
             session.state.forget()
             if units < before.assigned:
-                _forget_units(session, judges.graph, units)
+                _forget_units(session, judges.graph, units, before)
 
     def parser_state(self) -> dict[str, Any]:
         """The parser's state as plain data: with the models, all that a restart needs to read log keys as now."""
@@ -246,7 +246,7 @@ class Detector:
             step = state.next.get(unit) or graph.step(state, unit)
             session.state = step.next
             if not is_stream:  # which has no end to be judged at
-                session.counts[unit] += 1
+                session.counts[unit if unit != UNSEEN else session.unseen(key)] += 1
             steps.append(step)
             if index in finished and not is_stream:
                 ends += [self._end(closed, index, EndReason.MARKER) for closed in self._table.close([identifier])]
@@ -275,7 +275,10 @@ class Detector:
         state, judges = session.state, self._judges
         judged = state.judged and judges.begin_end
         step = (state.next.get(END) or judges.graph.step(state, END)) if judged else None
-        shape = judges.shapes.judge(session.counts) if step is not None and session.whole else None
+        shape, unseen = None, NOTHING
+        if step is not None and session.whole:
+            counts, unseen = session.shape(judges.unit_of)
+            shape = judges.shapes.judge(counts)
         return SessionEnd(
             index=index,
             session=session.identifier,
@@ -283,6 +286,7 @@ class Detector:
             state=state,
             step=step,
             shape=shape,
+            unseen=unseen,
             ended_ns=session.last_ns + self._table.timeout_ns if reason is EndReason.TIMEOUT else 0,
         )
 
@@ -317,9 +321,9 @@ class Detector:
         )
 
 
-def _forget_units(session: Session, graph: StateGraph, units: int) -> None:
-    """Make the units past the first ``units`` unseen ones in a session's past."""
+def _forget_units(session: Session, graph: StateGraph, units: int, vocabulary: Vocabulary) -> None:
+    """Make the units past the first ``units`` of a vocabulary unseen ones in a session's past."""
     state = session.state
     session.state = graph.at(tuple(unit if unit < units else UNSEEN for unit in state.window), state.known)
     for unit in [unit for unit in session.counts if unit >= units]:
-        session.counts[UNSEEN] += session.counts.pop(unit)
+        session.counts[session.unseen(vocabulary.key_of(unit))] += session.counts.pop(unit)

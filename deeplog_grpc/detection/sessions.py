@@ -5,15 +5,22 @@ so that the least recent one is always in front; time, as sessions see it, never
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
 from deeplog_grpc.detection.states import WindowState
+from deeplog_grpc.models import UNSEEN
 
 NS_PER_S = 1_000_000_000
+
+MAX_UNSEEN = 64
+"""Log keys without a unit that a session counts apart; the rest are counted together."""
+
+NOTHING: Mapping[int, int] = MappingProxyType({})
 
 
 @validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -88,7 +95,31 @@ class Session:
         self.whole = state.judged
         """Whether it is known from its begin."""
         self.counts: defaultdict[int, int] = defaultdict(int)
-        """Unit -> times so far: no more of them than the model has units. 40 ns an entry, half of a plain dict's."""
+        """Unit, or what stands for an unseen log key (:meth:`unseen`) -> times so far: no more of them than the model
+        has units and `MAX_UNSEEN`. 40 ns an entry, half of a plain dict's."""
+
+    def unseen(self, key: int) -> int:
+        """What a log key without a unit is counted under: a number below 0, as long as there is room for one."""
+        code = ~key
+        return code if code in self.counts or sum(own < 0 for own in self.counts) < MAX_UNSEEN else UNSEEN
+
+    def shape(self, unit_of: Mapping[int, int]) -> tuple[Mapping[int, int], Mapping[int, int]]:
+        """Counts by unit, and those of the log keys that have none (they are among the former as :data:`UNSEEN`).
+
+        Parameters
+        ----------
+        unit_of : mapping of int to int
+            Log key -> unit, by now: one that was unseen may have a unit since.
+        """
+        if min(self.counts, default=0) >= 0:
+            return self.counts, NOTHING
+        counts, unseen = defaultdict[int, int](int), dict[int, int]()
+        for own, times in self.counts.items():
+            unit = own if own >= 0 else unit_of.get(~own, UNSEEN)
+            counts[unit] += times
+            if own < 0 and unit == UNSEEN:
+                unseen[~own] = times
+        return counts, unseen
 
 
 class SessionTable:

@@ -12,7 +12,7 @@ from deeplog_grpc.detection.shapes import Shape
 from deeplog_grpc.detection.states import Transition, WindowState, surprise
 from deeplog_grpc.detection.values import ValueOutcome
 from deeplog_grpc.detection.verdicts import NO_KEY, AbnormalValue, Candidate, EndReason, Kind, Verdict
-from deeplog_grpc.models import BEGIN_KEY, ELAPSED, UNSEEN, Behaviour, Prediction, StandIn
+from deeplog_grpc.models import BEGIN_KEY, ELAPSED, UNKNOWN_KEY, UNSEEN, Behaviour, Prediction, StandIn
 from deeplog_grpc.models.vocabulary import BEGIN, END
 from deeplog_grpc.parsing import Parameter, ParsedBatch
 
@@ -44,6 +44,8 @@ class SessionEnd:
     """The step to its end; None where the end cannot be judged."""
     shape: Shape | None
     """The session as a whole; None where its begin was not seen."""
+    unseen: Mapping[int, int]
+    """Log key -> times, of those that have no unit and were told apart."""
     ended_ns: int
     """Event time at which its time-out passed; 0 where something else ended it."""
 
@@ -206,7 +208,7 @@ class _Evidence:
         counts: dict[int, int] = {}
         kind = Kind(step.kind or Kind.NORMAL)
         if shape is not None and shape.kind is not Kind.NORMAL and self._names(shape, step):
-            kind, reason, counts = shape.kind, self._reason_of_shape(shape), self._counts(shape)
+            kind, reason, counts = shape.kind, self._reason_of_shape(shape), self._counts(shape, end.unseen)
         else:
             candidates = () if kind is Kind.NORMAL else self._candidates(step.state.prediction)
             reason = self._reason(step, candidates)
@@ -231,10 +233,14 @@ class _Evidence:
             ended_ns=end.ended_ns,
         )
 
-    def _counts(self, shape: Shape) -> dict[int, int]:
-        """Log key -> times, ascending."""
+    def _counts(self, shape: Shape, unseen: Mapping[int, int]) -> dict[int, int]:
+        """Log key -> times, ascending; those that could not be told apart as :data:`UNKNOWN_KEY`."""
         key_of = self.behaviour.key_model.vocabulary.key_of
-        return dict(sorted((key_of(unit), times) for unit, times in shape.counts.items()))
+        counts = {key_of(unit): times for unit, times in shape.counts.items() if unit != UNSEEN}
+        counts.update(unseen)
+        if more := shape.counts.get(UNSEEN, 0) - sum(unseen.values()):
+            counts[UNKNOWN_KEY] = more
+        return dict(sorted(counts.items()))
 
     def _names(self, shape: Shape, step: Transition) -> bool:
         """Whether the session as a whole is more surprising than where it stopped, which says more when both are."""

@@ -133,7 +133,7 @@ class Verdict:
     vector: ValueVector | None = None
     """All numbers of the entry, when the kind is PARAMETER_VALUE or ELAPSED_TIME."""
     counts: Mapping[int, int] = field(default_factory=dict, hash=False)
-    """Log key -> times in the session (-2 = log keys that are not in the model), when the kind is SESSION_COUNTS or
+    """Log key -> times in the session (-2 = further log keys without a unit), when the kind is SESSION_COUNTS or
     SESSION_LENGTH; else empty."""
 
     stands_for: int = NO_KEY

@@ -29,7 +29,7 @@ class CountsCase:
     """How often each log key came in a session that ended."""
 
     counts: tuple[tuple[int, int], ...]
-    """(log key, times), ascending; -2 = log keys that are not in the model."""
+    """(log key, times), ascending; -2 = log keys that were not told apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
