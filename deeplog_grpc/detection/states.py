@@ -12,13 +12,16 @@ from math import inf, log10
 import numpy as np
 
 from deeplog_grpc.detection.verdicts import Kind
-from deeplog_grpc.models import BEGIN, END, UNKNOWN_KEY, UNSEEN, Behaviour, Check, Prediction
+from deeplog_grpc.models import BEGIN, CHUNK_ROWS, END, UNKNOWN_KEY, UNSEEN, Behaviour, Check, Prediction
 
 SCORE_DECADES = 10.0
 """What one in 10 ** 10 normal sessions holds has score 1."""
 
 STATE_BYTES = 1500
 """About what a state and its transitions take without the prediction (measured on HDFS sessions: 1.1-1.4 kB)."""
+
+JUDGED_AT_ONCE = 16
+"""Transitions between two pauses."""
 
 BYTES_A_UNIT = 8
 """A prediction is a float32 and an int32 a unit."""
@@ -199,17 +202,30 @@ class StateGraph:
         transition = state.next[unit] = Transition(state, unit, following)
         return transition
 
-    def resolve(self, transitions: Iterable[Transition]) -> None:
-        """Judge transitions, asking the model once about all their distinct states that it was not asked about."""
-        pending = [transition for transition in transitions if transition.kind is None]
-        states = dict.fromkeys(
-            t.state for t in pending if t.unit != UNSEEN and t.state.judged and t.state.prediction is None
+    def resolve(self, transitions: Iterable[Transition], *, pause: Callable[[], None] = lambda: None) -> None:
+        """Judge transitions, asking the model once about all their distinct states that it was not asked about.
+
+        Parameters
+        ----------
+        pause : callable
+            Called every some tenths of a millisecond: who has something more urgent to do may take the time.
+        """
+        # Distinct ones: sessions take the same step again and again, and each is to be judged once.
+        pending = dict.fromkeys(transition for transition in transitions if transition.kind is None)
+        states = list(
+            dict.fromkeys(
+                t.state for t in pending if t.unit != UNSEEN and t.state.judged and t.state.prediction is None
+            )
         )
-        if states:
-            windows = np.array([state.window for state in states], np.int64)
-            for state, prediction in zip(states, self.model.predict(windows), strict=True):
+        for start in range(0, len(states), CHUNK_ROWS):
+            pause()
+            part = states[start : start + CHUNK_ROWS]
+            windows = np.array([state.window for state in part], np.int64)
+            for state, prediction in zip(part, self.model.predict(windows), strict=True):
                 state.prediction = prediction
-        for transition in pending:
+        for number, transition in enumerate(pending):
+            if not number % JUDGED_AT_ONCE:
+                pause()
             transition.judge(self._behaviour)
             if transition.kind is Kind.NORMAL and transition.unit != END:
                 transition.low_s, transition.high_s = self._usual_elapsed(

@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass as validated
 from deeplog_grpc.detection import ApplicationModel, Judges
 from deeplog_grpc.feedback.cases import CountsCase, Lesson, NewValueCase, StepCase, ValueCase
 from deeplog_grpc.feedback.judging import CaseJudge, Judgement, flagged_value
+from deeplog_grpc.feedback.known_paths import KnownPaths
 from deeplog_grpc.models import (
     BEGIN_KEY,
     END,
@@ -121,6 +122,8 @@ class Learner:
     config : FeedbackConfig
     judges_of : callable
         Makes the judges of a version.
+    pause : callable
+        Called again and again in the middle of an update: who has something more urgent to do may take the time.
     """
 
     def __init__(
@@ -129,18 +132,30 @@ class Learner:
         knowledge: Knowledge,
         config: FeedbackConfig,
         judges_of: Callable[[ApplicationModel], Judges],
+        *,
+        pause: Callable[[], None] = lambda: None,
     ) -> None:
         self.model = model
         self.knowledge = knowledge
         self._config = config
         self._judges_of = judges_of
+        self._pause = pause
         self._anchors = _anchors(model.behaviour)
+        config_of_keys = model.key_model.config
+        self._paths = KnownPaths.of(
+            model.behaviour.known.held_out, history=config_of_keys.history, begin_end=config_of_keys.begin_end
+        )
         self._flagged: int | None = None
         """Known-normal sessions that the version in force flags; None = not counted yet."""
 
     def confirm(self, lessons: Sequence[Lesson]) -> None:
         """Hold confirmed anomalies out of all that is learned from now on."""
         self.knowledge = self.knowledge.with_confirmed(lessons)
+
+    def get_ready(self) -> None:
+        """Do ahead what the first update would do: see what the version in force flags."""
+        if self._flagged is None:
+            self._flagged = self._judge_of(self.model).flagged_of(self._paths)
 
     def learn(self, lessons: Sequence[Lesson], *, version: int) -> Update:
         """Make the next version; it comes into force with :meth:`accept`.
@@ -153,7 +168,7 @@ class Learner:
             Number of the new version. It is the seed too: the same history gives the same version.
         """
         cases = [lesson.case for lesson in lessons]
-        old = CaseJudge(self._judges_of(self.model))
+        old = self._judge_of(self.model)
         before = tuple(old.judge(cases))
         barred = {lesson.case for lesson in self.knowledge.confirmed}
         if any(case in barred for case in cases):
@@ -165,7 +180,7 @@ class Learner:
             model, steps, lacking = self._learned(old, todo, version)
         except ValueError as error:
             return _none(before, str(error))
-        new = CaseJudge(self._judges_of(model))
+        new = self._judge_of(model)
         check, refusal = self._gate(old, new)
         if lacking and not refusal:
             refusal = f"{lacking} cases are not learned after {steps} gradient steps, which would spoil what is known"
@@ -195,6 +210,10 @@ class Learner:
         self._flagged = None
         self.knowledge = replace(knowledge, confirmed=self.knowledge.confirmed)
 
+    def _judge_of(self, model: ApplicationModel) -> CaseJudge:
+        self._pause()
+        return CaseJudge(self._judges_of(model), pause=self._pause)
+
     def _learned(self, old: CaseJudge, lessons: Sequence[Lesson], version: int) -> tuple[ApplicationModel, int, int]:
         """The new models, gradient steps, and lessons that they do not make usual."""
         model = self.model
@@ -220,7 +239,7 @@ class Learner:
         anchors = self._anchors
         fresh = self._with_new_keys(lessons, anchors)
         key_model, profile = fresh.key_model, fresh.profile
-        judge = CaseJudge(self._judges_of(replace(self.model, behaviour=fresh)))
+        judge = self._judge_of(replace(self.model, behaviour=fresh))
         for session in sessions:
             profile = with_session(profile, judge.counts(session))
         steps = [judge.step(case) for case in own]
@@ -234,6 +253,7 @@ class Learner:
             known=_key_lessons(judge, still, fresh),
             anchors=np.concatenate([anchors, _windows(judge, confirmed)]),
             seed=version,
+            pause=self._pause,
         )
         return replace(fresh, key_model=learning.model, profile=profile), learning.steps, learning.lacking
 
@@ -259,8 +279,10 @@ class Learner:
         """What is found of the new version, and why it is refused."""
         sessions = self.model.behaviour.known.held_out
         if self._flagged is None:
-            self._flagged = old.flagged(sessions)
-        flagged = new.flagged(sessions) if new.judges.model.behaviour is not self.model.behaviour else self._flagged
+            self._flagged = old.flagged_of(self._paths)
+        flagged = (
+            new.flagged_of(self._paths) if new.judges.model.behaviour is not self.model.behaviour else self._flagged
+        )
         confirmed = [lesson.case for lesson in self.knowledge.confirmed]
         alarms = [case for case, normal in zip(confirmed, old.normal(confirmed), strict=True) if not normal]
         lessons = [lesson.case for lesson in self.knowledge.lessons]

@@ -10,9 +10,9 @@ References
 .. [1] Z. Li, D. Hoiem, "Learning without Forgetting", ECCV 2016: distillation from the old model as the anchor.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf, isfinite, sqrt
 
 import numpy as np
 import torch
@@ -40,6 +40,9 @@ ROUNDS = 4
 """How often what an update pushed out, or left out among many lessons, is taken up in it."""
 
 GRADIENT_NORM = 1.0
+_BETAS = (0.9, 0.999)
+_EPSILON = 1e-8
+
 BIAS_QUANTILE = 0.99
 """A new log key begins as usual after this share of training's windows."""
 
@@ -133,7 +136,13 @@ def _usual_bias(model: LogKeyModel, windows: NDArray[np.int64]) -> float:
 
 
 def learn_keys(
-    model: LogKeyModel, lessons: KeyLessons, *, known: KeyLessons, anchors: NDArray[np.int64], seed: int
+    model: LogKeyModel,
+    lessons: KeyLessons,
+    *,
+    known: KeyLessons,
+    anchors: NDArray[np.int64],
+    seed: int,
+    pause: Callable[[], None] = lambda: None,
 ) -> KeyLearning:
     """Make log keys usual in their places.
 
@@ -147,12 +156,14 @@ def learn_keys(
         Windows at which nothing is to change: of training, and of confirmed anomalies.
     seed : int
         The same seed and arguments give the same weights on one machine.
+    pause : callable
+        Called before each gradient step: who has something more urgent to do may take the time.
     """
     every = _joined(lessons, known)
     active = lessons.rows(_lacking(model, lessons, margin=MARGIN))
     if not len(active):
         return KeyLearning(model=model, steps=0, lacking=0)
-    update = _Update(model, np.concatenate([anchors, known.windows]), seed)
+    update = _Update(model, np.concatenate([anchors, known.windows]), seed, pause)
     learned, lacking = model, _lacking(model, every, margin=0.0)
     for _ in range(ROUNDS):
         update.run(active)
@@ -164,16 +175,49 @@ def learn_keys(
     return KeyLearning(model=learned, steps=update.steps, lacking=len(lacking))
 
 
+class Adam:
+    """The optimiser of that name, step by step as in torch.
+
+    The one of torch loads its compiler at first use: 1 to 2 s in which no other thread gets to do anything, and 100 MB.
+
+    Parameters
+    ----------
+    parameters : sequence of Tensor
+    learning_rate : float
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], *, learning_rate: float) -> None:
+        self._parameters = parameters
+        self._learning_rate = learning_rate
+        self._means = [torch.zeros_like(parameter) for parameter in parameters]
+        self._squares = [torch.zeros_like(parameter) for parameter in parameters]
+        self._steps = 0
+
+    def step(self) -> None:
+        """Move the parameters against their gradients; those without one stay."""
+        self._steps += 1
+        first, second = 1 - _BETAS[0] ** self._steps, 1 - _BETAS[1] ** self._steps
+        with torch.no_grad():
+            for parameter, mean, square in zip(self._parameters, self._means, self._squares, strict=True):
+                if (gradient := parameter.grad) is None:
+                    continue
+                mean.lerp_(gradient, 1 - _BETAS[0])
+                square.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
+                scale = (square.sqrt() / sqrt(second)).add_(_EPSILON)
+                parameter.addcdiv_(mean, scale, value=-self._learning_rate / first)
+
+
 class _Update:
     """A private copy of a network, being trained."""
 
-    def __init__(self, model: LogKeyModel, anchors: NDArray[np.int64], seed: int) -> None:
+    def __init__(self, model: LogKeyModel, anchors: NDArray[np.int64], seed: int, pause: Callable[[], None]) -> None:
         self._model = model
+        self._pause = pause
         self._teacher, self._network = model.copy_of_network(), model.copy_of_network()
         self._mask = predictable(model.vocabulary, begin_end=model.config.begin_end)
         self._anchors = torch.from_numpy(anchors)
         self._generator = torch.Generator().manual_seed(seed)
-        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=LEARNING_RATE)
+        self._optimizer = Adam(list(self._network.parameters()), learning_rate=LEARNING_RATE)
         self.steps = 0
 
     def run(self, lessons: KeyLessons) -> None:
@@ -186,7 +230,8 @@ class _Update:
             loss = lack.mean() + ANCHOR_WEIGHT * self._drift()
             if not isfinite(float(loss.detach())):
                 raise ValueError("the loss of the update is not a finite number")
-            self._optimizer.zero_grad()
+            self._pause()
+            self._network.zero_grad()
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(self._network.parameters(), GRADIENT_NORM)
             self._optimizer.step()

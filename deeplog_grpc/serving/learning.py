@@ -6,7 +6,6 @@ version. All else (gradient steps, gate, disk) is done beside it.
 
 import asyncio
 import hashlib
-import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import structlog
 
 from deeplog_grpc.errors import DrainingError, RefusedError
 from deeplog_grpc.serving.queue import ScoringQueue
+from deeplog_grpc.serving.right_of_way import be_nice, prefer_scoring
 from deeplog_grpc.serving.scoring import AdoptJob, DoneReply, InspectJob, Job, Reply
 from deeplog_grpc.serving.status import log_unexpected
 from deeplog_grpc.serving.updates import Applied, Updater, response_of
@@ -68,7 +68,7 @@ class Learning:
         self._journal = journal
         self._queue = queue
         self._locks = {application: asyncio.Lock() for application in updaters}
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="learning")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="learning", initializer=be_nice)
         self._under_way: dict[int, asyncio.Task[feedback_pb2.FeedbackResponse]] = {}
         self._saved: dict[str, bytes] = {}
         """The parsers' states as they were saved last."""
@@ -189,8 +189,9 @@ class Learning:
 
     def _applied(self, updater: Updater, record: Record, state: Mapping[str, Any]) -> Applied:
         # First: the version to come may know log keys that the parser saved before does not.
-        self._save_parser(updater, state)
-        return updater.apply(record)
+        with prefer_scoring():
+            self._save_parser(updater, state)
+            return updater.apply(record)
 
     async def _adopt(self, application: str, applied: Applied, *, is_adapted: bool) -> None:
         judges = applied.judges
@@ -203,8 +204,3 @@ class Learning:
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-
-def prefer_scoring() -> None:
-    """Let a thread that works without a pause give way sooner: scoring waits for it by this much, again and again."""
-    sys.setswitchinterval(0.0005)

@@ -16,6 +16,7 @@ from google.protobuf import json_format
 from deeplog_grpc.detection import ApplicationModel, Judges
 from deeplog_grpc.errors import StateError
 from deeplog_grpc.feedback import (
+    Case,
     CaseJudge,
     CountsCase,
     FeedbackConfig,
@@ -120,6 +121,8 @@ class Updater:
     config : FeedbackConfig
     judges_of : callable
         Makes the judges of a version.
+    pause : callable
+        Called again and again in the middle of an update: who has something more urgent to do may take the time.
     """
 
     def __init__(
@@ -131,6 +134,7 @@ class Updater:
         store: AnomalyStore,
         config: FeedbackConfig,
         judges_of: Callable[[ApplicationModel], Judges],
+        pause: Callable[[], None] = lambda: None,
     ) -> None:
         self.application = base.application
         self._checksum = checksum
@@ -138,13 +142,16 @@ class Updater:
         self._store = store
         self._config = config
         self._judges_of = judges_of
+        self._pause = pause
+        self._cases: dict[int, Case] = {}
+        """What open anomalies teach, by number: their evidence stays as it is."""
         before = journal.current(self.application)
         parser = None if before is None else journal.parser(self.application, before.base)
         is_same = before is not None and before.base == checksum
         if parser is not None and is_same:
             base = replace(base, parser=Parser.from_state(parser))
         self._base = base
-        self._learner = Learner(base, Knowledge(), config, judges_of)
+        self._learner = Learner(base, Knowledge(), config, judges_of, pause=pause)
         self._learner.confirm(self._confirmed())
         if before is None or not is_same:
             self._publish_base(before.version if before is not None else 0)
@@ -153,6 +160,7 @@ class Updater:
         if before is not None and parser is not None and not is_same:
             self._carry_over(before.version, Parser.from_state(parser))
         self._finish_pending()
+        self._learner.get_ready()
 
     @property
     def model(self) -> ApplicationModel:
@@ -171,7 +179,9 @@ class Updater:
         return self._confirm(record, meant) if record.content["label"] == "confirmed" else self._learn(record, meant)
 
     def _confirm(self, record: Record, meant: Meant) -> Applied:
-        normal = sum(CaseJudge(self._judges_of(self.model)).normal([lesson.case for lesson in meant.lessons]))
+        normal = sum(
+            CaseJudge(self._judges_of(self.model), pause=self._pause).normal([lesson.case for lesson in meant.lessons])
+        )
         message = "noted: it is held out of all that is learned from now on"
         if normal:
             message += (
@@ -245,8 +255,18 @@ class Updater:
             for anomaly in self._store.open_of(self.application, limit=OPEN_LOOKED_AT)
             if anomaly.number not in named
         ]
-        normal = CaseJudge(judges).normal([lesson_of(evidence_of(anomaly).verdict).case for anomaly in waiting])
-        return [anomaly.number for anomaly, is_normal in zip(waiting, normal, strict=True) if is_normal]
+        self._cases = {anomaly.number: self._case_of(anomaly) for anomaly in waiting}
+        distinct = list(dict.fromkeys(self._cases.values()))
+        is_normal = dict(zip(distinct, CaseJudge(judges, pause=self._pause).normal(distinct), strict=True))
+        return [number for number, case in self._cases.items() if is_normal[case]]
+
+    def _case_of(self, anomaly: StoredAnomaly) -> Case:
+        """What an anomaly teaches, read once."""
+        case = self._cases.get(anomaly.number)
+        if case is None:
+            self._pause()
+            case = lesson_of(evidence_of(anomaly).verdict).case
+        return case
 
     def _refused(
         self, record: Record, lessons: Sequence[Lesson], refusal: str, update: Update | None = None
