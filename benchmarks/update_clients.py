@@ -109,7 +109,7 @@ async def feedback(address: str, lines: Path, phases: Phases, seed: int = 0) -> 
     dict
         ``updates``: seconds after the start, seconds of the update, gradient steps, and outcome, of each.
     """
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     texts = lines.read_text().splitlines()[:PARSED_LINES]
     updates: list[tuple[float, float, int, str]] = []
     client = AsyncDeepLogClient(address)

@@ -206,7 +206,7 @@ async def _real_updates(
             pass
         await client.score([], flush=pb.Flush(), options=options)
         found = [(one.verdict.kind, one.verdict.verdict_id) async for one in client.anomalies(page_size=1_000)]
-        random.Random(seed).shuffle(found)  # noqa: S311
+        random.Random(seed).shuffle(found)
         seen: Counter[int] = Counter()
         turns = []
         for kind, verdict_id in found:

@@ -154,7 +154,7 @@ class StateGraph:
                 state.next.clear()  # else an open session would keep all that can be reached from where it stands
             self._states.clear()
 
-    def warm(self, other: "StateGraph", *, units: int) -> None:
+    def warm(self, other: "StateGraph", *, units: int, pause: Callable[[], None] = lambda: None) -> None:
         """Ask the model about the states that another version's graph has, so that nobody waits for it later.
 
         The other graph may be in use: what is added to it meanwhile is passed over.
@@ -163,20 +163,38 @@ class StateGraph:
         ----------
         units : int
             The first so many units mean the same in both versions.
+        pause : callable
+            As of :meth:`resolve`.
         """
         pending = []
-        for (window, known), state in list(other._states.items()):
+        for number, ((window, known), state) in enumerate(list(other._states.items())):
+            if not number % JUDGED_AT_ONCE:
+                pause()
             if max(window) < units:
                 own = self._state(window, known)
                 pending += [self.step(own, unit) for unit in list(state.next) if unit < units]
-        self.resolve(pending)
+        self.resolve(pending, pause=pause)
         self.trim()
 
-    def close(self) -> None:
-        """Let go of all states: sessions that stand in one are taken over by the next version's graph."""
-        for state in self._states.values():
-            state.forget()
-        self._states.clear()
+    def release(self, state: WindowState) -> None:
+        """Let go of one state, which goes on in the next version's graph, with nothing that this version said of it."""
+        self._states.pop((state.window, state.known), None)
+        state.forget()
+
+    def close(self, count: int | None = None) -> bool:
+        """Let go of all states, or of so many; sessions' own have to be released before.
+
+        Left to themselves the states would keep each other, until the collector of cyclic garbage finds them.
+
+        Returns
+        -------
+        bool
+            Whether none is left.
+        """
+        states = self._states
+        for _ in range(len(states) if count is None else min(count, len(states))):
+            states.popitem()[1].forget()
+        return not states
 
     def at(self, window: tuple[int, ...], known: int) -> WindowState:
         """The state of a window of which the last ``known`` units are known."""

@@ -61,6 +61,6 @@ def be_nice() -> None:
 
 
 def settle() -> None:
-    """Spare the collector of cyclic garbage all that is there now: it would look at it again and again, and all wait."""
+    """Keep the collector of cyclic garbage from looking at all that is there now, again and again, while all wait."""
     gc.collect()
     gc.freeze()

@@ -63,6 +63,8 @@ class ServerState:
             for application, (model, checksum) in models.items()
         }
         self.detectors = {name: Detector(updater.model, detector) for name, updater in self.updaters.items()}
+        for name, detector_of_name in self.detectors.items():
+            self.updaters[name].scores_by(detector_of_name.judges)
         self.recorder = AnomalyRecorder(self.anomalies, context_entries=state.context_entries)
         self.watch = Watch(
             self.recorder,

@@ -26,6 +26,7 @@ from deeplog_grpc.feedback import (
     StepCase,
     Update,
 )
+from deeplog_grpc.models import common_units
 from deeplog_grpc.parsing import Parser
 from deeplog_grpc.serving.evidence import lesson_of
 from deeplog_grpc.storage import (
@@ -143,6 +144,8 @@ class Updater:
         self._config = config
         self._judges_of = judges_of
         self._pause = pause
+        self._in_force: Judges | None = None
+        """Those by which is scored, if that has begun."""
         self._cases: dict[int, Case] = {}
         """What open anomalies teach, by number: their evidence stays as it is."""
         before = journal.current(self.application)
@@ -166,6 +169,10 @@ class Updater:
     def model(self) -> ApplicationModel:
         """The version in force."""
         return self._learner.model
+
+    def scores_by(self, judges: Judges) -> None:
+        """Note by which judges is scored: what they were asked so far, those of the next version are asked ahead."""
+        self._in_force = judges
 
     def save_parser(self, state: bytes) -> None:
         """Keep the parser's state, as JSON, so that log keys mean the same after a restart."""
@@ -212,6 +219,8 @@ class Updater:
         states.update(dict.fromkeys(named.numbers, AnomalyState.FALSE_POSITIVE))
         new = None if judges is None else self._new_version(record, meant.lessons, update, judges.model)
         self._journal.finish(record.sequence, _outcome(response, states), new)
+        if judges is not None:
+            self._warm(judges)
         if new is not None:
             self._learner.accept(update, meant.lessons)
         self._give_states(states, record.feedback_id)
@@ -296,7 +305,16 @@ class Updater:
         )
         self._journal.finish(record.sequence, _outcome(response, {}), new)
         self._learner.put_back(model, Knowledge(lessons=self._lessons_of(version)))
-        return Applied(response=response, judges=self._judges_of(model))
+        judges = self._judges_of(model)
+        self._warm(judges)
+        return Applied(response=response, judges=judges)
+
+    def _warm(self, judges: Judges) -> None:
+        """Make a version ready to score by."""
+        if (old := self._in_force) is not None:
+            units = common_units(old.model.key_model.vocabulary, judges.model.key_model.vocabulary)
+            judges.graph.warm(old.graph, units=units, pause=self._pause)
+        self._in_force = judges
 
     def _new_version(
         self, record: Record, lessons: Sequence[Lesson], update: Update, model: ApplicationModel
