@@ -14,6 +14,7 @@ import json
 import random
 import time
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -57,12 +58,13 @@ class Phases:
         """The phase of a time."""
         return int((time_s - self.start_s) // self.seconds)
 
-    def has_updates(self, time_s: float) -> bool:
-        """Whether feedback is given at a time."""
-        return self.start_s <= time_s < self.stop_s and self.at(time_s) % 2 == 1
+    def until_updates_s(self, time_s: float) -> float:
+        """Seconds from a time to the next phase with updates; 0 inside one."""
+        phase = max(0, self.at(time_s))
+        return 0.0 if phase % 2 else self.start_s + (phase + 1) * self.seconds - time_s
 
 
-async def paced(address: str, lines: Path, phases: Phases) -> dict[str, Any]:
+async def paced(address: str, lines: Sequence[str], phases: Phases) -> dict[str, Any]:
     """Send small batches at a fixed rate, answered or not; latencies from the time at which each was due.
 
     Returns
@@ -71,7 +73,7 @@ async def paced(address: str, lines: Path, phases: Phases) -> dict[str, Any]:
         ``sent``: seconds after the start, latency in seconds, and lateness of the client itself, of each message.
     """
     messages = int(phases.count * phases.seconds * MESSAGES_PER_S)
-    entries = entries_of(lines.read_text().splitlines()[: messages * MESSAGE_ENTRIES])
+    entries = entries_of(lines[: messages * MESSAGE_ENTRIES])
     options = pb.ScoreOptions(selection=pb.VERDICT_SELECTION_ANOMALIES)
     requests = [
         pb.ScoreRequest(entries=entries[at : at + MESSAGE_ENTRIES], options=options).SerializeToString()
@@ -98,7 +100,7 @@ async def paced(address: str, lines: Path, phases: Phases) -> dict[str, Any]:
     return {"sent": sent}
 
 
-async def feedback(address: str, lines: Path, phases: Phases, seed: int = 0) -> dict[str, Any]:
+async def feedback(address: str, lines: Sequence[str], phases: Phases, seed: int = 0) -> dict[str, Any]:
     """In every second phase, call a step that is abnormal a false positive as soon as the last one was answered.
 
     The steps are places in sessions of the log, with the end of the session or a random known log key after them in
@@ -110,7 +112,7 @@ async def feedback(address: str, lines: Path, phases: Phases, seed: int = 0) -> 
         ``updates``: seconds after the start, seconds of the update, gradient steps, and outcome, of each.
     """
     chance = random.Random(seed)
-    texts = lines.read_text().splitlines()[:PARSED_LINES]
+    texts = lines[:PARSED_LINES]
     updates: list[tuple[float, float, int, str]] = []
     client = AsyncDeepLogClient(address)
     try:
@@ -122,9 +124,7 @@ async def feedback(address: str, lines: Path, phases: Phases, seed: int = 0) -> 
             sessions[block_of(text)].append(body.key)
         paths = list(sessions.values())
         for number in count():
-            # Between two phases with updates.
-            while time.monotonic() < phases.stop_s and not phases.has_updates(time.monotonic()):
-                await asyncio.sleep(0.01)
+            await asyncio.sleep(phases.until_updates_s(time.monotonic()))
             if (now_s := time.monotonic()) >= phases.stop_s:
                 break
             path = chance.choice(paths)
@@ -151,7 +151,8 @@ def main() -> None:
     arguments = parser.parse_args()
     phases = Phases(start_s=arguments.start, count=arguments.phases, seconds=arguments.phase_s)
     role = paced if arguments.role == "paced" else feedback
-    print(json.dumps(asyncio.run(role(arguments.address, arguments.lines, phases))))
+    lines = arguments.lines.read_text().splitlines()
+    print(json.dumps(asyncio.run(role(arguments.address, lines, phases))))
 
 
 if __name__ == "__main__":
