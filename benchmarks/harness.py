@@ -6,6 +6,8 @@ import platform
 import statistics
 import subprocess
 import sys
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,12 +49,13 @@ def server_process(command: Sequence[str], *, core: int | None = None) -> Iterat
     pin = (lambda: os.sched_setaffinity(0, {core})) if core is not None else None
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=pin)
     try:
-        yield ServerProcess(process, _port(process))
+        port = _port(process)
+        # Nobody reads what it logs from here on; unread, it would fill the pipe and stop the server.
+        threading.Thread(target=deque, args=(process.stderr, 0), daemon=True).start()
+        yield ServerProcess(process, port)
     finally:
         process.terminate()
         process.wait(START_TIMEOUT_S)
-        if process.stderr:
-            process.stderr.close()
 
 
 def _port(process: "subprocess.Popen[str]") -> int:

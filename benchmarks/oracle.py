@@ -59,6 +59,7 @@ class Service:
         )
         self._application = model.application
         self._worker = ScoringWorker(self.state.detectors, watch=self.state.watch)
+        self._updater = self.state.updaters[self._application]
         self.clicks = Clicks()
 
     def __enter__(self) -> Self:
@@ -89,13 +90,13 @@ class Service:
         for verdict_id in verdict_ids:
             stored = self.state.anomalies.get(number_of(verdict_id))
             if stored is not None and stored.state is AnomalyState.OPEN:
-                self._give("false_positive", Meant.of([stored], anywhere=False))
+                self._give("false_positive", self._updater.meant([stored], anywhere=False))
 
     def confirm(self, verdict_id: str) -> None:
         """Confirm an anomaly."""
         stored = self.state.anomalies.get(number_of(verdict_id))
         if stored is not None:
-            self._give("confirmed", Meant.of([stored], anywhere=False))
+            self._give("confirmed", self._updater.meant([stored], anywhere=False))
 
     def _give(self, label: str, meant: Meant) -> None:
         self.clicks.labels += 1
@@ -110,7 +111,7 @@ class Service:
                 content={"label": label, **meant.to_json()},
             )
         ).record
-        applied = self.state.updaters[self._application].apply(record)
+        applied = self._updater.apply(record)
         if applied.response.outcome == feedback_pb2.FEEDBACK_OUTCOME_REFUSED:
             self.clicks.refused.append(applied.response.message)
         if applied.judges is not None:

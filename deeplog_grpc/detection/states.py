@@ -12,13 +12,16 @@ from math import inf, log10
 import numpy as np
 
 from deeplog_grpc.detection.verdicts import Kind
-from deeplog_grpc.models import BEGIN, END, UNKNOWN_KEY, UNSEEN, Behaviour, Check, Prediction
+from deeplog_grpc.models import BEGIN, CHUNK_ROWS, END, UNKNOWN_KEY, UNSEEN, Behaviour, Check, Prediction
 
 SCORE_DECADES = 10.0
 """What one in 10 ** 10 normal sessions holds has score 1."""
 
 STATE_BYTES = 1500
 """About what a state and its transitions take without the prediction (measured on HDFS sessions: 1.1-1.4 kB)."""
+
+JUDGED_AT_ONCE = 16
+"""Transitions between two pauses."""
 
 BYTES_A_UNIT = 8
 """A prediction is a float32 and an int32 a unit."""
@@ -151,7 +154,7 @@ class StateGraph:
                 state.next.clear()  # else an open session would keep all that can be reached from where it stands
             self._states.clear()
 
-    def warm(self, other: "StateGraph", *, units: int) -> None:
+    def warm(self, other: "StateGraph", *, units: int, pause: Callable[[], None] = lambda: None) -> None:
         """Ask the model about the states that another version's graph has, so that nobody waits for it later.
 
         The other graph may be in use: what is added to it meanwhile is passed over.
@@ -160,20 +163,38 @@ class StateGraph:
         ----------
         units : int
             The first so many units mean the same in both versions.
+        pause : callable
+            As of :meth:`resolve`.
         """
         pending = []
-        for (window, known), state in list(other._states.items()):
+        for number, ((window, known), state) in enumerate(list(other._states.items())):
+            if not number % JUDGED_AT_ONCE:
+                pause()
             if max(window) < units:
                 own = self._state(window, known)
                 pending += [self.step(own, unit) for unit in list(state.next) if unit < units]
-        self.resolve(pending)
+        self.resolve(pending, pause=pause)
         self.trim()
 
-    def close(self) -> None:
-        """Let go of all states: sessions that stand in one are taken over by the next version's graph."""
-        for state in self._states.values():
-            state.forget()
-        self._states.clear()
+    def release(self, state: WindowState) -> None:
+        """Let go of one state, which goes on in the next version's graph, with nothing that this version said of it."""
+        self._states.pop((state.window, state.known), None)
+        state.forget()
+
+    def close(self, count: int | None = None) -> bool:
+        """Let go of all states, or of so many; sessions' own have to be released before.
+
+        Left to themselves the states would keep each other, until the collector of cyclic garbage finds them.
+
+        Returns
+        -------
+        bool
+            Whether none is left.
+        """
+        states = self._states
+        for _ in range(len(states) if count is None else min(count, len(states))):
+            states.popitem()[1].forget()
+        return not states
 
     def at(self, window: tuple[int, ...], known: int) -> WindowState:
         """The state of a window of which the last ``known`` units are known."""
@@ -199,16 +220,27 @@ class StateGraph:
         transition = state.next[unit] = Transition(state, unit, following)
         return transition
 
-    def resolve(self, transitions: Iterable[Transition]) -> None:
-        """Judge transitions, asking the model once about all their distinct states that it was not asked about."""
-        pending = [transition for transition in transitions if transition.kind is None]
+    def resolve(self, transitions: Iterable[Transition], *, pause: Callable[[], None] = lambda: None) -> None:
+        """Judge transitions, asking the model once about all their distinct states that it was not asked about.
+
+        Parameters
+        ----------
+        pause : callable
+            Called every some tenths of a millisecond: who has something more urgent to do may take the time.
+        """
+        # Distinct ones: sessions take the same step again and again, and each is to be judged once.
+        pending = dict.fromkeys(transition for transition in transitions if transition.kind is None)
         # Before an unseen key too: what was expected instead is evidence, which must not depend on who came by before.
-        states = dict.fromkeys(t.state for t in pending if t.state.judged and t.state.prediction is None)
-        if states:
-            windows = np.array([state.window for state in states], np.int64)
-            for state, prediction in zip(states, self.model.predict(windows), strict=True):
+        states = list(dict.fromkeys(t.state for t in pending if t.state.judged and t.state.prediction is None))
+        for start in range(0, len(states), CHUNK_ROWS):
+            pause()
+            part = states[start : start + CHUNK_ROWS]
+            windows = np.array([state.window for state in part], np.int64)
+            for state, prediction in zip(part, self.model.predict(windows), strict=True):
                 state.prediction = prediction
-        for transition in pending:
+        for number, transition in enumerate(pending):
+            if not number % JUDGED_AT_ONCE:
+                pause()
             transition.judge(self._behaviour)
             if transition.kind is Kind.NORMAL and transition.unit != END:
                 transition.low_s, transition.high_s = self._usual_elapsed(

@@ -1,13 +1,16 @@
 """Cases judged by a version of the models, with the code that judges entries."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import singledispatchmethod
+
+import numpy as np
 
 from deeplog_grpc.detection import Judges, Kind
 from deeplog_grpc.detection.states import Transition
 from deeplog_grpc.feedback.cases import Case, CountsCase, NewValueCase, StepCase, ValueCase
+from deeplog_grpc.feedback.known_paths import KnownPaths
 from deeplog_grpc.models import (
     BEGIN,
     BEGIN_KEY,
@@ -19,6 +22,9 @@ from deeplog_grpc.models import (
     holds_vector,
     vector_of,
 )
+
+STEPS_AT_ONCE = 32
+"""Between two pauses: some tenths of a millisecond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +45,18 @@ class CaseJudge:
     ----------
     judges : Judges
         Of that version, and nobody else's meanwhile. What they remember changes no judgement.
+    pause : callable
+        Called again and again in longer work: who has something more urgent to do may take the time.
     """
 
-    def __init__(self, judges: Judges) -> None:
+    def __init__(self, judges: Judges, *, pause: Callable[[], None] = lambda: None) -> None:
         self.judges = judges
+        self._pause = pause
 
     def judge(self, cases: Sequence[Case]) -> list[Judgement]:
         """Judge cases, in their order."""
         steps = {number: self.step(case) for number, case in enumerate(cases) if isinstance(case, StepCase)}
-        self.judges.graph.resolve(steps.values())
+        self.judges.graph.resolve(steps.values(), pause=self._pause)
         return [
             _of_step(steps[number]) if number in steps else Judgement(is_normal=self._holds(case))
             for number, case in enumerate(cases)
@@ -80,27 +89,27 @@ class CaseJudge:
 
     def flagged(self, sessions: Sequence[TrainingSession]) -> int:
         """How many sessions, or blocks of streams, have anything abnormal in their log keys, or as a whole."""
-        paths = [list(self._path(session)) for session in sessions]
-        self.judges.graph.resolve(step for path in paths for step in path)
-        return sum(map(self._is_flagged, sessions, paths))
+        history = self.judges.model.key_model.config.history
+        return self.flagged_of(KnownPaths.of(sessions, history=history, begin_end=self.judges.begin_end))
 
-    def _path(self, session: TrainingSession) -> Iterator[Transition]:
-        graph, unit_of = self.judges.graph, self.judges.unit_of
-        begins, ends = (self.judges.begin_end and seen for seen in (session.begins, session.ends))
-        state = graph.beginning() if begins else graph.middle()
-        units = [unit_of.get(key, UNSEEN) for key in map(int, session.keys)]
-        for unit in [*units, END] if ends else units:
-            step = state.next.get(unit) or graph.step(state, unit)
-            yield step
-            state = step.next
-
-    def _is_flagged(self, session: TrainingSession, path: Sequence[Transition]) -> bool:
-        if any(step.kind is not Kind.NORMAL for step in path):
-            return True
-        if not (session.begins and session.ends and self.judges.knows_sessions):
-            return False
-        counts = Counter(step.unit for step in path if step.unit != END)
-        return self.judges.shapes.judge(counts).kind is not Kind.NORMAL
+    def flagged_of(self, paths: KnownPaths) -> int:
+        """The same, of sessions put together before."""
+        graph, units = self.judges.graph, _Units(self.judges.unit_of)
+        windows = [tuple(map(units.__getitem__, window)) for window in paths.windows.tolist()]
+        steps = []
+        for number, (window, known, key) in enumerate(zip(windows, paths.known, paths.keys, strict=True)):
+            if not number % STEPS_AT_ONCE:
+                self._pause()
+            steps.append(graph.step(graph.at(window, known), END if key == BEGIN_KEY else units[key]))
+        graph.resolve(steps, pause=self._pause)
+        bad_steps = np.array([step.kind is not Kind.NORMAL for step in steps], np.bool_)
+        bad_counts = np.zeros(len(paths.counts), np.bool_)
+        if self.judges.knows_sessions:
+            for number, counts in enumerate(paths.counts):
+                if not number % STEPS_AT_ONCE:
+                    self._pause()
+                bad_counts[number] = not self._holds(CountsCase(counts=counts))
+        return paths.flagged(bad_steps, bad_counts)
 
     @singledispatchmethod
     def _holds(self, case: Case) -> bool:
@@ -120,6 +129,16 @@ class CaseJudge:
     @_holds.register
     def _(self, case: NewValueCase) -> bool:
         return self.judges.model.value_sets.holds(case.key, case.slot, case.text)
+
+
+class _Units(dict[int, int]):
+    """Log key -> its unit in a window."""
+
+    def __init__(self, unit_of: Mapping[int, int]) -> None:
+        super().__init__({**unit_of, BEGIN_KEY: BEGIN})
+
+    def __missing__(self, key: int) -> int:
+        return UNSEEN
 
 
 def flagged_value(case: ValueCase) -> FlaggedValue | None:

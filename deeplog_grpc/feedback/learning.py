@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass as validated
 from deeplog_grpc.detection import ApplicationModel, Judges
 from deeplog_grpc.feedback.cases import CountsCase, Lesson, NewValueCase, StepCase, ValueCase
 from deeplog_grpc.feedback.judging import CaseJudge, Judgement, flagged_value
+from deeplog_grpc.feedback.known_paths import KnownPaths
 from deeplog_grpc.models import (
     BEGIN_KEY,
     END,
@@ -127,6 +128,8 @@ class Learner:
     config : FeedbackConfig
     judges_of : callable
         Makes the judges of a version.
+    pause : callable
+        Called again and again in the middle of an update: who has something more urgent to do may take the time.
     """
 
     def __init__(
@@ -135,13 +138,20 @@ class Learner:
         knowledge: Knowledge,
         config: FeedbackConfig,
         judges_of: Callable[[ApplicationModel], Judges],
+        *,
+        pause: Callable[[], None] = lambda: None,
     ) -> None:
         self.model = model
         self.knowledge = knowledge
         self._config = config
         self._judges_of = judges_of
+        self._pause = pause
         self._replayed = _pairs(model.behaviour)
         self._tight = _tight(model.behaviour, self._replayed)
+        config_of_keys = model.key_model.config
+        self._paths = KnownPaths.of(
+            model.behaviour.known.held_out, history=config_of_keys.history, begin_end=config_of_keys.begin_end
+        )
         self._flagged: int | None = None
         """Known-normal sessions that the version in force flags; None = not counted yet."""
         self._first = model
@@ -151,6 +161,19 @@ class Learner:
     def confirm(self, lessons: Sequence[Lesson]) -> None:
         """Hold confirmed anomalies out of all that is learned from now on."""
         self.knowledge = self.knowledge.with_confirmed(lessons)
+
+    def get_ready(self) -> None:
+        """Do ahead what the first update would do: see what the version in force flags."""
+        self._count_flagged(self._judge_of(self.model))
+
+    def _count_flagged(self, judge: CaseJudge) -> tuple[int, int]:
+        """Known-normal sessions that were flagged before any update, and by the version in force."""
+        if self._flagged is None:
+            self._flagged = judge.flagged_of(self._paths)
+        if self._flagged_at_first is None:
+            is_first = self.model.behaviour is self._first.behaviour
+            self._flagged_at_first = self._flagged if is_first else self._judge_of(self._first).flagged_of(self._paths)
+        return self._flagged_at_first, self._flagged
 
     def learn(self, lessons: Sequence[Lesson], *, version: int) -> Update:
         """Make the next version; it comes into force with :meth:`accept`.
@@ -163,7 +186,7 @@ class Learner:
             Number of the new version. It is the seed too: the same history gives the same version.
         """
         cases = [lesson.case for lesson in lessons]
-        old = CaseJudge(self._judges_of(self.model))
+        old = self._judge_of(self.model)
         before = tuple(old.judge(cases))
         barred = {lesson.case for lesson in self.knowledge.confirmed}
         if any(case in barred for case in cases):
@@ -179,7 +202,7 @@ class Learner:
             model, steps, lacking = self._learned(old, todo, version)
         except ValueError as error:
             return _none(before, str(error))
-        new = CaseJudge(self._judges_of(model))
+        new = self._judge_of(model)
         check, refusal = self._gate(old, new)
         if lacking and not refusal:
             refusal = f"{lacking} cases are not learned after {steps} gradient steps, which would spoil what is known"
@@ -216,6 +239,10 @@ class Learner:
         unit = self.model.key_model.vocabulary.unit_table().get(lesson.case.key)
         return unit is not None and is_placed(self.model.behaviour.profile, unit)
 
+    def _judge_of(self, model: ApplicationModel) -> CaseJudge:
+        self._pause()
+        return CaseJudge(self._judges_of(model), pause=self._pause)
+
     def _learned(self, old: CaseJudge, lessons: Sequence[Lesson], version: int) -> tuple[ApplicationModel, int, int]:
         """The new models, gradient steps, and lessons that they do not make usual."""
         model = self.model
@@ -241,7 +268,7 @@ class Learner:
         anchors = self._replayed.windows
         fresh = self._with_new_keys(lessons, anchors)
         key_model, profile = fresh.key_model, fresh.profile
-        judge = CaseJudge(self._judges_of(replace(self.model, behaviour=fresh)))
+        judge = self._judge_of(replace(self.model, behaviour=fresh))
         for session in sessions:
             profile = with_session(profile, judge.counts(session))
         steps = [judge.step(case) for case in own]
@@ -255,6 +282,7 @@ class Learner:
             known=self._tight.joined(_key_lessons(judge, still, fresh, margin=KEPT_MARGIN)),
             anchors=np.concatenate([anchors, _windows(judge, confirmed)]),
             seed=version,
+            pause=self._pause,
         )
         return replace(fresh, key_model=learning.model, profile=profile), learning.steps, learning.lacking
 
@@ -279,13 +307,10 @@ class Learner:
     def _gate(self, old: CaseJudge, new: CaseJudge) -> tuple[GateCheck, str]:
         """What is found of the new version, and why it is refused."""
         sessions = self.model.behaviour.known.held_out
-        if self._flagged is None:
-            self._flagged = old.flagged(sessions)
-        if self._flagged_at_first is None:
-            is_first = self.model.behaviour is self._first.behaviour
-            first = old if is_first else CaseJudge(self._judges_of(self._first))
-            self._flagged_at_first = self._flagged if is_first else first.flagged(sessions)
-        flagged = new.flagged(sessions) if new.judges.model.behaviour is not self.model.behaviour else self._flagged
+        flagged_at_first, flagged_before = self._count_flagged(old)
+        flagged = (
+            new.flagged_of(self._paths) if new.judges.model.behaviour is not self.model.behaviour else flagged_before
+        )
         confirmed = [lesson.case for lesson in self.knowledge.confirmed]
         alarms = [case for case, normal in zip(confirmed, old.normal(confirmed), strict=True) if not normal]
         lessons = [lesson.case for lesson in self.knowledge.lessons]
@@ -293,8 +318,8 @@ class Learner:
         count = max(1, len(sessions))
         check = GateCheck(
             sessions=len(sessions),
-            flagged_first=self._flagged_at_first / count,
-            flagged_before=self._flagged / count,
+            flagged_first=flagged_at_first / count,
+            flagged_before=flagged_before / count,
             flagged_after=flagged / count,
             margin=max(self._config.margin, 1 / count),
             confirmed=len(alarms),

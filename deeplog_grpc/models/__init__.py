@@ -7,7 +7,7 @@ from deeplog_grpc.models.behaviour import Behaviour, BehaviourFit, fit_behaviour
 from deeplog_grpc.models.calibration import Calibration, Check, Finding, ThresholdConfig
 from deeplog_grpc.models.fitting import Epoch, Fit, fit_key_model
 from deeplog_grpc.models.key_learning import MARGIN, KeyLearning, KeyLessons, learn_keys, with_new_keys
-from deeplog_grpc.models.key_model import KeyModelConfig, LogKeyModel, Prediction, set_threads
+from deeplog_grpc.models.key_model import CHUNK_ROWS, KeyModelConfig, LogKeyModel, Prediction, set_threads
 from deeplog_grpc.models.known_normal import KnownNormal
 from deeplog_grpc.models.profile import CountDifference, SessionProfile
 from deeplog_grpc.models.profile_learning import is_placed, with_new_units, with_session, with_steps
@@ -27,6 +27,7 @@ from deeplog_grpc.models.windows import TrainingSession, WindowCounts, count_win
 __all__ = [
     "BEGIN",
     "BEGIN_KEY",
+    "CHUNK_ROWS",
     "ELAPSED",
     "END",
     "LARGEST",

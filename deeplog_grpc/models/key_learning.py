@@ -10,7 +10,7 @@ References
 .. [1] Z. Li, D. Hoiem, "Learning without Forgetting", ECCV 2016: distillation from the old model as the anchor.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 
@@ -157,7 +157,13 @@ def _usual_bias(model: LogKeyModel, windows: NDArray[np.int64]) -> float:
 
 
 def learn_keys(
-    model: LogKeyModel, lessons: KeyLessons, *, known: KeyLessons, anchors: NDArray[np.int64], seed: int
+    model: LogKeyModel,
+    lessons: KeyLessons,
+    *,
+    known: KeyLessons,
+    anchors: NDArray[np.int64],
+    seed: int,
+    pause: Callable[[], None] = lambda: None,
 ) -> KeyLearning:
     """Make log keys usual in their places.
 
@@ -171,12 +177,14 @@ def learn_keys(
         Windows at which nothing is to change: of training, and of confirmed anomalies.
     seed : int
         The same seed and arguments give the same weights on one machine.
+    pause : callable
+        Called before each gradient step: who has something more urgent to do may take the time.
     """
     every = lessons.joined(known)
     active = lessons.rows(_lacking(model, lessons, within=True))
     if not len(active):
         return KeyLearning(model=model, steps=0, lacking=0)
-    update = _Update(model, np.concatenate([anchors, known.windows]), seed)
+    update = _Update(model, np.concatenate([anchors, known.windows]), seed, pause)
     while True:
         update.run(active)
         learned = update.model()
@@ -189,8 +197,9 @@ def learn_keys(
 class _Update:
     """A private copy of a network, being trained."""
 
-    def __init__(self, model: LogKeyModel, anchors: NDArray[np.int64], seed: int) -> None:
+    def __init__(self, model: LogKeyModel, anchors: NDArray[np.int64], seed: int, pause: Callable[[], None]) -> None:
         self._model = model
+        self._pause = pause
         self._teacher, self._network = model.copy_of_network(), model.copy_of_network()
         self._mask = predictable(model.vocabulary, begin_end=model.config.begin_end)
         self._anchors = torch.from_numpy(anchors)
@@ -211,6 +220,7 @@ class _Update:
                 if settling == SETTLING_STEPS or float(drift.detach()) <= SETTLED_NATS:
                     return
                 settling += 1
+            self._pause()
             # What is lacking for long weighs more: anchors beside it must not hold it back for ever.
             weight = (1 + self.steps / STEPS_HALVED) / max(1, lacking)
             self._step(weight * lack.sum() + ANCHOR_WEIGHT * drift)

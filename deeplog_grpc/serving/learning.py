@@ -6,7 +6,6 @@ version. All else (gradient steps, gate, disk) is done beside it.
 
 import asyncio
 import hashlib
-import sys
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import structlog
 from deeplog_grpc.errors import DeepLogError, DrainingError, InputError, RefusedError
 from deeplog_grpc.parsing.templates import WILDCARD, match_pieces
 from deeplog_grpc.serving.queue import ScoringQueue
+from deeplog_grpc.serving.right_of_way import be_nice, prefer_scoring
 from deeplog_grpc.serving.scoring import AdoptJob, DoneReply, InspectJob, Job, Reply
 from deeplog_grpc.serving.status import log_unexpected
 from deeplog_grpc.serving.updates import Applied, Updater, response_of
@@ -79,7 +79,7 @@ class Learning:
         self._journal = journal
         self._queue = queue
         self._locks = {application: asyncio.Lock() for application in updaters}
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="learning")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="learning", initializer=be_nice)
         self._looks = ThreadPoolExecutor(1, thread_name_prefix="looks")
         """Who looks at what is stored does not wait for an update."""
         self._orders: set[asyncio.Task[feedback_pb2.FeedbackResponse]] = set()
@@ -229,8 +229,9 @@ class Learning:
 
     def _applied(self, updater: Updater, record: Record, state: Mapping[str, Any]) -> Applied:
         # First: the version to come may know log keys that the parser saved before does not.
-        self._save_parser(updater, state)
-        return updater.apply(record)
+        with prefer_scoring():
+            self._save_parser(updater, state)
+            return updater.apply(record)
 
     async def _adopt(self, application: str, applied: Applied, *, is_adapted: bool) -> None:
         judges = applied.judges
@@ -270,8 +271,3 @@ def _log_failure(order: "asyncio.Task[feedback_pb2.FeedbackResponse]") -> None:
     error = None if order.cancelled() else order.exception()
     if error is not None and not isinstance(error, DeepLogError):
         log_unexpected(error)
-
-
-def prefer_scoring() -> None:
-    """Let a thread that works without a pause give way sooner: scoring waits for it by this much, again and again."""
-    sys.setswitchinterval(0.0005)

@@ -25,6 +25,7 @@ from typing import Generic, TypeVar
 from deeplog_grpc.errors import DrainingError, ExpiredError, QueueFullError
 from deeplog_grpc.serving.backlog import Backlog
 from deeplog_grpc.serving.config import ServerConfig
+from deeplog_grpc.serving.right_of_way import RightOfWay
 
 Job = TypeVar("Job")
 Reply = TypeVar("Reply")
@@ -57,10 +58,18 @@ class ScoringQueue(Generic[Job, Reply]):
         Jobs [n] -> replies or exceptions [n]; called in the worker's thread, one call at a time.
     config : ServerConfig
         Bounds.
+    right_of_way : RightOfWay, optional
+        Taken as long as a job waits or is under way.
     """
 
-    def __init__(self, work: Callable[[Sequence[Job]], Sequence[Reply | Exception]], config: ServerConfig) -> None:
+    def __init__(
+        self,
+        work: Callable[[Sequence[Job]], Sequence[Reply | Exception]],
+        config: ServerConfig,
+        right_of_way: RightOfWay | None = None,
+    ) -> None:
         self._work = work
+        self._right_of_way = right_of_way or RightOfWay()
         self._max_batch_entries = config.max_batch_entries
         self._backlog = Backlog(max_entries=config.max_queue_entries, max_bytes=config.max_queue_bytes)
         self._accepted: deque[_Ticket[Job, Reply]] = deque()
@@ -184,6 +193,7 @@ class ScoringQueue(Generic[Job, Reply]):
         self._backlog.add(entries=ticket.size.entries, size_bytes=ticket.size.size_bytes)
         self._accepted.append(ticket)
         self._idle.clear()
+        self._right_of_way.take()
         self._wake.set()
 
     def _release(self, ticket: _Ticket[Job, Reply]) -> None:
@@ -206,6 +216,8 @@ class ScoringQueue(Generic[Job, Reply]):
                 await self._score(batch)
             else:
                 self._wake.clear()
+            if not self._accepted:
+                self._right_of_way.give()
             if not self._accepted and not self._at_the_door:
                 self._idle.set()
 

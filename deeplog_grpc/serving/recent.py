@@ -1,7 +1,7 @@
 """The last entries of an application, as context of its anomalies: bounded, and nearly free until one asks."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from deeplog_grpc.detection.entries import EntryBatch
@@ -20,11 +20,20 @@ class RecentEntry:
     body: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Kept:
     batch: EntryBatch
     sessions: Sequence[str]
     characters: int
+    _rows: dict[str, list[int]] | None = None
+
+    def rows_of(self, session: str) -> Sequence[int]:
+        """Its rows, ascending. They are looked up once for all, when one asks."""
+        if self._rows is None:
+            self._rows = {}
+            for row, own in enumerate(self.sessions):
+                self._rows.setdefault(own, []).append(row)
+        return self._rows.get(session, ())
 
 
 class RecentEntries:
@@ -65,13 +74,17 @@ class RecentEntries:
 
     def _found(self, sessions: set[str], count: int) -> dict[str, list[tuple[int, RecentEntry]]]:
         """Entries of sessions with their rows (-1 in earlier batches), the newest first."""
-        found: dict[str, list[tuple[int, RecentEntry]]] = {session: [] for session in sessions}
+        return {session: list(self._entries_of(session, count)) for session in sessions}
+
+    def _entries_of(self, session: str, count: int) -> Iterator[tuple[int, RecentEntry]]:
+        """All of the latest batch, and ``count`` of those before it at least, if there are so many."""
+        earlier = 0
         for age, kept in enumerate(reversed(self._kept)):
-            rows = [row for row, session in enumerate(kept.sessions) if session in sessions]
-            for row in reversed(rows):
-                entry = RecentEntry(time_ns=int(kept.batch.times_ns[row]), body=kept.batch.bodies[row])
-                found[kept.sessions[row]].append((-1 if age else row, entry))
-            sessions = {session for session in sessions if sum(row < 0 for row, _ in found[session]) < count}
-            if not sessions:
-                break
-        return found
+            for row in reversed(kept.rows_of(session)):
+                yield (
+                    -1 if age else row,
+                    RecentEntry(time_ns=int(kept.batch.times_ns[row]), body=kept.batch.bodies[row]),
+                )
+                earlier += age > 0
+            if earlier >= count:
+                return

@@ -18,10 +18,11 @@ from deeplog_grpc.models import set_threads
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.late import LateEnds
-from deeplog_grpc.serving.learning import Learning, prefer_scoring
+from deeplog_grpc.serving.learning import Learning
 from deeplog_grpc.serving.logs import configure_logging
 from deeplog_grpc.serving.operator_calls import OperatorCalls
 from deeplog_grpc.serving.queue import ScoringQueue
+from deeplog_grpc.serving.right_of_way import settle
 from deeplog_grpc.serving.scoring import Job, Reply, ScoringWorker
 from deeplog_grpc.serving.servicer import SERVICE, DeepLogServicer
 from deeplog_grpc.serving.state import ServerState
@@ -65,7 +66,9 @@ class Server:
         _check(detectors, config, ingest)
         self._config = config
         worker = ScoringWorker(detectors, watch=None if state is None else state.watch)
-        self.queue: ScoringQueue[Job, Reply] = ScoringQueue(worker, config)
+        self.queue: ScoringQueue[Job, Reply] = ScoringQueue(
+            worker, config, None if state is None else state.right_of_way
+        )
         """Public for tests, which hold it."""
         self.late = LateEnds(max_ends=config.max_late_ends)
         """Ends of sessions that no client was told of yet."""
@@ -104,8 +107,8 @@ class Server:
         self.queue.start()
         self._ticker.start()
         if self._learning is not None:
-            prefer_scoring()
             self._learning.start()
+        settle()
         await self._server.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         _log.info("serving", host=self._config.address[0], port=port, applications=self._applications)

@@ -12,6 +12,7 @@ from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, J
 from deeplog_grpc.errors import StateError
 from deeplog_grpc.feedback import DriftConfig, DriftMonitor, FeedbackConfig
 from deeplog_grpc.serving.recorder import AnomalyRecorder
+from deeplog_grpc.serving.right_of_way import RightOfWay
 from deeplog_grpc.serving.updates import Updater
 from deeplog_grpc.serving.watch import Watch
 from deeplog_grpc.storage import AnomalyStore, Journal, StateConfig
@@ -68,6 +69,7 @@ class ServerState:
         self.journal = Journal(directory / JOURNAL, keep_versions=state.keep_versions)
         self.anomalies = AnomalyStore(directory / ANOMALIES, max_age_s=state.max_age_s, max_bytes=state.max_mb * _MIB)
         self.feedback = feedback
+        self.right_of_way = RightOfWay()
         self.updaters = {
             application: Updater(
                 model,
@@ -76,10 +78,13 @@ class ServerState:
                 store=self.anomalies,
                 config=feedback,
                 judges_of=partial(Judges, cache_bytes=detector.cache_mb * _MIB),
+                pause=self.right_of_way.pause,
             )
             for application, (model, checksum) in models.items()
         }
         self.detectors = {name: Detector(updater.model, detector) for name, updater in self.updaters.items()}
+        for name, detector_of_name in self.detectors.items():
+            self.updaters[name].scores_by(detector_of_name.judges)
         self.recorder = AnomalyRecorder(self.anomalies, context_entries=state.context_entries)
         self.watch = Watch(
             self.recorder,

@@ -27,6 +27,7 @@ from deeplog_grpc.feedback import (
     StepCase,
     Update,
 )
+from deeplog_grpc.models import common_units
 from deeplog_grpc.parsing import Parser
 from deeplog_grpc.serving.evidence import lesson_of
 from deeplog_grpc.serving.status import log_unexpected
@@ -114,6 +115,8 @@ class Updater:
     config : FeedbackConfig
     judges_of : callable
         Makes the judges of a version.
+    pause : callable
+        Called again and again in the middle of an update: who has something more urgent to do may take the time.
     """
 
     def __init__(
@@ -125,6 +128,7 @@ class Updater:
         store: AnomalyStore,
         config: FeedbackConfig,
         judges_of: Callable[[ApplicationModel], Judges],
+        pause: Callable[[], None] = lambda: None,
     ) -> None:
         self.application = base.application
         self.checksum = checksum
@@ -132,6 +136,11 @@ class Updater:
         self._store = store
         self._config = config
         self._judges_of = judges_of
+        self._pause = pause
+        self._in_force: Judges | None = None
+        """Those by which is scored, if that has begun."""
+        self._read: dict[int, Lesson | None] = {}
+        """What open anomalies teach, by number: their evidence stays as it is."""
         self._bases: dict[int, str] = {}
         self._renames: dict[str, dict[int, int]] = {}
         self._started_s = 0.0
@@ -140,7 +149,7 @@ class Updater:
             base = replace(base, parser=Parser.from_state(parser))
         self._base = base
         self._own_keys = {template.text: template.key for template in base.parser.templates()}
-        self._learner = Learner(base, Knowledge(), config, judges_of)
+        self._learner = Learner(base, Knowledge(), config, judges_of, pause=pause)
         self._learner.confirm(self._confirmed())
         before = journal.current(self.application)
         if before is None or before.base != checksum:
@@ -149,6 +158,7 @@ class Updater:
             self._restore(before.version)
         self._carry_over()
         self._finish_pending()
+        self._learner.get_ready()
 
     @property
     def model(self) -> ApplicationModel:
@@ -159,6 +169,10 @@ class Updater:
     def history(self) -> int:
         """Log keys in a window."""
         return self.model.key_model.config.history
+
+    def scores_by(self, judges: Judges) -> None:
+        """Note by which judges is scored: what they were asked so far, those of the next version are asked ahead."""
+        self._in_force = judges
 
     def save_parser(self, state: bytes) -> None:
         """Keep the parser's state, as JSON, so that log keys mean the same after a restart."""
@@ -218,7 +232,8 @@ class Updater:
         return Meant(numbers=meant.numbers, lessons=tuple(dict.fromkeys(one for one in moved if one is not None)))
 
     def _confirm(self, record: Record, meant: Meant) -> Applied:
-        said = tuple(CaseJudge(self._judges_of(self.model)).judge([lesson.case for lesson in meant.lessons]))
+        judge = CaseJudge(self._judges_of(self.model), pause=self._pause)
+        said = tuple(judge.judge([lesson.case for lesson in meant.lessons]))
         normal = sum(judgement.is_normal for judgement in said)
         message = "noted: it is held out of all that is learned from now on"
         if normal:
@@ -251,6 +266,8 @@ class Updater:
         states.update(dict.fromkeys(named.numbers, AnomalyState.FALSE_POSITIVE))
         new = None if judges is None else self._new_version(record, meant.lessons, update, judges.model)
         self._journal.finish(record.sequence, _outcome(response, states), new)
+        if judges is not None:
+            self._warm(judges)
         if new is not None:
             self._learner.accept(update, meant.lessons)
         self._give_states(states, record.feedback_id)
@@ -292,13 +309,24 @@ class Updater:
 
     def _explained(self, judges: Judges, named: set[int]) -> list[int]:
         """Open anomalies, other than those named, that a version holds normal."""
+        found = self._store.open_of(self.application, limit=OPEN_LOOKED_AT)
+        open_numbers = {anomaly.number for anomaly in found}
         waiting = [
             (anomaly.number, lesson.case)
-            for anomaly in self._store.open_of(self.application, limit=OPEN_LOOKED_AT)
-            if anomaly.number not in named and (lesson := self._lesson(anomaly)) is not None
+            for anomaly in found
+            if anomaly.number not in named and (lesson := self._lesson_read(anomaly)) is not None
         ]
-        normal = CaseJudge(judges).normal([case for _, case in waiting])
-        return [number for (number, _), is_normal in zip(waiting, normal, strict=True) if is_normal]
+        self._read = {number: lesson for number, lesson in self._read.items() if number in open_numbers}
+        distinct = list(dict.fromkeys(case for _, case in waiting))
+        is_normal = dict(zip(distinct, CaseJudge(judges, pause=self._pause).normal(distinct), strict=True))
+        return [number for number, case in waiting if is_normal[case]]
+
+    def _lesson_read(self, anomaly: StoredAnomaly) -> Lesson | None:
+        """What an open anomaly teaches, read once."""
+        if anomaly.number not in self._read:
+            self._pause()
+            self._read[anomaly.number] = self._lesson(anomaly)
+        return self._read[anomaly.number]
 
     def _refused(
         self, record: Record, lessons: Sequence[Lesson], refusal: str, update: Update | None = None
@@ -328,7 +356,16 @@ class Updater:
         )
         self._journal.finish(record.sequence, _outcome(response, {}), new)
         self._learner.put_back(model, self._knowledge_of(version))
-        return Applied(response=response, judges=self._judges_of(model))
+        judges = self._judges_of(model)
+        self._warm(judges)
+        return Applied(response=response, judges=judges)
+
+    def _warm(self, judges: Judges) -> None:
+        """Make a version ready to score by."""
+        if (old := self._in_force) is not None:
+            units = common_units(old.model.key_model.vocabulary, judges.model.key_model.vocabulary)
+            judges.graph.warm(old.graph, units=units, pause=self._pause)
+        self._in_force = judges
 
     def _new_version(
         self, record: Record, lessons: Sequence[Lesson], update: Update, model: ApplicationModel

@@ -135,12 +135,6 @@ class FakeDetector:
         is_changed = np.array(["long" in body for body in bodies])
         return FakeParsed(keys=np.array(keys, np.int32), is_new=is_new, is_changed=is_changed, bodies=bodies)
 
-    def adopt(self, judges: Judges) -> None:
-        raise NotImplementedError
-
-    def parser_state(self) -> dict[str, Any]:
-        return {}
-
     def template(self, key: int) -> str:
         return f"key{key} <*>"
 
