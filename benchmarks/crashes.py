@@ -3,8 +3,9 @@
 ``python -m benchmarks.crashes RUNS SEED`` prints the report as JSON. A process of its own, because it forks: it trains
 a small application once, and each child has it from there. A child opens a server's state, judges orders with something
 odd in them, accepts feedback on it and applies it, and claims through a pipe each of these calls that has returned. It
-is killed at a point that the seed gives: inside SQLite, at a call between the steps of an update, or inside the
-gradient steps. Then another child opens the state, as a server that is started again, and says what it finds.
+is killed at a point that the seed gives: inside SQLite, between two transactions, at a call between the steps of an
+update, or inside the gradient steps. Then another child opens the state, as a server that is started again, and says
+what it finds.
 """
 
 import json
@@ -35,8 +36,10 @@ from deeplog_grpc.parsing import Parser
 from deeplog_grpc.serving import ServerState
 from deeplog_grpc.serving.requests import RequestReader
 from deeplog_grpc.serving.scoring import ScoringWorker
+from deeplog_grpc.serving.state import JOURNAL
 from deeplog_grpc.serving.updates import Meant, Updater
 from deeplog_grpc.storage import AnomalyState, AnomalyStore, Journal, NewRecord, StateConfig, number_of
+from deeplog_grpc.storage.database import Database
 from deeplog_grpc.testing import Fault, simulate_log
 from deeplog_grpc.training import Trainer
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
@@ -49,6 +52,10 @@ UPDATES = 3
 """Of a child that is not killed before."""
 MAX_INSTRUCTIONS = 12_000
 """Opening takes some 500 of them, an update and its anomalies some 2,000."""
+KEPT = 5
+"""Snapshots."""
+MAX_TRANSACTIONS = 18
+"""Opening takes three of them, an update and its anomalies some five."""
 MAX_GRADIENT_STEPS = 5
 USUAL_SHARE = 0.4
 """Of feedback on a log key in a wrong place: half of it takes some gradient steps, and other feedback none."""
@@ -110,7 +117,7 @@ def opened(model: ApplicationModel, directory: Path) -> ServerState:
     return ServerState(
         directory,
         {APPLICATION: (replace(model, parser=Parser.from_state(model.parser.state())), "bundle")},
-        state=StateConfig(keep_versions=5),
+        state=StateConfig(keep_versions=KEPT),
         feedback=FeedbackConfig(margin=0.05),
         drift=DriftConfig(),
         detector=DetectorConfig(cold_start_s=0.0, cache_mb=8),
@@ -174,10 +181,12 @@ def odd_order(chance: random.Random) -> list[LogEntry]:
 
 def die_at_a_point(chance: random.Random) -> float:
     """Let this process be killed, somewhere; the share of feedback on odd steps that brings it there."""
-    match chance.randrange(3):
-        case 0:
+    match chance.choices(["sqlite", "transactions", "calls", "gradients"], weights=[5, 7, 3, 5])[0]:
+        case "sqlite":
             _in_sqlite(int(MAX_INSTRUCTIONS ** chance.random()))
-        case 1:
+        case "transactions":
+            _at_call(Database, "writing", chance.randint(3, MAX_TRANSACTIONS), is_after=False)
+        case "calls":
             owner, name = chance.choice(PLACES)
             _at_call(owner, name, chance.randint(1, 2), is_after=chance.random() < 0.5)
         case _:
@@ -228,6 +237,9 @@ def _at_call(owner: Any, name: str, call: int, *, is_after: bool) -> None:
 
 def found(model: ApplicationModel, directory: Path) -> dict[str, Any]:
     """What a server finds that is started again."""
+    before = Journal(directory / JOURNAL, keep_versions=KEPT)
+    pending = [record.feedback_id for record in before.pending(APPLICATION)]
+    before.close()
     state = opened(model, directory)
     journal, updater = state.journal, state.updaters[APPLICATION]
     records, versions = journal.records(APPLICATION), journal.versions(APPLICATION)
@@ -247,6 +259,7 @@ def found(model: ApplicationModel, directory: Path) -> dict[str, Any]:
             except Exception:
                 halves += 1
     return {
+        "pending": pending,
         "halves": halves,
         "answered": {name: outcome["model_version"] for name, outcome in outcomes.items()},
         "unlike": _unlike(state, records) + _not_in_force(updater, records),
@@ -333,6 +346,7 @@ def main(runs: int, seed: int) -> CrashReport:
             lost += there["unlike"]
             answered: dict[str, int] = there["answered"]
             lost += sum(name not in answered for _, name, *_ in claims)
+            lost += sum(words[0] == "acked" and words[1] in there["pending"] for words in claims)
             lost += sum(answered.get(words[1]) != int(words[2]) for words in claims if words[0] == "acked")
     return CrashReport(runs=runs, kills=kills, acked=acked, lost=lost, half_versions=halves)
 

@@ -39,6 +39,7 @@ ROW_KEYS = [
     "score",
     "reason",
     "abnormal_value",
+    "verdict_id",
 ]
 QUICK = ["--set", "key_model.epochs=2", "--set", "key_model.hidden=8"]
 
@@ -107,12 +108,14 @@ def server(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def test_a_server_gives_exactly_the_rows_of_the_model_and_stops_on_sigterm(
-    folder: Path, rows: list[dict[str, Any]], server: tuple[subprocess.Popen[str], str]
+    folder: Path, rows: list[dict[str, Any]], server: tuple[subprocess.Popen[str], str], tmp_path: Path
 ) -> None:
     process, address = server
     done = run("score", folder / "judged.log", folder / "judged.json", "--server", address, "--json")
-    assert [json.loads(line) for line in done.stdout.splitlines()] == rows
-    taken = run("serve", "--model", folder / "model", "--listen", address, code=2)
+    served = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(row["verdict_id"] for row in served)  # stored: that is all that a server adds
+    assert [{**row, "verdict_id": ""} for row in served] == rows
+    taken = run("serve", "--model", folder / "model", "--state", tmp_path, "--listen", address, code=2)
     assert taken.stderr.count("\n") == 1
     assert f"cannot listen on {address} (Address already in use)" in taken.stderr
     process.send_signal(signal.SIGTERM)
