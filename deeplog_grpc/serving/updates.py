@@ -142,7 +142,7 @@ class Updater:
         self._journal = journal
         self._store = store
         self._config = config
-        self._judges_of = judges_of
+        self._new_judges_of = judges_of
         self._pause = pause
         self._in_force: Judges | None = None
         """Those by which is scored, if that has begun."""
@@ -154,7 +154,7 @@ class Updater:
         if parser is not None and is_same:
             base = replace(base, parser=Parser.from_state(parser))
         self._base = base
-        self._learner = Learner(base, Knowledge(), config, judges_of, pause=pause)
+        self._learner = Learner(base, Knowledge(), config, self._judges_of, pause=pause)
         self._learner.confirm(self._confirmed())
         if before is None or not is_same:
             self._publish_base(before.version if before is not None else 0)
@@ -309,9 +309,16 @@ class Updater:
         self._warm(judges)
         return Applied(response=response, judges=judges)
 
+    def _judges_of(self, model: ApplicationModel) -> Judges:
+        judges = self._new_judges_of(model)
+        if self._in_force is not None:
+            judges.graph.borrow(self._in_force.graph)
+        return judges
+
     def _warm(self, judges: Judges) -> None:
         """Make a version ready to score by."""
         if (old := self._in_force) is not None:
+            judges.graph.borrow(old.graph)
             units = common_units(old.model.key_model.vocabulary, judges.model.key_model.vocabulary)
             judges.graph.warm(old.graph, units=units, pause=self._pause)
         self._in_force = judges
