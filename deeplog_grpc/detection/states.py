@@ -143,6 +143,7 @@ class StateGraph:
         self._history = model.config.history
         self._max_states = cache_bytes // (STATE_BYTES + BYTES_A_UNIT * model.vocabulary.size)
         self._states: dict[tuple[tuple[int, ...], int], WindowState] = {}
+        self._lender: StateGraph | None = None
 
     def __len__(self) -> int:
         return len(self._states)
@@ -153,6 +154,18 @@ class StateGraph:
             for state in self._states.values():
                 state.next.clear()  # else an open session would keep all that can be reached from where it stands
             self._states.clear()
+
+    def borrow(self, other: "StateGraph") -> None:
+        """Take over what the same log key model said in another version's graph, until :meth:`warm`, which ends it.
+
+        The other graph may be in use.
+        """
+        if other.model is self.model:
+            self._lender = other
+
+    def _borrowed(self, state: WindowState) -> Prediction | None:
+        lent = None if self._lender is None else self._lender._states.get((state.window, state.known))
+        return None if lent is None else lent.prediction
 
     def warm(self, other: "StateGraph", *, units: int, pause: Callable[[], None] = lambda: None) -> None:
         """Ask the model about the states that another version's graph has, so that nobody waits for it later.
@@ -174,6 +187,7 @@ class StateGraph:
                 own = self._state(window, known)
                 pending += [self.step(own, unit) for unit in list(state.next) if unit < units]
         self.resolve(pending, pause=pause)
+        self._lender = None
         self.trim()
 
     def release(self, state: WindowState) -> None:
@@ -232,6 +246,10 @@ class StateGraph:
         pending = dict.fromkeys(transition for transition in transitions if transition.kind is None)
         # Before an unseen key too: what was expected instead is evidence, which must not depend on who came by before.
         states = list(dict.fromkeys(t.state for t in pending if t.state.judged and t.state.prediction is None))
+        if self._lender is not None:
+            for state in states:
+                state.prediction = self._borrowed(state)
+            states = [state for state in states if state.prediction is None]
         for start in range(0, len(states), CHUNK_ROWS):
             pause()
             part = states[start : start + CHUNK_ROWS]

@@ -135,7 +135,7 @@ class Updater:
         self._journal = journal
         self._store = store
         self._config = config
-        self._judges_of = judges_of
+        self._new_judges_of = judges_of
         self._pause = pause
         self._in_force: Judges | None = None
         """Those by which is scored, if that has begun."""
@@ -149,7 +149,7 @@ class Updater:
             base = replace(base, parser=Parser.from_state(parser))
         self._base = base
         self._own_keys = {template.text: template.key for template in base.parser.templates()}
-        self._learner = Learner(base, Knowledge(), config, judges_of, pause=pause)
+        self._learner = Learner(base, Knowledge(), config, self._judges_of, pause=pause)
         self._learner.confirm(self._confirmed())
         before = journal.current(self.application)
         if before is None or before.base != checksum:
@@ -360,9 +360,16 @@ class Updater:
         self._warm(judges)
         return Applied(response=response, judges=judges)
 
+    def _judges_of(self, model: ApplicationModel) -> Judges:
+        judges = self._new_judges_of(model)
+        if self._in_force is not None:
+            judges.graph.borrow(self._in_force.graph)
+        return judges
+
     def _warm(self, judges: Judges) -> None:
         """Make a version ready to score by."""
         if (old := self._in_force) is not None:
+            judges.graph.borrow(old.graph)
             units = common_units(old.model.key_model.vocabulary, judges.model.key_model.vocabulary)
             judges.graph.warm(old.graph, units=units, pause=self._pause)
         self._in_force = judges
