@@ -6,7 +6,7 @@ DATA   ?= ../shared/data
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect bench-sets bench-feedback bench-updates clean
+.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect bench-sets bench-feedback clean
 
 help:  ## List the jobs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -62,9 +62,6 @@ bench-feedback: install  ## Feedback: labels, false alarms, forgetting, updates,
 
 bench-sets: install  ## Detection on other labelled logs beside simple rules (DATA=folder)
 	$(BIN)/python -m benchmarks.sets --data $(DATA)
-
-bench-updates: install  ## Scoring while the models are updated, and the time of an update (DATA=folder)
-	$(BIN)/python -m benchmarks.update_latency --data $(DATA)
 
 clean:  ## Remove the environment and what tools left
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

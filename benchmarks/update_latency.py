@@ -1,4 +1,4 @@
-"""Scoring while updates run, and the time of an update, on the HDFS model: ``make bench-updates`` (``DATA=folder``).
+"""Scoring while updates run, and the time of an update, on the HDFS model: a part of ``make bench-feedback``.
 
 The server has all cores: it scores in one thread and learns in another. A client sends small batches at a moderate
 fixed rate and measures from the time at which each was due, so that a wait is counted in all messages that it delays.
