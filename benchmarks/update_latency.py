@@ -83,6 +83,7 @@ def scoring_during_updates(work: Path, data: Path) -> dict[str, Any]:
 def _trained(work: Path, folder: Path) -> tuple[Path, Path]:
     """The model of the first part of the log, and the lines of the rest."""
     split = split_raw(folder, TRAIN_SHARE)
+    work.mkdir(parents=True, exist_ok=True)
     train, bundle = write_lines(work / "train.log", split.train), work / "model"
     repeats = 1 + int(PHASES * PHASE_S) * MESSAGES_PER_S * MESSAGE_ENTRIES // len(split.rest)
     rest = write_lines(work / "rest.log", [*split.rest, *repeated(split.rest, repeats)])
