@@ -34,10 +34,11 @@ from deeplog_grpc.ingest.lines import LineReader
 from deeplog_grpc.models import KeyModelConfig, set_threads
 from deeplog_grpc.parsing import Parser
 from deeplog_grpc.serving import ServerState
+from deeplog_grpc.serving.lineage import Meant
 from deeplog_grpc.serving.requests import RequestReader
 from deeplog_grpc.serving.scoring import ScoringWorker
 from deeplog_grpc.serving.state import JOURNAL
-from deeplog_grpc.serving.updates import Meant, Updater
+from deeplog_grpc.serving.updates import Updater
 from deeplog_grpc.storage import AnomalyState, AnomalyStore, Journal, NewRecord, StateConfig, number_of
 from deeplog_grpc.storage.database import Database
 from deeplog_grpc.testing import Fault, simulate_log
@@ -141,7 +142,7 @@ def work(
                 raise TypeError(answer)
             names = [one.verdict_id for one in (*answer.verdicts, *answer.session_ends) if one.verdict_id]
             found = [one for one in (state.anomalies.get(number_of(name)) for name in names[:1]) if one is not None]
-            meant = updater.meant(found, anywhere=False)
+            meant = updater.lineage.meant(found, anywhere=False)
         updater.save_parser(orjson.dumps(detector.parser_state()))
         name = f"f-{chance.getrandbits(64):x}"
         label = "confirmed" if chance.random() < 0.2 else "false_positive"

@@ -14,9 +14,9 @@ from deeplog_grpc.detection import ApplicationModel, DetectorConfig, EntryBatch
 from deeplog_grpc.feedback import DriftConfig, FeedbackConfig
 from deeplog_grpc.ingest import Part
 from deeplog_grpc.serving.answers import AnswerOptions
+from deeplog_grpc.serving.lineage import Meant
 from deeplog_grpc.serving.scoring import AdoptJob, FlushOrder, ScoreJob, ScoringWorker
 from deeplog_grpc.serving.state import ServerState
-from deeplog_grpc.serving.updates import Meant
 from deeplog_grpc.storage import AnomalyState, NewRecord, StateConfig, number_of
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from deeplog_grpc.v1 import feedback_pb2
@@ -90,13 +90,13 @@ class Service:
         for verdict_id in verdict_ids:
             stored = self.state.anomalies.get(number_of(verdict_id))
             if stored is not None and stored.state is AnomalyState.OPEN:
-                self._give("false_positive", self._updater.meant([stored], anywhere=False))
+                self._give("false_positive", self._updater.lineage.meant([stored], anywhere=False))
 
     def confirm(self, verdict_id: str) -> None:
         """Confirm an anomaly."""
         stored = self.state.anomalies.get(number_of(verdict_id))
         if stored is not None:
-            self._give("confirmed", self._updater.meant([stored], anywhere=False))
+            self._give("confirmed", self._updater.lineage.meant([stored], anywhere=False))
 
     def _give(self, label: str, meant: Meant) -> None:
         self.clicks.labels += 1

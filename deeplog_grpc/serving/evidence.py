@@ -8,7 +8,8 @@ import orjson
 from deeplog_grpc.detection.verdicts import Kind
 from deeplog_grpc.feedback import Case, CountsCase, Lesson, NewValueCase, StepCase, ValueCase
 from deeplog_grpc.models import UNKNOWN_KEY
-from deeplog_grpc.v1 import verdict_pb2
+from deeplog_grpc.storage import StoredAnomaly
+from deeplog_grpc.v1 import anomaly_pb2, verdict_pb2
 
 LIKELY = 0.01
 """Candidates less probable than this tell no two places apart."""
@@ -77,3 +78,8 @@ def _case(verdict: verdict_pb2.Verdict, kind: Kind) -> Case:
     window = tuple(verdict.window)
     known = UNKNOWN_KEY not in window[:1] if kind is Kind.UNSEEN_KEY else verdict.rank > 0
     return StepCase(window=window, key=verdict.key, judged=known)
+
+
+def evidence_of(anomaly: StoredAnomaly) -> anomaly_pb2.Anomaly:
+    """The message that was stored."""
+    return anomaly_pb2.Anomaly.FromString(anomaly.evidence)

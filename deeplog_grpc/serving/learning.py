@@ -17,11 +17,12 @@ import structlog
 
 from deeplog_grpc.errors import DeepLogError, DrainingError, InputError, RefusedError
 from deeplog_grpc.parsing.templates import WILDCARD, match_pieces
+from deeplog_grpc.serving.feedback_answers import response_of
 from deeplog_grpc.serving.queue import ScoringQueue
 from deeplog_grpc.serving.right_of_way import be_nice, prefer_scoring
 from deeplog_grpc.serving.scoring import AdoptJob, DoneReply, InspectJob, Job, Reply
 from deeplog_grpc.serving.status import log_unexpected
-from deeplog_grpc.serving.updates import Applied, Updater, response_of
+from deeplog_grpc.serving.updates import Applied, Updater
 from deeplog_grpc.storage import Accepted, Journal, NewRecord, Record, RecordKind
 from deeplog_grpc.v1 import feedback_pb2
 

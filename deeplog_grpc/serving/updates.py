@@ -10,7 +10,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import structlog
 from google.protobuf import json_format
@@ -29,7 +28,8 @@ from deeplog_grpc.feedback import (
 )
 from deeplog_grpc.models import common_units
 from deeplog_grpc.parsing import Parser
-from deeplog_grpc.serving.evidence import lesson_of
+from deeplog_grpc.serving.feedback_answers import answer, gate_check, outcome_of, states_of
+from deeplog_grpc.serving.lineage import Lineage, Meant
 from deeplog_grpc.serving.status import log_unexpected
 from deeplog_grpc.storage import (
     AnomalyState,
@@ -39,12 +39,10 @@ from deeplog_grpc.storage import (
     NewVersion,
     Record,
     StoredAnomaly,
-    Version,
     pack_snapshot,
     unpack_snapshot,
     verdict_id,
 )
-from deeplog_grpc.v1 import anomaly_pb2
 from deeplog_grpc.v1 import feedback_pb2 as pb
 
 OPEN_LOOKED_AT = 2_000
@@ -73,32 +71,6 @@ class Applied:
     response: pb.FeedbackResponse
     judges: Judges | None
     """Of the version that has to come into force; None = none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meant:
-    """The anomalies that feedback names, and what they teach."""
-
-    numbers: tuple[int, ...]
-    """Of stored anomalies."""
-    lessons: tuple[Lesson, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for the journal."""
-        return {"numbers": list(self.numbers), "lessons": [lesson.to_json() for lesson in self.lessons]}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Meant":
-        """Read what :meth:`to_json` wrote."""
-        return cls(
-            numbers=tuple(map(int, data["numbers"])),
-            lessons=tuple(map(Lesson.from_json, data["lessons"])),
-        )
-
-
-def evidence_of(anomaly: StoredAnomaly) -> anomaly_pb2.Anomaly:
-    """The message that was stored."""
-    return anomaly_pb2.Anomaly.FromString(anomaly.evidence)
 
 
 class Updater:
@@ -141,16 +113,14 @@ class Updater:
         """Those by which is scored, if that has begun."""
         self._read: dict[int, Lesson | None] = {}
         """What open anomalies teach, by number: their evidence stays as it is."""
-        self._bases: dict[int, str] = {}
-        self._renames: dict[str, dict[int, int]] = {}
         self._started_s = 0.0
         parser = journal.parser(self.application, checksum)
         if parser is not None:
             base = replace(base, parser=Parser.from_state(parser))
         self._base = base
-        self._own_keys = {template.text: template.key for template in base.parser.templates()}
+        self.lineage = Lineage(base, checksum, journal, max_lessons=config.max_lessons)
         self._learner = Learner(base, Knowledge(), config, self._judges_of, pause=pause)
-        self._learner.confirm(self._confirmed())
+        self._learner.confirm(self.lineage.confirmed())
         before = journal.current(self.application)
         if before is None or before.base != checksum:
             self._publish_base(before.version if before is not None else 0)
@@ -183,53 +153,10 @@ class Updater:
         self._started_s = time.perf_counter()
         if record.kind == "rollback":
             return self._roll_back(record)
-        meant = self._meant(record)
+        meant = self.lineage.meant_by(record)
         if record.content["lessons"] and not meant.lessons:
             return self._refused(record, (), "this bundle has none of its log keys, which are those of an earlier one")
         return self._confirm(record, meant) if record.content["label"] == "confirmed" else self._learn(record, meant)
-
-    def meant(self, anomalies: Sequence[StoredAnomaly], *, anywhere: bool) -> Meant:
-        """What stored anomalies teach, but for those of an earlier bundle whose log keys this one does not have."""
-        pairs = [
-            (anomaly.number, lesson)
-            for anomaly in anomalies
-            if (lesson := self._lesson(anomaly, anywhere=anywhere)) is not None
-        ]
-        return Meant(
-            numbers=tuple(number for number, _ in pairs), lessons=tuple(dict.fromkeys(lesson for _, lesson in pairs))
-        )
-
-    def is_of_bundle(self, anomaly: StoredAnomaly) -> bool:
-        """Whether the version that found an anomaly stands on this bundle: its log keys are this one's."""
-        return self._base_of(evidence_of(anomaly).verdict.model_version) == self.checksum
-
-    def _lesson(self, anomaly: StoredAnomaly, *, anywhere: bool = False) -> Lesson | None:
-        verdict = evidence_of(anomaly).verdict
-        return self._moved(lesson_of(verdict, anywhere=anywhere), self._base_of(verdict.model_version))
-
-    def _base_of(self, version: int) -> str:
-        """Checksum of the bundle that a version stands on; empty = there is no such version."""
-        if version not in self._bases:
-            self._bases = {found.version: found.base for found in self._journal.versions(self.application)}
-        return self._bases.get(version, "")
-
-    def _moved(self, lesson: Lesson, base: str) -> Lesson | None:
-        """A lesson in the log keys of this bundle; None if it has not all of them."""
-        return lesson if base == self.checksum else lesson.renamed(self._renamed(base))
-
-    def _renamed(self, base: str) -> Mapping[int, int]:
-        """Log keys of another bundle -> those of this one with the same template."""
-        if base not in self._renames:
-            state = self._journal.parser(self.application, base)
-            other = [] if state is None else Parser.from_state(state).templates()
-            self._renames[base] = {one.key: self._own_keys[one.text] for one in other if one.text in self._own_keys}
-        return self._renames[base]
-
-    def _meant(self, record: Record) -> Meant:
-        """What a record means, in the log keys of this bundle."""
-        meant, base = Meant.from_json(record.content), record.content.get("base", self.checksum)
-        moved = [self._moved(lesson, base) for lesson in meant.lessons]
-        return Meant(numbers=meant.numbers, lessons=tuple(dict.fromkeys(one for one in moved if one is not None)))
 
     def _confirm(self, record: Record, meant: Meant) -> Applied:
         judge = CaseJudge(self._judges_of(self.model), pause=self._pause)
@@ -242,9 +169,9 @@ class Updater:
                 "learned them: 'deeplog-grpc models' shows what to roll back"
             )
         unchanged = Update(judges=None, steps=0, before=said, after=said, check=None, refusal="")
-        response = self._response(record, pb.FEEDBACK_OUTCOME_RECORDED, meant.lessons, message, unchanged)
+        response = self._answer(record, pb.FEEDBACK_OUTCOME_RECORDED, meant.lessons, message, unchanged)
         states = dict.fromkeys(meant.numbers, AnomalyState.CONFIRMED)
-        self._journal.finish(record.sequence, _outcome(response, states), None)
+        self._journal.finish(record.sequence, outcome_of(response, states), None)
         self._learner.confirm(meant.lessons)
         self._give_states(states, record.feedback_id)
         return Applied(response=response, judges=None)
@@ -265,7 +192,7 @@ class Updater:
         states = dict.fromkeys(explained, AnomalyState.EXPLAINED)
         states.update(dict.fromkeys(named.numbers, AnomalyState.FALSE_POSITIVE))
         new = None if judges is None else self._new_version(record, meant.lessons, update, judges.model)
-        self._journal.finish(record.sequence, _outcome(response, states), new)
+        self._journal.finish(record.sequence, outcome_of(response, states), new)
         if judges is not None:
             self._warm(judges)
         if new is not None:
@@ -282,7 +209,7 @@ class Updater:
             if named is None or any(lesson.anywhere for lesson in meant.lessons):  # a group is all of it already
                 continue
             alike = self._alike(named, numbers.keys())
-            own = self._lesson(named)
+            own = self.lineage.lesson(named)
             case = None if own is None else own.case
             sessions = {other.session for other in alike} - {named.session}
             if isinstance(case, CountsCase) and len(sessions) > FEW_ALIKE:
@@ -293,7 +220,7 @@ class Updater:
                 )
             if isinstance(case, StepCase):
                 for other in alike:
-                    lesson = self._lesson(other)
+                    lesson = self.lineage.lesson(other)
                     if lesson is not None and lesson.case not in barred:
                         numbers[other.number] = None
                         lessons[lesson] = None
@@ -325,15 +252,15 @@ class Updater:
         """What an open anomaly teaches, read once."""
         if anomaly.number not in self._read:
             self._pause()
-            self._read[anomaly.number] = self._lesson(anomaly)
+            self._read[anomaly.number] = self.lineage.lesson(anomaly)
         return self._read[anomaly.number]
 
     def _refused(
         self, record: Record, lessons: Sequence[Lesson], refusal: str, update: Update | None = None
     ) -> Applied:
         message = f"not learned, version {self.model.version} stays: {refusal}"
-        response = self._response(record, pb.FEEDBACK_OUTCOME_REFUSED, lessons, message, update)
-        self._journal.finish(record.sequence, _outcome(response, {}), None)
+        response = self._answer(record, pb.FEEDBACK_OUTCOME_REFUSED, lessons, message, update)
+        self._journal.finish(record.sequence, outcome_of(response, {}), None)
         return Applied(response=response, judges=None)
 
     def _roll_back(self, record: Record) -> Applied:
@@ -343,7 +270,7 @@ class Updater:
         except StateError as error:
             return self._refused(record, (), error.message)
         message = f"version {version} has the content of version {wanted}"
-        response = self._response(record, pb.FEEDBACK_OUTCOME_LEARNED, (), message)
+        response = self._answer(record, pb.FEEDBACK_OUTCOME_LEARNED, (), message)
         response.model_version = version
         new = NewVersion(
             application=self.application,
@@ -354,8 +281,8 @@ class Updater:
             details={"lessons": []},
             snapshot=pack_snapshot(model),
         )
-        self._journal.finish(record.sequence, _outcome(response, {}), new)
-        self._learner.put_back(model, self._knowledge_of(version))
+        self._journal.finish(record.sequence, outcome_of(response, {}), new)
+        self._learner.put_back(model, self.lineage.knowledge_of(version))
         judges = self._judges_of(model)
         self._warm(judges)
         return Applied(response=response, judges=judges)
@@ -377,11 +304,7 @@ class Updater:
     def _new_version(
         self, record: Record, lessons: Sequence[Lesson], update: Update, model: ApplicationModel
     ) -> NewVersion:
-        check = (
-            {}
-            if update.check is None
-            else json_format.MessageToDict(gate_check(update), preserving_proto_field_name=True)
-        )
+        check = json_format.MessageToDict(gate_check(update), preserving_proto_field_name=True)
         return NewVersion(
             application=self.application,
             version=model.version,
@@ -392,7 +315,7 @@ class Updater:
             snapshot=pack_snapshot(model),
         )
 
-    def _response(
+    def _answer(
         self,
         record: Record,
         outcome: pb.FeedbackOutcome,
@@ -400,29 +323,8 @@ class Updater:
         message: str,
         update: Update | None = None,
     ) -> pb.FeedbackResponse:
-        response = pb.FeedbackResponse(
-            feedback_id=record.feedback_id,
-            outcome=outcome,
-            model_version=self.model.version,
-            case_count=len(lessons),
-            message=message,
-            update_s=time.perf_counter() - self._started_s,
-        )
-        if update is not None:
-            response.steps = update.steps
-            pairs = zip(lessons, update.before, update.after, strict=True)
-            for lesson, before, after in list(pairs)[:SHOWN_CASES]:
-                response.cases.add(
-                    kind=int(lesson.kind),
-                    key=-1 if isinstance(lesson.case, CountsCase) else lesson.case.key,
-                    rank_before=before.rank,
-                    rank_after=after.rank,
-                    probability_before=before.probability,
-                    probability_after=after.probability,
-                    is_normal=after.is_normal,
-                )
-            if update.check is not None:
-                response.check.CopyFrom(gate_check(update))
+        response = answer(record, outcome, lessons, message, version=self.model.version, update=update)
+        response.update_s = time.perf_counter() - self._started_s
         return response
 
     def _learned_response(
@@ -430,12 +332,12 @@ class Updater:
     ) -> pb.FeedbackResponse:
         if update.judges is None:
             message = f"version {self.model.version} holds it normal already: earlier feedback explained it"
-            response = self._response(record, pb.FEEDBACK_OUTCOME_NOTHING_TO_LEARN, meant.lessons, message, update)
+            response = self._answer(record, pb.FEEDBACK_OUTCOME_NOTHING_TO_LEARN, meant.lessons, message, update)
         else:
             others = len(explained)
             message = f"learned in version {update.judges.model.version}"
             message += f": {others} other open alarm{'' if others == 1 else 's'} explained" if others else ""
-            response = self._response(record, pb.FEEDBACK_OUTCOME_LEARNED, meant.lessons, message, update)
+            response = self._answer(record, pb.FEEDBACK_OUTCOME_LEARNED, meant.lessons, message, update)
             response.model_version = update.judges.model.version
         response.explained = len(explained)
         response.explained_verdict_ids.extend(verdict_id(number) for number in explained[:SHOWN_EXPLAINED])
@@ -444,16 +346,6 @@ class Updater:
     def _give_states(self, states: Mapping[int, AnomalyState], feedback_id: str) -> None:
         for state in set(states.values()):
             self._store.set_state([number for number, own in states.items() if own is state], state, feedback_id)
-
-    def _confirmed(self, before: int | None = None) -> tuple[Lesson, ...]:
-        """All that was ever confirmed, or before a record."""
-        return tuple(
-            lesson
-            for record in self._journal.records(self.application)
-            if record.outcome is not None and record.content.get("label") == "confirmed"
-            if before is None or record.sequence < before
-            for lesson in self._meant(record).lessons
-        )
 
     def _publish_base(self, last: int) -> None:
         version = max(last + 1, self._base.version)
@@ -471,7 +363,7 @@ class Updater:
         self._learner.put_back(replace(self._base, version=version), Knowledge())
 
     def _restore(self, version: int) -> None:
-        self._learner.put_back(self._load(version), self._knowledge_of(version))
+        self._learner.put_back(self._load(version), self.lineage.knowledge_of(version))
 
     def _load(self, version: int) -> ApplicationModel:
         """The models of a version: its snapshot, or the bundle and the lessons since, learned again."""
@@ -489,9 +381,9 @@ class Updater:
     def _made_again(self, version: int) -> ApplicationModel:
         """A version from the bundle, by learning all its lessons again as they were learned."""
         learner = Learner(self._base, Knowledge(), self._config, self._judges_of)
-        for found, lessons in self._line(version):
+        for found, lessons in self.lineage.line(version):
             if lessons:
-                learner.confirm(self._confirmed(found.sequence))
+                learner.confirm(self.lineage.confirmed(found.sequence))
                 update = learner.learn(lessons, version=found.version)
                 if update.judges is None:
                     message = f"version {found.version} cannot be made again from bundle and journal: {update.refusal}"
@@ -499,37 +391,15 @@ class Updater:
                 learner.accept(update, lessons)
         return replace(learner.model, version=version)
 
-    def _knowledge_of(self, version: int) -> Knowledge:
-        """What a version has learned, as it was when the version was made."""
-        knowledge = Knowledge()
-        for _, lessons in self._line(version):
-            knowledge = knowledge.with_lessons(lessons, limit=self._config.max_lessons)
-        return knowledge
-
-    def _line(self, version: int) -> list[tuple[Version, list[Lesson]]]:
-        """The versions from training to this one, each with what it learned."""
-        known = {found.version: found for found in self._journal.versions(self.application)}
-        line = []
-        while version:
-            found = known[version]
-            line.append((found, [Lesson.from_json(lesson) for lesson in found.details["lessons"]]))
-            version = found.parent
-        return line[::-1]
-
     def _carry_over(self) -> None:
         """Learn again, on a new bundle, what feedback had taught on those before.
 
         Asked at every start: a kill may have come between the bundle's version and this.
         """
-        (first, *_), *replaced = self._bundles()
-        name = f"carried over to version {first.version}"
+        name = f"carried over to version {self.lineage.first_version()}"
         if self._journal.find(self.application, name, kind="feedback", digest=self.checksum) is not None:
             return
-        learned = [
-            (lesson, self._moved(lesson, versions[-1].base))
-            for versions in reversed(replaced)
-            for lesson in self._knowledge_of(versions[-1].version).lessons
-        ]
+        learned = self.lineage.of_other_bundles()
         barred = {lesson.case for lesson in self._learner.knowledge.confirmed}
         lessons = dict.fromkeys(moved for _, moved in learned if moved is not None and moved.case not in barred)
         if learned:
@@ -552,20 +422,11 @@ class Updater:
                 )
             )
 
-    def _bundles(self) -> list[list[Version]]:
-        """The versions of each time that a bundle was served, in order; the bundle of now first."""
-        times: list[list[Version]] = []
-        for version in reversed(self._journal.versions(self.application)):
-            if version.cause == "training":
-                times.append([])
-            times[-1].append(version)
-        return times[::-1]
-
     def _finish_pending(self) -> None:
         """Do what was accepted before the process ended, and give states that may be missing."""
         for record in self._journal.records(self.application)[-LAST_RECORDS:]:
             if record.outcome is not None:
-                self._give_states(_states(record.outcome), record.feedback_id)
+                self._give_states(states_of(record.outcome), record.feedback_id)
         for record in self._journal.pending(self.application):
             try:
                 applied = self.apply(record)
@@ -577,42 +438,3 @@ class Updater:
             _log.info(
                 "feedback of before the restart", feedback_id=record.feedback_id, message=applied.response.message
             )
-
-
-def gate_check(update: Update) -> pb.GateCheck:
-    """What the gate found."""
-    check = update.check
-    if check is None:
-        return pb.GateCheck()
-    return pb.GateCheck(
-        sessions=check.sessions,
-        flagged_first=check.flagged_first,
-        flagged_before=check.flagged_before,
-        flagged_after=check.flagged_after,
-        margin=check.margin,
-        confirmed=check.confirmed,
-        confirmed_flagged=check.confirmed_flagged,
-        lessons=check.lessons,
-        lessons_kept=check.lessons_kept,
-    )
-
-
-def _outcome(response: pb.FeedbackResponse, states: Mapping[int, AnomalyState]) -> dict[str, Any]:
-    """What the journal keeps: the answer, and the states that stored anomalies get."""
-    return {
-        "response": json_format.MessageToDict(response, preserving_proto_field_name=True),
-        "states": [[number, int(state)] for number, state in states.items()],
-    }
-
-
-def _states(outcome: Mapping[str, Any]) -> dict[int, AnomalyState]:
-    return {int(number): AnomalyState(state) for number, state in outcome["states"]}
-
-
-def response_of(record: Record) -> pb.FeedbackResponse:
-    """The answer that a finished record was given."""
-    if record.outcome is None:
-        raise ValueError(f"record {record.sequence} is not finished")
-    response = json_format.ParseDict(dict(record.outcome["response"]), pb.FeedbackResponse())
-    response.is_repeat = True
-    return response
