@@ -23,12 +23,15 @@ from deeplog_grpc.serving.right_of_way import be_nice, prefer_scoring
 from deeplog_grpc.serving.scoring import AdoptJob, DoneReply, InspectJob, Job, Reply
 from deeplog_grpc.serving.status import log_unexpected
 from deeplog_grpc.serving.updates import Applied, Updater
-from deeplog_grpc.storage import Accepted, Journal, NewRecord, Record, RecordKind
+from deeplog_grpc.storage import Accepted, AnomalyStore, Journal, NewRecord, Record, RecordKind
 from deeplog_grpc.v1 import feedback_pb2
 
 SAVE_PARSER_S = 60.0
 """Seconds after which the parser's state is saved though nothing was learned. After a kill, log keys newer than that
 are numbered anew."""
+
+PRUNED_AT_ONCE = 1_000
+"""Old anomalies that go each time, beside those that make room for new ones."""
 
 Result = TypeVar("Result")
 
@@ -71,13 +74,21 @@ class Learning:
     updaters : mapping of str to Updater
         By application.
     journal : Journal
+    store : AnomalyStore
     queue : ScoringQueue
         Of the detectors.
     """
 
-    def __init__(self, updaters: Mapping[str, Updater], journal: Journal, queue: ScoringQueue[Job, Reply]) -> None:
+    def __init__(
+        self,
+        updaters: Mapping[str, Updater],
+        journal: Journal,
+        store: AnomalyStore,
+        queue: ScoringQueue[Job, Reply],
+    ) -> None:
         self._updaters = updaters
         self._journal = journal
+        self._store = store
         self._queue = queue
         self._locks = {application: asyncio.Lock() for application in updaters}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="learning", initializer=be_nice)
@@ -167,6 +178,7 @@ class Learning:
             await asyncio.sleep(SAVE_PARSER_S)
             try:
                 await self._save_parsers()
+                await self._in_thread(lambda: self._store.prune(PRUNED_AT_ONCE))  # where nothing comes, age counts too
             except Exception as error:  # a full disk, say: the next time may do better
                 log_unexpected(error)
 

@@ -8,12 +8,16 @@ import gc
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 LONGEST_PAUSE_S = 0.005
 """A pause ends after this though scoring goes on: under full load, learning still gets on by some tenths of a
 millisecond each time, and an update takes a few seconds."""
+
+SENDING_S = 0.001
+"""After the scoring, answers are written."""
 
 SWITCH_INTERVAL_S = 0.00005
 """While an update runs. A thousandth of the usual 5 ms would cost as much in switches as it saves in waiting."""
@@ -28,6 +32,7 @@ class RightOfWay:
     def __init__(self) -> None:
         self._is_free = threading.Event()
         self._is_free.set()
+        self._given_s = 0.0
 
     def take(self) -> None:
         """There is something to score."""
@@ -35,12 +40,16 @@ class RightOfWay:
 
     def give(self) -> None:
         """All is scored."""
+        self._given_s = time.monotonic()
         self._is_free.set()
 
     def pause(self) -> None:
         """Wait while there is something to score, but not for long."""
         if not self._is_free.is_set():
             self._is_free.wait(LONGEST_PAUSE_S)
+        # What is scored is still to be sent, by a thread that needs the interpreter too.
+        if (rest_s := self._given_s + SENDING_S - time.monotonic()) > 0:
+            time.sleep(rest_s)
 
 
 @contextmanager

@@ -72,7 +72,7 @@ class Server:
         """Public for tests, which hold it."""
         self.late = LateEnds(max_ends=config.max_late_ends)
         """Ends of sessions that no client was told of yet."""
-        self._learning = None if state is None else Learning(state.updaters, state.journal, self.queue)
+        self._learning = None if state is None else Learning(state.updaters, state.journal, state.anomalies, self.queue)
         calls = None
         if state is not None and self._learning is not None:
             calls = OperatorCalls(sorted(detectors), state, self._learning)

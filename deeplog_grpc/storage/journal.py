@@ -87,14 +87,6 @@ _VERSION = (
     "SELECT application, version, parent, cause, sequence, created_ns, base, details, sha256, snapshot IS NOT NULL "
     "FROM versions "
 )
-_LINEAGE = """
-WITH RECURSIVE line (version, parent, sequence) AS (
-    SELECT version, parent, sequence FROM versions WHERE application = ? AND version = ?
-    UNION ALL
-    SELECT v.version, v.parent, v.sequence FROM versions AS v JOIN line ON v.version = line.parent
-    WHERE v.application = ?
-)
-"""
 
 
 class Journal:
@@ -294,26 +286,6 @@ class Journal:
             )
         state: dict[str, Any] = orjson.loads(found[0])
         return state
-
-    def lineage(self, application: str, version: int) -> list[Record]:
-        """Records that are in a version, in the order in which they went in: replayed on its base, they make it.
-
-        What a rollback went back behind is not among them; the rollback itself is, and has nothing to learn.
-
-        Raises
-        ------
-        InputError
-            If there is no such version.
-        """
-        with self._database.reading() as connection:
-            rows = connection.execute(
-                f"{_LINEAGE} {_RECORD} JOIN line USING (sequence) ORDER BY line.version",
-                (application, version, application),
-            ).fetchall()
-            known = rows or _versions(connection, "WHERE application = ? AND version = ?", application, version)
-        if not known:
-            raise _no_version(application, version)
-        return [_read_record(row) for row in rows]
 
     def _insert(self, connection: sqlite3.Connection, version: NewVersion, sequence: int | None) -> None:
         """Put a version in, and let the snapshots go that are then too many; their rows stay."""

@@ -1,15 +1,12 @@
 """The journal: records are there once, and come whole with their versions."""
 
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from deeplog_grpc.errors import InputError, StateError
 from deeplog_grpc.storage import Journal, NewRecord, NewVersion, Record
@@ -201,41 +198,6 @@ class TestVersions:
         connection.close()
         with pytest.raises(StateError, match="snapshot of version 2 of 'shop' is damaged: give another version"):
             journal.snapshot("shop", 2)
-
-
-class TestLineage:
-    def test_a_rollback_leaves_out_what_it_went_back_behind(self, journal: Journal) -> None:
-        base(journal)
-        for version in (2, 3, 4):
-            learn(journal, version)
-        back = journal.accept(new("back", kind="rollback")).record
-        journal.finish(back.sequence, {}, made(5, parent=2, cause="rollback"))
-        learn(journal, 6)
-        names = {
-            version: [record.feedback_id for record in journal.lineage("shop", version)] for version in range(1, 7)
-        }
-        assert names[1] == []
-        assert names[4] == ["fb-2", "fb-3", "fb-4"]
-        assert names[5] == ["fb-2", "back"]
-        assert names[6] == ["fb-2", "back", "fb-6"]
-        with pytest.raises(InputError, match="no version 7"):
-            journal.lineage("shop", 7)
-
-    @settings(deadline=None, max_examples=30)
-    @given(st.lists(st.tuples(st.booleans(), st.integers(0, 100)), max_size=12))
-    def test_it_is_what_following_the_parents_gives(self, steps: list[tuple[bool, int]]) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            journal = Journal(Path(folder) / "journal.db", keep_versions=2)
-            base(journal)
-            journal.publish(made(1, application="bank", parent=0, cause="training"))
-            lines: dict[int, list[str]] = {1: []}
-            for version, (is_rollback, choice) in enumerate(steps, start=2):
-                parent = 1 + choice % (version - 1) if is_rollback else version - 1
-                learn(journal, version, parent=parent, cause="rollback" if is_rollback else "feedback")
-                lines[version] = [*lines[parent], f"fb-{version}"]
-            for version, line in lines.items():
-                assert [record.feedback_id for record in journal.lineage("shop", version)] == line
-            journal.close()
 
 
 class TestOpening:
