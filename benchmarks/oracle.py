@@ -36,6 +36,8 @@ class Clicks:
     """Open alarms that were resolved by feedback on others."""
     update_s: list[float] = field(default_factory=list)
     """Time of each update, the disk included."""
+    steps: list[int] = field(default_factory=list)
+    """Gradient steps of each update."""
 
 
 class Service:
@@ -116,5 +118,6 @@ class Service:
             self.clicks.refused.append(applied.response.message)
         if applied.judges is not None:
             self.clicks.update_s.append(time.perf_counter() - started)
+            self.clicks.steps.append(applied.response.steps)
             self._worker([AdoptJob(application=self._application, judges=applied.judges, is_adapted=False)])
         self.clicks.explained += applied.response.explained
