@@ -39,12 +39,12 @@ def gate_text(check: feedback_pb2.GateCheck) -> str:
 
     Examples
     --------
-    >>> gate_text(feedback_pb2.GateCheck(sessions=200, flagged_before=0.01, flagged_after=0.015, margin=0.01))
-    'of 200 known-normal sessions 1.00% -> 1.50% flagged (1.00% more allowed)'
+    >>> gate_text(feedback_pb2.GateCheck(sessions=200, flagged_before=0.01, flagged_after=0.015, margin=0.02))
+    'of 200 known-normal sessions 1.00% -> 1.50% flagged (2.00% allowed)'
     """
     parts = [
         f"of {check.sessions:,} known-normal sessions {check.flagged_before:.2%} -> {check.flagged_after:.2%} flagged "
-        f"({check.margin:.2%} more allowed)"
+        f"({check.flagged_first + check.margin:.2%} allowed)"
     ]
     if check.confirmed:
         parts.append(f"{check.confirmed_flagged:,} of {check.confirmed:,} confirmed anomalies still found")
@@ -55,8 +55,9 @@ def gate_text(check: feedback_pb2.GateCheck) -> str:
 
 def _show(update: feedback_pb2.FeedbackResponse) -> None:
     outcome = name_of(update, "outcome").replace("_", " ")
-    head = Text.assemble((outcome, f"bold {_STYLES.get(update.outcome, '')}"), f": {update.message}")
-    OUTPUT.print(head if update.message else head[:-2])
+    message = update.message.removeprefix(outcome)  # which the server's sentence may begin with
+    between = ": " if message == update.message and message else ""
+    OUTPUT.print(Text.assemble((outcome, f"bold {_STYLES.get(update.outcome, '')}"), between, message))
     if update.cases:
         OUTPUT.print(_cases_table(update))
     for line in _lines(update):

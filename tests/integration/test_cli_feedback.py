@@ -102,7 +102,7 @@ def test_feedback_tells_what_was_learned(ask: Any, fake: FakeService) -> None:
         "unseen_key 12 - -> 2 0.00% -> 34.10% yes",
         "parameter_value 4 - - no",
         "version 4 is in force: 12 steps, 0.8 s",
-        "of 200 known-normal sessions 1.00% -> 1.50% flagged (1.00% more allowed)",
+        "of 200 known-normal sessions 1.00% -> 1.50% flagged (1.00% allowed)",
         "3 of 3 confirmed anomalies still found, 0 of 5 earlier lessons kept",
         "37 other open anomalies explained",
         "feedback f-1",
