@@ -2,6 +2,9 @@
 
 import itertools
 import time
+from collections.abc import Iterator
+from queue import Queue
+from threading import Thread
 from typing import Annotated
 
 import typer
@@ -24,6 +27,8 @@ from deeplog_grpc.v1 import anomaly_pb2, verdict_pb2
 anomalies = typer.Typer(help="See the anomalies of a server and their groups; mute groups.", no_args_is_help=True)
 
 _MAX_PAGE = 1_000
+READ_AHEAD = 1_000
+"""Anomalies of a watch that are read and not printed yet, at most."""
 
 AllApplicationsOption = Annotated[str, typer.Option("--application", help="Only those of an application.")]
 KindOption = Annotated[list[str] | None, typer.Option("--kind", help="Only this kind, e.g. unseen_key; repeat it.")]
@@ -95,12 +100,31 @@ def watch(
         if not json:
             show_anomalies_head()
         try:
-            for anomaly in client.watch_anomalies(wanted, after_verdict_id=after, on_break=_tell_break):
+            for anomaly in _interruptible(client.watch_anomalies(wanted, after_verdict_id=after, on_break=_tell_break)):
                 print_json(plain_anomaly(anomaly)) if json else show_anomaly(anomaly)
                 last = anomaly.verdict.verdict_id
         finally:
             if last and not json:
                 MESSAGES.print(f"to go on from here: --after {last}", markup=False, highlight=False)
+
+
+def _interruptible(watched: Iterator[anomaly_pb2.Anomaly]) -> Iterator[anomaly_pb2.Anomaly]:
+    """The same, read in a thread of its own: inside of gRPC's waits a Ctrl-C may be lost."""
+    found: Queue[anomaly_pb2.Anomaly | Exception | None] = Queue(maxsize=READ_AHEAD)
+
+    def read() -> None:
+        try:
+            for anomaly in watched:
+                found.put(anomaly)
+            found.put(None)
+        except Exception as error:  # raised where the others are printed
+            found.put(error)
+
+    Thread(target=read, name="watch", daemon=True).start()
+    while (item := found.get()) is not None:
+        if isinstance(item, Exception):
+            raise item
+        yield item
 
 
 @anomalies.command(no_args_is_help=True)

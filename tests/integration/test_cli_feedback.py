@@ -313,7 +313,10 @@ def test_a_watch_prints_until_it_is_interrupted_and_says_where_to_go_on(fake: Fa
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(10)]  # to the first one of 3-3, so that 3-2 is done
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=BOUND_S)
+        try:
+            _, err = process.communicate(timeout=BOUND_S)
+        finally:
+            process.kill()  # else a failure here would be one of the test after it too
     assert [lines[1].split()[0], lines[5].split()[0]] == ["3-1", "3-2"]
     assert process.returncode == 130
     assert "connection lost (the server stops): trying again\n" in err
