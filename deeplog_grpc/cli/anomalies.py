@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Iterator
-from queue import Queue
+from queue import Empty, Queue
 from threading import Thread
 from typing import Annotated
 
@@ -27,6 +27,7 @@ from deeplog_grpc.v1 import anomaly_pb2, verdict_pb2
 anomalies = typer.Typer(help="See the anomalies of a server and their groups; mute groups.", no_args_is_help=True)
 
 _MAX_PAGE = 1_000
+LOOK_S = 0.2
 READ_AHEAD = 1_000
 """Anomalies of a watch that are read and not printed yet, at most."""
 
@@ -121,7 +122,13 @@ def _interruptible(watched: Iterator[anomaly_pb2.Anomaly]) -> Iterator[anomaly_p
             found.put(error)
 
     Thread(target=read, name="watch", daemon=True).start()
-    while (item := found.get()) is not None:
+    while True:
+        try:
+            item = found.get(timeout=LOOK_S)  # a wait without an end may begin just after the Ctrl-C
+        except Empty:
+            continue
+        if item is None:
+            return
         if isinstance(item, Exception):
             raise item
         yield item
