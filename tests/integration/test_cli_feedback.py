@@ -308,7 +308,12 @@ def test_a_watch_prints_until_it_is_interrupted_and_says_where_to_go_on(fake: Fa
     program = "from deeplog_grpc.cli import main; main()"
     arguments = ["anomalies", "watch", "--after", "3-0", "--kind", "unseen_key", "--server", fake.address]
     with subprocess.Popen(
-        [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background of a shell, Ctrl-C is ignored, and so it would be here.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(10)]  # to the first one of 3-3, so that 3-2 is done
