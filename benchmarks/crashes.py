@@ -216,7 +216,7 @@ def _in_sqlite(instructions: int) -> None:
         connection.set_progress_handler(count, 1)
         return connection
 
-    sqlite3.connect = watched  # type: ignore[assignment]
+    sqlite3.connect = watched  # type: ignore[assignment]  # replaced on purpose, in a child that is about to die
 
 
 def _at_call(owner: Any, name: str, call: int, *, is_after: bool) -> None:
@@ -337,9 +337,11 @@ def main(runs: int, seed: int) -> CrashReport:
             kills += code == -signal.SIGKILL
             claims += [line.split() for line in lines]
             acked += sum(line.startswith("acked") for line in lines)
-            code, lines = in_child(
-                lambda claim, directory=directory: claim(json.dumps(found(model, directory)))  # type: ignore[misc]
-            )
+
+            def look(claim: Callable[..., None], directory: Path = directory) -> None:
+                claim(json.dumps(found(model, directory)))
+
+            code, lines = in_child(look)
             if code:
                 raise RuntimeError(f"after run {number} the state cannot be opened: {code}")
             there = json.loads(lines[0])

@@ -217,7 +217,7 @@ def bgl(folder: Path, work: Path) -> dict[str, Any]:
 
 
 def _test_sessions(folder: Path) -> tuple[list[list[int]], list[list[int]]]:
-    return tuple(read_sequences(only(folder, f"hdfs_test_{kind}*")) for kind in ("normal", "abnormal"))  # type: ignore[return-value]
+    return read_sequences(only(folder, "hdfs_test_normal*")), read_sequences(only(folder, "hdfs_test_abnormal*"))
 
 
 def _flagged(service: Service, prefix: str, sessions: Sequence[Sequence[int]]) -> set[int]:

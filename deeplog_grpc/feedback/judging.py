@@ -18,7 +18,6 @@ from deeplog_grpc.models import (
     UNKNOWN_KEY,
     UNSEEN,
     FlaggedValue,
-    TrainingSession,
     holds_vector,
     vector_of,
 )
@@ -87,13 +86,8 @@ class CaseJudge:
             counts[self.judges.unit_of.get(key, UNSEEN)] += times
         return dict(counts)
 
-    def flagged(self, sessions: Sequence[TrainingSession]) -> int:
+    def flagged(self, paths: KnownPaths) -> int:
         """How many sessions, or blocks of streams, have anything abnormal in their log keys, or as a whole."""
-        history = self.judges.model.key_model.config.history
-        return self.flagged_of(KnownPaths.of(sessions, history=history, begin_end=self.judges.begin_end))
-
-    def flagged_of(self, paths: KnownPaths) -> int:
-        """The same, of sessions put together before."""
         graph, units = self.judges.graph, _Units(self.judges.unit_of)
         windows = [tuple(map(units.__getitem__, window)) for window in paths.windows.tolist()]
         steps = []

@@ -169,10 +169,10 @@ class Learner:
     def _count_flagged(self, judge: CaseJudge) -> tuple[int, int]:
         """Known-normal sessions that were flagged before any update, and by the version in force."""
         if self._flagged is None:
-            self._flagged = judge.flagged_of(self._paths)
+            self._flagged = judge.flagged(self._paths)
         if self._flagged_at_first is None:
             is_first = self.model.behaviour is self._first.behaviour
-            self._flagged_at_first = self._flagged if is_first else self._judge_of(self._first).flagged_of(self._paths)
+            self._flagged_at_first = self._flagged if is_first else self._judge_of(self._first).flagged(self._paths)
         return self._flagged_at_first, self._flagged
 
     def learn(self, lessons: Sequence[Lesson], *, version: int) -> Update:
@@ -308,9 +308,7 @@ class Learner:
         """What is found of the new version, and why it is refused."""
         sessions = self.model.behaviour.known.held_out
         flagged_at_first, flagged_before = self._count_flagged(old)
-        flagged = (
-            new.flagged_of(self._paths) if new.judges.model.behaviour is not self.model.behaviour else flagged_before
-        )
+        flagged = new.flagged(self._paths) if new.judges.model.behaviour is not self.model.behaviour else flagged_before
         confirmed = [lesson.case for lesson in self.knowledge.confirmed]
         alarms = [case for case, normal in zip(confirmed, old.normal(confirmed), strict=True) if not normal]
         lessons = [lesson.case for lesson in self.knowledge.lessons]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from deeplog_grpc.errors import InputError
 from deeplog_grpc.serving.evidence import evidence_of
@@ -114,9 +115,7 @@ class OperatorCalls:
         while not self._stopping.is_set():
             last = self._recorder.last_number
             if after < last:
-                found = await self._learning.in_thread(
-                    lambda after=after: self._store.since(after, wanted, limit=USUAL_PAGE)  # type: ignore[misc]
-                )
+                found = await self._learning.in_thread(partial(self._store.since, after, wanted, limit=USUAL_PAGE))
                 for anomaly in found:
                     name = verdict_id(anomaly.number)
                     yield anomaly_pb2.WatchAnomaliesResponse(anomaly=anomaly_message(anomaly), position=name)

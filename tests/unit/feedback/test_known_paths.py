@@ -7,6 +7,7 @@ import pytest
 
 from deeplog_grpc.detection import ApplicationModel, Judges, Kind
 from deeplog_grpc.feedback.judging import CaseJudge
+from deeplog_grpc.feedback.known_paths import KnownPaths
 from deeplog_grpc.models import END, UNSEEN, SessionProfile, TrainingSession
 from deeplog_grpc.testing import simulate_log
 from tests.trained import train_orders
@@ -53,5 +54,7 @@ def test_sessions_put_together_are_flagged_as_one_by_one(model: ApplicationModel
     expected = sum(walked(Judges(model, cache_bytes=1 << 24), session) for session in sessions)
 
     assert 0 < expected < len(sessions)
-    assert CaseJudge(Judges(model, cache_bytes=1 << 24)).flagged(sessions) == expected
-    assert CaseJudge(Judges(model, cache_bytes=0)).flagged(sessions) == expected
+    config = model.key_model.config
+    paths = KnownPaths.of(sessions, history=config.history, begin_end=config.begin_end)
+    assert CaseJudge(Judges(model, cache_bytes=1 << 24)).flagged(paths) == expected
+    assert CaseJudge(Judges(model, cache_bytes=0)).flagged(paths) == expected
