@@ -4,6 +4,7 @@ from deeplog_grpc.v1 import log_entry_pb2 as _log_entry_pb2
 from deeplog_grpc.v1 import model_pb2 as _model_pb2
 from deeplog_grpc.v1 import parameter_pb2 as _parameter_pb2
 from deeplog_grpc.v1 import verdict_pb2 as _verdict_pb2
+from deeplog_grpc.v1 import workflow_pb2 as _workflow_pb2
 from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper

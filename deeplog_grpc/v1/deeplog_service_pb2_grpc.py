@@ -7,6 +7,7 @@ from deeplog_grpc.v1 import anomaly_pb2 as deeplog__grpc_dot_v1_dot_anomaly__pb2
 from deeplog_grpc.v1 import deeplog_service_pb2 as deeplog__grpc_dot_v1_dot_deeplog__service__pb2
 from deeplog_grpc.v1 import feedback_pb2 as deeplog__grpc_dot_v1_dot_feedback__pb2
 from deeplog_grpc.v1 import model_pb2 as deeplog__grpc_dot_v1_dot_model__pb2
+from deeplog_grpc.v1 import workflow_pb2 as deeplog__grpc_dot_v1_dot_workflow__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -118,6 +119,11 @@ class DeepLogServiceStub:
                 '/deeplog_grpc.v1.DeepLogService/GetDrift',
                 request_serializer=deeplog__grpc_dot_v1_dot_model__pb2.GetDriftRequest.SerializeToString,
                 response_deserializer=deeplog__grpc_dot_v1_dot_model__pb2.GetDriftResponse.FromString,
+                _registered_method=True)
+        self.GetWorkflow = channel.unary_unary(
+                '/deeplog_grpc.v1.DeepLogService/GetWorkflow',
+                request_serializer=deeplog__grpc_dot_v1_dot_workflow__pb2.GetWorkflowRequest.SerializeToString,
+                response_deserializer=deeplog__grpc_dot_v1_dot_workflow__pb2.GetWorkflowResponse.FromString,
                 _registered_method=True)
 
 
@@ -253,6 +259,13 @@ class DeepLogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetWorkflow(self, request, context):
+        """The workflow of an application: as a graph, a picture, or text.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DeepLogServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -315,6 +328,11 @@ def add_DeepLogServiceServicer_to_server(servicer, server):
                     servicer.GetDrift,
                     request_deserializer=deeplog__grpc_dot_v1_dot_model__pb2.GetDriftRequest.FromString,
                     response_serializer=deeplog__grpc_dot_v1_dot_model__pb2.GetDriftResponse.SerializeToString,
+            ),
+            'GetWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWorkflow,
+                    request_deserializer=deeplog__grpc_dot_v1_dot_workflow__pb2.GetWorkflowRequest.FromString,
+                    response_serializer=deeplog__grpc_dot_v1_dot_workflow__pb2.GetWorkflowResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -663,6 +681,33 @@ class DeepLogService:
             '/deeplog_grpc.v1.DeepLogService/GetDrift',
             deeplog__grpc_dot_v1_dot_model__pb2.GetDriftRequest.SerializeToString,
             deeplog__grpc_dot_v1_dot_model__pb2.GetDriftResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deeplog_grpc.v1.DeepLogService/GetWorkflow',
+            deeplog__grpc_dot_v1_dot_workflow__pb2.GetWorkflowRequest.SerializeToString,
+            deeplog__grpc_dot_v1_dot_workflow__pb2.GetWorkflowResponse.FromString,
             options,
             channel_credentials,
             insecure,

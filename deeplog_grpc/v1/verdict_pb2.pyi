@@ -28,6 +28,20 @@ class SessionEndReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SESSION_END_REASON_MARKER: _ClassVar[SessionEndReason]
     SESSION_END_REASON_TIMEOUT: _ClassVar[SessionEndReason]
     SESSION_END_REASON_FLUSH: _ClassVar[SessionEndReason]
+
+class Deviation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DEVIATION_UNSPECIFIED: _ClassVar[Deviation]
+    DEVIATION_ALLOWED: _ClassVar[Deviation]
+    DEVIATION_SKIPPED: _ClassVar[Deviation]
+    DEVIATION_REPEATED: _ClassVar[Deviation]
+    DEVIATION_OUT_OF_ORDER: _ClassVar[Deviation]
+    DEVIATION_OTHER_TASK: _ClassVar[Deviation]
+    DEVIATION_UNKNOWN: _ClassVar[Deviation]
+    DEVIATION_TRUNCATED: _ClassVar[Deviation]
+    DEVIATION_SLOW: _ClassVar[Deviation]
+    DEVIATION_FAST: _ClassVar[Deviation]
+    DEVIATION_VALUE: _ClassVar[Deviation]
 KIND_UNSPECIFIED: Kind
 KIND_NORMAL: Kind
 KIND_UNSEEN_KEY: Kind
@@ -43,6 +57,17 @@ SESSION_END_REASON_UNSPECIFIED: SessionEndReason
 SESSION_END_REASON_MARKER: SessionEndReason
 SESSION_END_REASON_TIMEOUT: SessionEndReason
 SESSION_END_REASON_FLUSH: SessionEndReason
+DEVIATION_UNSPECIFIED: Deviation
+DEVIATION_ALLOWED: Deviation
+DEVIATION_SKIPPED: Deviation
+DEVIATION_REPEATED: Deviation
+DEVIATION_OUT_OF_ORDER: Deviation
+DEVIATION_OTHER_TASK: Deviation
+DEVIATION_UNKNOWN: Deviation
+DEVIATION_TRUNCATED: Deviation
+DEVIATION_SLOW: Deviation
+DEVIATION_FAST: Deviation
+DEVIATION_VALUE: Deviation
 
 class Candidate(_message.Message):
     __slots__ = ("key", "template", "probability")
@@ -100,8 +125,70 @@ class ValueVector(_message.Message):
     previous: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, key: _Optional[int] = ..., numbers: _Optional[_Iterable[_Union[ValueNumber, _Mapping]]] = ..., previous: _Optional[_Iterable[int]] = ...) -> None: ...
 
+class ExpectedStep(_message.Message):
+    __slots__ = ("state", "key", "template", "probability", "p50_s", "p99_s")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    P50_S_FIELD_NUMBER: _ClassVar[int]
+    P99_S_FIELD_NUMBER: _ClassVar[int]
+    state: int
+    key: int
+    template: str
+    probability: float
+    p50_s: float
+    p99_s: float
+    def __init__(self, state: _Optional[int] = ..., key: _Optional[int] = ..., template: _Optional[str] = ..., probability: _Optional[float] = ..., p50_s: _Optional[float] = ..., p99_s: _Optional[float] = ...) -> None: ...
+
+class SlowStep(_message.Message):
+    __slots__ = ("state", "key", "template", "elapsed_s", "p50_s", "p99_s")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_S_FIELD_NUMBER: _ClassVar[int]
+    P50_S_FIELD_NUMBER: _ClassVar[int]
+    P99_S_FIELD_NUMBER: _ClassVar[int]
+    state: int
+    key: int
+    template: str
+    elapsed_s: float
+    p50_s: float
+    p99_s: float
+    def __init__(self, state: _Optional[int] = ..., key: _Optional[int] = ..., template: _Optional[str] = ..., elapsed_s: _Optional[float] = ..., p50_s: _Optional[float] = ..., p99_s: _Optional[float] = ...) -> None: ...
+
+class Diagnosis(_message.Message):
+    __slots__ = ("deviation", "text", "task", "state", "key", "template", "expected", "known_states", "skipped", "first_divergence", "has_returned", "slow_steps", "path")
+    DEVIATION_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_STATES_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    FIRST_DIVERGENCE_FIELD_NUMBER: _ClassVar[int]
+    HAS_RETURNED_FIELD_NUMBER: _ClassVar[int]
+    SLOW_STEPS_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    deviation: Deviation
+    text: str
+    task: int
+    state: int
+    key: int
+    template: str
+    expected: _containers.RepeatedCompositeFieldContainer[ExpectedStep]
+    known_states: _containers.RepeatedScalarFieldContainer[int]
+    skipped: _containers.RepeatedScalarFieldContainer[int]
+    first_divergence: int
+    has_returned: bool
+    slow_steps: _containers.RepeatedCompositeFieldContainer[SlowStep]
+    path: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, deviation: _Optional[_Union[Deviation, str]] = ..., text: _Optional[str] = ..., task: _Optional[int] = ..., state: _Optional[int] = ..., key: _Optional[int] = ..., template: _Optional[str] = ..., expected: _Optional[_Iterable[_Union[ExpectedStep, _Mapping]]] = ..., known_states: _Optional[_Iterable[int]] = ..., skipped: _Optional[_Iterable[int]] = ..., first_divergence: _Optional[int] = ..., has_returned: _Optional[bool] = ..., slow_steps: _Optional[_Iterable[_Union[SlowStep, _Mapping]]] = ..., path: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class Verdict(_message.Message):
-    __slots__ = ("entry_id", "index", "kind", "key", "template", "parameters", "score", "rank", "probability", "candidates", "window", "session", "session_end", "reason", "model_version", "application", "time_unix_nano", "typed_parameters", "abnormal_value", "stands_for", "verdict_id", "session_counts", "vector")
+    __slots__ = ("entry_id", "index", "kind", "key", "template", "parameters", "score", "rank", "probability", "candidates", "window", "session", "session_end", "reason", "model_version", "application", "time_unix_nano", "typed_parameters", "abnormal_value", "stands_for", "verdict_id", "session_counts", "vector", "diagnosis")
     class SessionCountsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -132,6 +219,7 @@ class Verdict(_message.Message):
     VERDICT_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_COUNTS_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
+    DIAGNOSIS_FIELD_NUMBER: _ClassVar[int]
     entry_id: str
     index: int
     kind: Kind
@@ -155,4 +243,5 @@ class Verdict(_message.Message):
     verdict_id: str
     session_counts: _containers.ScalarMap[int, int]
     vector: ValueVector
-    def __init__(self, entry_id: _Optional[str] = ..., index: _Optional[int] = ..., kind: _Optional[_Union[Kind, str]] = ..., key: _Optional[int] = ..., template: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., probability: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., window: _Optional[_Iterable[int]] = ..., session: _Optional[str] = ..., session_end: _Optional[_Union[SessionEndReason, str]] = ..., reason: _Optional[str] = ..., model_version: _Optional[int] = ..., application: _Optional[str] = ..., time_unix_nano: _Optional[int] = ..., typed_parameters: _Optional[_Iterable[_Union[_parameter_pb2.Parameter, _Mapping]]] = ..., abnormal_value: _Optional[_Union[AbnormalValue, _Mapping]] = ..., stands_for: _Optional[int] = ..., verdict_id: _Optional[str] = ..., session_counts: _Optional[_Mapping[int, int]] = ..., vector: _Optional[_Union[ValueVector, _Mapping]] = ...) -> None: ...
+    diagnosis: Diagnosis
+    def __init__(self, entry_id: _Optional[str] = ..., index: _Optional[int] = ..., kind: _Optional[_Union[Kind, str]] = ..., key: _Optional[int] = ..., template: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., probability: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., window: _Optional[_Iterable[int]] = ..., session: _Optional[str] = ..., session_end: _Optional[_Union[SessionEndReason, str]] = ..., reason: _Optional[str] = ..., model_version: _Optional[int] = ..., application: _Optional[str] = ..., time_unix_nano: _Optional[int] = ..., typed_parameters: _Optional[_Iterable[_Union[_parameter_pb2.Parameter, _Mapping]]] = ..., abnormal_value: _Optional[_Union[AbnormalValue, _Mapping]] = ..., stands_for: _Optional[int] = ..., verdict_id: _Optional[str] = ..., session_counts: _Optional[_Mapping[int, int]] = ..., vector: _Optional[_Union[ValueVector, _Mapping]] = ..., diagnosis: _Optional[_Union[Diagnosis, _Mapping]] = ...) -> None: ...
