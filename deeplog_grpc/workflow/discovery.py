@@ -6,9 +6,9 @@ than a tolerance is noise at every cut; and log keys that come equally often are
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import pairwise
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +47,8 @@ def discover(log: Log, config: DiscoveryConfig | None = None) -> Block:
 
     Examples
     --------
-    >>> discover([((1, 2, 3, 4), 5.0), ((1, 3, 2, 4), 5.0)])
-    Sequence(parts=(Step(key=1, state=0), Parallel(parts=(Step(key=2, state=0), Step(key=3, state=0))), Step(key=4, state=0)))
+    >>> discover([((1, 2, 3, 4), 5.0), ((1, 3, 2, 4), 5.0)]).parts[1]
+    Parallel(parts=(Step(key=2, state=0), Step(key=3, state=0)))
     >>> discover([((1, 2), 5.0), ((1, 2, 1, 2), 5.0)])
     Loop(body=Sequence(parts=(Step(key=1, state=0), Step(key=2, state=0))), redo=Sequence(parts=()), least=1, most=2)
     """
@@ -61,6 +61,14 @@ _MOST_UNKNOWN = 0.5
 """Share of the pairs of log keys of two parts of which it is not known that the one comes first."""
 
 _Weight = TypeVar("_Weight", float, NDArray[np.float64])
+
+_Weighted: TypeAlias = list[tuple[tuple[int, ...], float]]
+
+_Pieces: TypeAlias = tuple[_Weighted, _Weighted, dict[int, float]]
+"""Bodies and redo parts of a loop, and the weight of the paths with so many bodies."""
+
+_Split: TypeAlias = Callable[[Log, Relations, frozenset[int], frozenset[int]], _Pieces | None]
+"""A way to cut paths where a loop begins anew, given what begins and what ends paths."""
 
 
 class _Discovery:
@@ -109,9 +117,10 @@ class _Discovery:
             self._sequence,
             self._parallel,
             self._loop,
+            self._copies,
+            self._plain_loop,
             self._loose_sequence,
             self._one_beside,
-            self._copies,
         ):
             block = cut(log, found, depth + 1)
             if block is not None:
@@ -241,12 +250,19 @@ class _Discovery:
         return in_step
 
     def _loop(self, log: Log, found: Relations, depth: int) -> Block | None:
-        """A part that comes again."""
+        """A part that comes again, with something between, or as a whole."""
+        return self._split_loop((self._with_redo, self._at_repetition), log, found, depth)
+
+    def _plain_loop(self, log: Log, found: Relations, depth: int) -> Block | None:
+        """A part that comes again right after itself."""
+        return self._split_loop((self._end_to_begin,), log, found, depth)
+
+    def _split_loop(self, splits: Sequence[_Split], log: Log, found: Relations, depth: int) -> Block | None:
         if not self._repeats(found).any():
             return None
         begins = self._usual(found.begins, found)
         ends = self._usual(found.ends, found)
-        for split in (self._with_redo, self._at_repetition, self._end_to_begin):
+        for split in splits:
             pieces = split(log, found, begins, ends)
             if pieces is None:
                 continue
@@ -261,7 +277,7 @@ class _Discovery:
         limit = self.limit(found.total)
         return frozenset(key for key, weight in zip(found.keys, weights.tolist(), strict=True) if weight > limit)
 
-    def _with_redo(self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]) -> "_Pieces | None":
+    def _with_redo(self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]) -> _Pieces | None:
         """Between two repetitions comes something of its own."""
         edge = begins | ends
         inner = [column for column, key in enumerate(found.keys) if key not in edge]
@@ -279,15 +295,13 @@ class _Discovery:
             return None
         return _pieces(log, lambda path: _runs(path, redo))
 
-    def _end_to_begin(
-        self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]
-    ) -> "_Pieces | None":
+    def _end_to_begin(self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]) -> _Pieces | None:
         """The end of one repetition is right followed by the begin of the next."""
         return _pieces(log, lambda path: (_cut(path, lambda one, other: one in ends and other in begins), []))
 
     def _at_repetition(
         self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]
-    ) -> "_Pieces | None":
+    ) -> _Pieces | None:
         """A repetition begins where something comes again."""
         if not self._in_step(found).all():
             return None
@@ -322,7 +336,7 @@ class _Discovery:
             rest = [other for other in range(len(found.keys)) if other != column]
             remaining = merged(_projected(log, found, rest))
             of_rest = Relations.of([(path, weight) for path, weight in remaining if path])
-            for cut in (self._choice, self._sequence, self._parallel, self._loop):
+            for cut in (self._choice, self._sequence, self._parallel, self._loop, self._plain_loop):
                 block = cut([(path, weight) for path, weight in remaining if path], of_rest, depth)
                 if block is not None:
                     missing = sum(weight for path, weight in remaining if not path)
@@ -352,10 +366,6 @@ class _Discovery:
         return Loop(choice(*map(Step, found.keys)), EMPTY, 1, MAX_COPIES)
 
 
-_Pieces = tuple[list[tuple[tuple[int, ...], float]], list[tuple[tuple[int, ...], float]], dict[int, float]]
-"""Bodies and redo parts of a loop, and the weight of the paths with so many bodies."""
-
-
 def merged(log: Iterable[tuple[tuple[int, ...], float]]) -> list[tuple[tuple[int, ...], float]]:
     """Equal paths as one, in the order of their first ones.
 
@@ -367,8 +377,11 @@ def merged(log: Iterable[tuple[tuple[int, ...], float]]) -> list[tuple[tuple[int
     return list(_weights(log).items())
 
 
-def _weights(pairs: Iterable[tuple[object, float]]) -> dict:
-    found: defaultdict[object, float] = defaultdict(float)
+_One = TypeVar("_One", bound=Hashable)
+
+
+def _weights(pairs: Iterable[tuple[_One, float]]) -> dict[_One, float]:
+    found: defaultdict[_One, float] = defaultdict(float)
     for one, weight in pairs:
         found[one] += weight
     return dict(found)
@@ -380,8 +393,11 @@ def _projected(log: Log, found: Relations, part: Sequence[int]) -> Log:
     return [(tuple(key for key in path if key in kept), weight) for path, weight in log]
 
 
-def _pieces(log: Log, split) -> _Pieces:
-    bodies, redos = [], []
+def _pieces(
+    log: Log, split: Callable[[tuple[int, ...]], tuple[list[tuple[int, ...]], list[tuple[int, ...]]]]
+) -> _Pieces:
+    bodies: _Weighted = []
+    redos: _Weighted = []
     counts: defaultdict[int, float] = defaultdict(float)
     for path, weight in log:
         own, between = split(path)
@@ -391,7 +407,7 @@ def _pieces(log: Log, split) -> _Pieces:
     return merged(bodies), merged(redos), dict(counts)
 
 
-def _cut(path: tuple[int, ...], between) -> list[tuple[int, ...]]:
+def _cut(path: tuple[int, ...], between: Callable[[int, int], bool]) -> list[tuple[int, ...]]:
     """A path cut between neighbours.
 
     Examples
