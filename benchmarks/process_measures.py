@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score
 
 from deeplog_grpc.testing import NOISE, SimulatedSession
-from deeplog_grpc.workflow import Block, Choice, Copies, Parallel, Replay, Task, Workflow
+from deeplog_grpc.workflow import Block, Choice, Copies, Parallel, Path, Replay, Task, Workflow
 from deeplog_grpc.workflow.blocks import children, steps
 from deeplog_grpc.workflow.derivatives import firsts, may_end
 from deeplog_grpc.workflow.graph import key_edges
@@ -146,13 +146,15 @@ def adjusted_rand(truth: Sequence[int], found: Sequence[int]) -> float:
     return float(adjusted_rand_score(truth, found))
 
 
-def fitness(workflow: Workflow, sessions: Sequence[Sequence[int]]) -> float:
-    """Share of sessions that replay from begin to end."""
+def fitness(workflow: Workflow, paths: Sequence[Path]) -> float:
+    """Share of the sessions that replay from begin to end."""
+    if not workflow.tasks:
+        return 0.0
     replay = Replay(workflow)
-    return sum(replay.fits(keys) for keys in sessions) / max(1, len(sessions)) if workflow.tasks else 0.0
+    return sum(path.count for path in paths if replay.fits(path.keys)) / max(1, sum(path.count for path in paths))
 
 
-def precision(workflow: Workflow, sessions: Sequence[Sequence[int]]) -> float:
+def precision(workflow: Workflow, paths: Sequence[Path]) -> float:
     """Share of what the workflow allows that sessions do, over all places that they come to.
 
     ETC precision, 1 - escaping edges / allowed edges, each prefix by how often it comes (Munoz-Gama and Carmona, "A
@@ -163,11 +165,11 @@ def precision(workflow: Workflow, sessions: Sequence[Sequence[int]]) -> float:
     state_key = [state.key for state in workflow.states]
     allowed: dict[tuple[int, ...], frozenset[int]] = {}
     seen: defaultdict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
-    for keys in map(tuple, sessions):
+    for path in paths:
         places = replay.beginnings()
-        for index, key in enumerate(keys):
-            prefix = keys[:index]
-            seen[prefix][key] += 1
+        for index, key in enumerate(path.keys):
+            prefix = path.keys[:index]
+            seen[prefix][key] += path.count
             if prefix not in allowed:
                 allowed[prefix] = frozenset(state_key[state] for state in replay.expected(places))
             places = replay.step(places, key)

@@ -17,6 +17,7 @@ from deeplog_grpc.workflow import (
     Step,
     Workflow,
     build_workflow,
+    distinct_paths,
     sequence,
 )
 
@@ -38,7 +39,7 @@ def told(found: Block, truth: Block) -> list[bool]:
 def test_the_truth_agrees_with_itself_whatever_the_order_of_its_tasks(seed: int) -> None:
     process = simulate_process(seed)
     turned = workflow(*reversed(process.tasks))
-    sessions = [session.keys for session in process.draw(200, seed=0)]
+    sessions = distinct_paths(session.keys for session in process.draw(200, seed=0))
     assert measures.edge_f1(turned, process.workflow) == 1.0
     assert all(fork.is_right for fork in measures.forks(turned, process.workflow))
     assert measures.fitness(turned, sessions) == 1.0
@@ -95,11 +96,11 @@ def test_no_divergence_point_no_accuracy_and_none_of_a_missing_task_is_right() -
 
 def test_precision_is_the_share_of_the_allowed_that_is_done() -> None:
     graph = workflow(sequence(A, Choice((B, C)), D))
-    assert measures.precision(graph, [[1, 2, 4], [1, 3, 4]]) == 1.0
+    assert measures.precision(graph, distinct_paths([[1, 2, 4], [1, 3, 4]])) == 1.0
     # A: 1 of 1, after A: 1 of 2 (C escapes), after B: 1 of 1, each of them twice
-    assert measures.precision(graph, [[1, 2, 4]] * 2) == pytest.approx(1 - 2 / 8)
+    assert measures.precision(graph, distinct_paths([[1, 2, 4]] * 2)) == pytest.approx(1 - 2 / 8)
     # what the workflow cannot replay counts up to there; after A nothing of B and C is done
-    assert measures.precision(graph, [[1, 4, 4]]) == pytest.approx(1 - 2 / 3)
+    assert measures.precision(graph, distinct_paths([[1, 4, 4]])) == pytest.approx(1 - 2 / 3)
 
 
 def test_simplicity_is_the_inverse_of_edges_a_state() -> None:
@@ -110,8 +111,8 @@ def test_simplicity_is_the_inverse_of_edges_a_state() -> None:
 
 
 def test_fitness_is_the_share_of_sessions_that_replay() -> None:
-    assert measures.fitness(workflow(sequence(A, B)), [[1, 2], [1], [1, 2], [2, 1]]) == 0.5
-    assert measures.fitness(workflow(), [[1]]) == 0.0
+    assert measures.fitness(workflow(sequence(A, B)), distinct_paths([[1, 2], [1], [1, 2], [2, 1]])) == 0.5
+    assert measures.fitness(workflow(), distinct_paths([[1]])) == 0.0
 
 
 def test_found_states_are_mapped_to_true_steps() -> None:
