@@ -72,11 +72,11 @@ def stream(
 
 
 def random_task(first: int, rng: np.random.Generator, kinds: tuple[str, ...]) -> Block:
-    """A task of 6 to 15 keys with up to two of these kinds of parts amid it."""
-    keys = iter(range(first, first + 15))
+    """A task of 6 to 19 keys with up to two of these kinds of parts amid it."""
+    keys = iter(range(first, first + 20))
     parts = [line(next(keys))]
     for kind in rng.choice(kinds, int(rng.integers(0, 3))):
-        branches = [line(*(next(keys) for _ in range(rng.integers(1, 3)))) for _ in range(rng.integers(2, 4))]
+        branches = [line(*(next(keys) for _ in range(rng.integers(1, 3)))) for _ in range(rng.integers(2, 5))]
         match kind:
             case "parallel":
                 parts.append(parallel(*branches))

@@ -20,7 +20,6 @@ from pydantic.dataclasses import dataclass as validated
 from deeplog_grpc.workflow import repeats
 from deeplog_grpc.workflow.blocks import Block, Choice, Loop, Parallel, Sequence, Step, sequence
 from deeplog_grpc.workflow.cooccurrence import Cooccurrence, Form
-from deeplog_grpc.workflow.graph import NO_KEY
 from deeplog_grpc.workflow.growth import Direction, Stage, grown, stage_of
 from deeplog_grpc.workflow.repeats import Repeat, Stream
 
@@ -87,29 +86,39 @@ def density_tasks(
     ['sequence', ['step', 1, 0], ['parallel', ['step', 2, 0], ['step', 3, 0]], ['step', 4, 0]]
     """
     config = config or DensityConfig()
-    stream, near = _frequent(keys, config, segments)
+    stream = _frequent(_stream(keys, segments), config.min_count)
     loops: tuple[Repeat, ...] = ()
     if config.loop_keys and len(stream.keys):
-        loops, stream = repeats.find(
-            stream, near, longest=config.loop_keys, threshold=config.threshold, min_count=config.min_count
-        )
-        near = _near(stream, config)
+        loops, stream = _loops(stream, config)
+    near = _near(stream, config)
     found = _kept(_candidates(near, stream, config), config.threshold)
     ordered = sorted(found, key=lambda task: (-task.times, min(task.keys)))
     return tuple(_with_loops(sequence(*(stage.block for stage in task.stages)), loops) for task in ordered)
 
 
-def _frequent(
-    keys: NDArray[np.integer[Any]], config: DensityConfig, segments: NDArray[np.integer[Any]] | None
-) -> tuple[Stream, Cooccurrence]:
-    """The stream without rare keys, and its shares."""
+def _stream(keys: NDArray[np.integer[Any]], segments: NDArray[np.integer[Any]] | None) -> Stream:
     if segments is not None and len(segments) != len(keys):
         raise ValueError(f"{len(segments)} segments for {len(keys)} keys")
     numbers = np.zeros(len(keys), np.int64) if segments is None else np.asarray(segments, np.int64)
-    stream = Stream(keys=np.asarray(keys, np.int64), segments=numbers)
+    return Stream(keys=np.asarray(keys, np.int64), segments=numbers)
+
+
+def _frequent(stream: Stream, min_count: int) -> Stream:
+    """The stream without rare keys."""
     _, places, counts = np.unique(stream.keys, return_inverse=True, return_counts=True)
-    kept = stream.at(counts[places.ravel()] >= config.min_count)
-    return kept, _near(kept, config)
+    return stream.at(counts[places.ravel()] >= min_count)
+
+
+def _loops(stream: Stream, config: DensityConfig) -> tuple[tuple[Repeat, ...], Stream]:
+    """Loops, and the stream with one copy of each; background within them has gone, and may have left rare keys."""
+    loops, folded = repeats.find(
+        stream,
+        _near(stream, config),
+        longest=config.loop_keys,
+        threshold=config.threshold,
+        min_count=config.min_count,
+    )
+    return loops, _frequent(folded, config.min_count)
 
 
 def _near(stream: Stream, config: DensityConfig) -> Cooccurrence:
@@ -117,7 +126,7 @@ def _near(stream: Stream, config: DensityConfig) -> Cooccurrence:
 
 
 def _candidates(near: Cooccurrence, stream: Stream, config: DensityConfig) -> list[_Candidate]:
-    """Tasks grown from every start pair that no task holds yet, then from keys that are in none."""
+    """Tasks grown from every start that no task holds yet."""
     tail, head = Direction.both(near, config.threshold, config.branch_keys)
     found: list[_Candidate] = []
     for start in _starts(near, stream, config.threshold):
@@ -138,21 +147,24 @@ def _candidate(stages: list[Stage], near: Cooccurrence) -> _Candidate:
 
 
 def _starts(near: Cooccurrence, stream: Stream, threshold: float) -> Iterator[tuple[int, ...]]:
-    """Pairs of which one key nearly always comes next to the other, the surest first; then single keys.
+    """Pairs of which one nearly always comes next to the other, and single keys: the most frequent first.
 
-    What begins a segment goes first: where one task runs again and again, this is its begin.
+    Keys of a choice are rarer than those of their task before and after it, so that the task comes first and folds
+    them in. What begins a segment goes before all: where one task runs again and again, this is its begin.
     """
-    shares = np.maximum(near.forward[0], near.backward[0].T) if len(near.keys) else np.zeros((0, 0), np.float32)
-    begin = _begin(stream)
-    pairs = [(int(i), int(j)) for i, j in np.argwhere(shares > threshold) if i != j]
-    yield from sorted(pairs, key=lambda pair: (near.keys[pair[0]] != begin, -shares[pair], pair))
-    yield from ((number,) for number in range(len(near.keys)))
+    if not len(near.keys):
+        return
+    shares = np.maximum(near.forward[0], near.backward[0].T)
+    begin = near.number(_begin(stream))
+    starts: list[tuple[int, ...]] = [(int(i), int(j)) for i, j in np.argwhere(shares > threshold) if i != j]
+    starts += [(number,) for number in range(len(near.keys))]
+    yield from sorted(
+        starts, key=lambda start: (start[0] != begin, -int(near.counts[list(start)].min()), -len(start), start)
+    )
 
 
 def _begin(stream: Stream) -> int:
     """The log key that begins most segments."""
-    if not len(stream.keys):
-        return NO_KEY
     borders = np.append(0, np.flatnonzero(np.diff(stream.segments)) + 1)
     firsts, counts = np.unique(stream.keys[borders], return_counts=True)
     return int(firsts[counts.argmax()])

@@ -19,6 +19,10 @@ SLACK = 1
 """Entries that a key far from the tail may be further away: at 10 entries, one more between them is common noise."""
 
 
+LEAST_NEIGHBOURS = 0.02
+"""Share of executions in which two keys must be neighbours to tell their order: fewer may be noise."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One stage of a task. Keys are rows of the shares."""
@@ -158,8 +162,8 @@ def _line(path: list[int], towards: Direction) -> Block:
 def arranged(group: tuple[int, ...], near: Cooccurrence, threshold: float) -> Block:
     """Keys that all come, in what order: one after the other, side by side, or both.
 
-    Two keys are in order if one is before the other in more than (1 + tau) / 2 of the times that they come together:
-    the other half of the background 1 - tau is left to noise.
+    Keys side by side are neighbours in either order, others in one order, save for (1 - tau) / 2 of the times: half of
+    the background 1 - tau. Only neighbours are asked: within a wider window the task's next execution may begin.
     """
     if len(group) == 1:
         return Step(int(near.keys[group[0]]))
@@ -174,13 +178,14 @@ def arranged(group: tuple[int, ...], near: Cooccurrence, threshold: float) -> Bl
 
 
 def _orders(group: tuple[int, ...], near: Cooccurrence, threshold: float) -> NDArray[np.bool_]:
-    """[i, j]: whether i is always before j. Shape [n, n]."""
+    """[i, j]: whether i is always before j, be it by keys between them. Shape [n, n]."""
     rows = np.array(group)
-    d = min(len(group), len(near.forward)) - 1
-    times = near.forward[d][np.ix_(rows, rows)] * near.counts[rows][:, None]
-    share = times / np.maximum(times + times.T, 1e-12)
-    result: NDArray[np.bool_] = share > (1 + threshold) / 2
-    np.fill_diagonal(result, False)
+    times = near.forward[0][np.ix_(rows, rows)] * near.counts[rows][:, None]
+    np.fill_diagonal(times, 0)
+    seen = times > LEAST_NEIGHBOURS * near.counts[rows].min()
+    result: NDArray[np.bool_] = seen & (times * 2 > (1 + threshold) * (times + times.T))
+    for middle in range(len(group)):
+        result |= result[:, [middle]] & result[middle]
     return result
 
 

@@ -6,7 +6,7 @@ their executions is taken down to one copy; the tasks are built from what is lef
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplog_grpc.workflow.cooccurrence import Cooccurrence
+
+LEAST_OUTSIDE = 0.03
+"""Share of entries of a loop's first key before which, and of its last key after which, another key comes: fewer is
+noise, and the fragment is no loop, but a whole task that runs again and again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,18 +131,15 @@ def runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 
 def _leads(near: Cooccurrence, body: tuple[int, ...], keys: set[int], longest: int, threshold: float) -> bool:
     """Whether what comes before a fragment leads into it, or what comes after it comes from it."""
-    inside = [near.number(key) for key in keys]
+    outside = np.setdiff1d(np.arange(len(near.keys)), [near.number(key) for key in keys])
     d = min(longest, len(near.forward)) - 1
     first, last = near.number(body[0]), near.number(body[-1])
-    enters = _mean(near.backward[0, first], near.forward[d, :, first], inside)
-    leaves = _mean(near.forward[0, last], near.backward[d, :, last], inside)
-    return max(enters, leaves) > threshold
-
-
-def _mean(weights: NDArray[np.float32], shares: NDArray[np.float32], without: Sequence[int]) -> float:
-    outside = weights.copy()
-    outside[without] = 0
-    return float(outside @ shares / max(float(outside.sum()), 1e-12))
+    before, after = near.backward[0, first, outside], near.forward[0, last, outside]
+    if min(before.sum(), after.sum()) < LEAST_OUTSIDE:
+        return False
+    enters = before @ near.forward[d, outside, first] / before.sum()
+    leaves = after @ near.backward[d, outside, last] / after.sum()
+    return bool(max(enters, leaves) > threshold)
 
 
 def _folded(stream: Stream, body: tuple[int, ...], redo: tuple[int, ...]) -> tuple[NDArray[np.int64], Stream]:
