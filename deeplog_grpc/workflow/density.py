@@ -23,6 +23,9 @@ from deeplog_grpc.workflow.cooccurrence import Cooccurrence, Form
 from deeplog_grpc.workflow.growth import Direction, Stage, grown, stage_of
 from deeplog_grpc.workflow.repeats import Repeat, Stream
 
+ROUNDING = 1e-6
+"""Shares are computed in 24 bits; sums of them may fall short of 1 by so much."""
+
 
 @validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
 class DensityConfig:
@@ -44,6 +47,11 @@ class DensityConfig:
     0 = fold none."""
     loop_keys: Annotated[int, Field(ge=0, le=50)] = 4
     """Most log keys of a fragment that repeats; 0 = look for none. A longer one may be a task that runs twice."""
+
+    @property
+    def limit(self) -> float:
+        """A share above this one is enough: tau, and at tau = 1 only a share of 1."""
+        return min(self.threshold, 1 - ROUNDING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,7 @@ def density_tasks(
     if config.loop_keys and len(stream.keys):
         loops, stream = _loops(stream, config)
     near = _near(stream, config)
-    found = _kept(_candidates(near, stream, config), config.threshold)
+    found = _kept(_candidates(near, stream, config), config.limit)
     ordered = sorted(found, key=lambda task: (-task.times, min(task.keys)))
     return tuple(_with_loops(sequence(*(stage.block for stage in task.stages)), loops) for task in ordered)
 
@@ -115,7 +123,7 @@ def _loops(stream: Stream, config: DensityConfig) -> tuple[tuple[Repeat, ...], S
         stream,
         _near(stream, config),
         longest=config.loop_keys,
-        threshold=config.threshold,
+        threshold=config.limit,
         min_count=config.min_count,
     )
     return loops, _frequent(folded, config.min_count)
@@ -127,9 +135,9 @@ def _near(stream: Stream, config: DensityConfig) -> Cooccurrence:
 
 def _candidates(near: Cooccurrence, stream: Stream, config: DensityConfig) -> list[_Candidate]:
     """Tasks grown from every start that no task holds yet."""
-    tail, head = Direction.both(near, config.threshold, config.branch_keys)
+    tail, head = Direction.both(near, config.limit, config.branch_keys)
     found: list[_Candidate] = []
-    for start in _starts(near, stream, config.threshold):
+    for start in _starts(near, stream, config.limit):
         if any(task.keys.issuperset(start) for task in found):
             continue
         stages = [stage_of(near, number) for number in start]

@@ -19,8 +19,10 @@ SLACK = 1
 """Entries that a key far from the tail may be further away: at 10 entries, one more between them is common noise."""
 
 
-LEAST_NEIGHBOURS = 0.02
-"""Share of executions in which two keys must be neighbours to tell their order: fewer may be noise."""
+LEAST_NEIGHBOURS = 5
+LEAST_NEIGHBOUR_SHARE = 0.02
+"""Times, and share of the executions, that two keys must be neighbours to tell their order: fewer may be chance, and
+noise. Without an order they are side by side, which allows more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ def _joining(stages: list[Stage], towards: Direction) -> Stage | None:
     """The key that comes next, or the keys side by side."""
     for size in range(1, len(towards.next) + 1):
         passing = _passing(stages, size, towards)
+        if size > 1:
+            passing = [number for number in passing if _belongs(number, stages, size, towards)]
         if len(passing) >= size:
             group = tuple(sorted(passing[:size]))
             return Stage(arranged(group, towards.near, towards.threshold), group, size)
@@ -105,6 +109,16 @@ def _passing(stages: list[Stage], steps: int, towards: Direction) -> list[int]:
         is_far = True
     found = np.flatnonzero(allowed & strong)
     return [int(number) for number in found[np.argsort(-nearness[found], kind="stable")]]
+
+
+def _belongs(number: int, stages: list[Stage], steps: int, towards: Direction) -> bool:
+    """Whether a key has one of the last keys of the task in the other direction.
+
+    Where one task is most of the stream, all of its keys come soon after any background entry, but not the other way.
+    """
+    stage = next(stage for stage in reversed(stages) if not stage.optional)
+    d = min(stage.width - 1 + steps, len(towards.back)) - 1
+    return bool(towards.back[d, number, list(stage.keys)].max() > towards.threshold)
 
 
 def _branches(stages: list[Stage], towards: Direction) -> Stage | None:
@@ -182,7 +196,7 @@ def _orders(group: tuple[int, ...], near: Cooccurrence, threshold: float) -> NDA
     rows = np.array(group)
     times = near.forward[0][np.ix_(rows, rows)] * near.counts[rows][:, None]
     np.fill_diagonal(times, 0)
-    seen = times > LEAST_NEIGHBOURS * near.counts[rows].min()
+    seen = times >= max(LEAST_NEIGHBOURS, LEAST_NEIGHBOUR_SHARE * int(near.counts[rows].min()))
     result: NDArray[np.bool_] = seen & (times * 2 > (1 + threshold) * (times + times.T))
     for middle in range(len(group)):
         result |= result[:, [middle]] & result[middle]
