@@ -8,7 +8,8 @@ examples, 1.0 at every distance, cannot come from it. They do come from the pres
     q_d(i, j) = entries i with at least one j among the next d entries / entries i
 
 The backward share asks for the d entries before. Entries of the end of a segment that have fewer than d entries after
-them do not count, for or against: what came next was not seen.
+them do not count, for or against: what came next was not seen. Where no entry of a key has d entries after it, because
+each segment is one task, its share is that of the distance before.
 """
 
 from dataclasses import dataclass
@@ -185,6 +186,8 @@ def _shares(
         entries = np.bincount(numbers[left >= d], minlength=size)
         divisor = np.maximum(entries, 1)[:, None] * (1 if form is Form.PRESENCE else d)
         shares[d - 1] = total / divisor
+        if d > 1:
+            shares[d - 1, entries == 0] = shares[d - 2, entries == 0]
     return shares
 
 

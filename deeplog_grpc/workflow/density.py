@@ -3,9 +3,11 @@
 For one program whose tasks do not overlap in time. The paper's procedure: start from two keys of which one nearly
 always follows the other, and extend the task at its tail and head as long as what comes is near each key of it.
 
-Where its assumptions do not hold: a key in several tasks is told apart by its neighbours where they are in one task
-only, and cuts a task where they are not; a key twice in one task cannot be told from a loop; what always follows a task
-belongs to it; of a stream of one task that runs again and again, the begin is taken from the begin of the segments.
+Where its assumptions do not hold: a key in several tasks is told by its neighbours where those are in one task only;
+where tasks share keys at their begin or end too, one may come in pieces that overlap. A key twice in one task cuts it.
+What always follows a task belongs to it. Two choices in a row, and what is side by side within a loop, are not told. Of
+a stream of one task alone, or nearly so, the begin is that of the segments, and choices may be missed; a task of at
+most ``loop_keys`` keys may be taken for a loop where there are but one or two tasks.
 """
 
 from collections.abc import Iterator
