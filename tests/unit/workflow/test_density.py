@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from deeplog_grpc.workflow.blocks import EMPTY, Block, Loop, Sequence, Step, choice, parallel, sequence, steps
 from deeplog_grpc.workflow.cooccurrence import Cooccurrence, Form
 from deeplog_grpc.workflow.density import DensityConfig, density_tasks
+from deeplog_grpc.workflow.growth import arranged
 from tests.task_streams import edge_f1, forks, line, random_tasks, run, stream
 
 OTHERS = (line(21, 22, 23, 24, 25, 26), line(31, 32, 33, 34, 35, 36))
@@ -22,12 +23,15 @@ SHAPES = {
     "four side by side": sequence(Step(1), parallel(*map(Step, (2, 3, 4, 5))), line(6, 7)),
     "branches of two": sequence(Step(1), parallel(line(2, 3), line(4, 5)), line(6, 7)),
     "branches of two and one": sequence(Step(1), parallel(line(2, 3), Step(4), line(5, 6)), line(7, 8)),
+    "branches of three": sequence(Step(1), parallel(line(2, 3, 4), line(5, 6, 7)), line(8, 9)),
     "one after the other": sequence(Step(1), parallel(Step(2), Step(3)), parallel(Step(4), Step(5)), line(6, 7)),
     "at the begin": sequence(parallel(Step(1), Step(2)), line(3, 4, 5, 6)),
     "at the end": sequence(line(1, 2, 3, 4), parallel(Step(5), Step(6))),
     "loop": sequence(line(1, 2), Loop(line(3, 4), EMPTY, 1, 3), line(5, 6)),
     "loop with redo": sequence(line(1, 2), Loop(Step(3), Step(4), 1, 3), line(5, 6)),
     "choice": sequence(line(1, 2), choice(line(3, 4), Step(5)), line(6, 7)),
+    "choice whose pair comes first by number": sequence(line(8, 9), choice(line(1, 2), Step(5)), line(6, 7)),
+    "loop at the begin": sequence(Loop(line(1, 2), EMPTY, 1, 3), line(3, 4, 5, 6)),
     "skip": sequence(line(1, 2), choice(Step(3), EMPTY), line(4, 5, 6)),
 }
 
@@ -94,6 +98,26 @@ def test_a_head_is_found_by_the_entries_before_where_those_after_do_not_tell() -
 def test_a_key_in_two_tasks_is_told_by_its_neighbours() -> None:
     tasks = (line(1, 2, 3, 4, 5, 6), line(11, 12, 3, 14, 15, 16), OTHERS[0])
     assert found(*tasks, noise=0.01) == set(tasks)
+
+
+def test_a_branch_that_comes_after_other_keys_too_is_not_folded() -> None:
+    tasks = (sequence(line(1, 2), choice(Step(3), Step(5)), line(6, 7, 8)), line(11, 12, 3, 6, 7, 8), *OTHERS)
+    assert not [fork for task in found(*tasks) for fork in forks(task)]
+
+
+def test_background_is_not_the_head_of_a_stream_of_one_task() -> None:
+    task = line(1, 2, 3, 4, 5, 6)
+    keys = stream((task,), np.random.default_rng(0), executions=5000, noise=0.02)
+    assert min(np.sum(keys == 900), np.sum(keys == 901)) > 10
+    assert density_tasks(keys) == (task,)
+
+
+@pytest.mark.parametrize(("separate", "neighbours"), [(30, 3), (500, 8)])
+def test_few_neighbours_tell_no_order(separate: int, neighbours: int) -> None:
+    runs = [[1, 2, 4, 3, 5]] * separate + [[1, 3, 4, 2, 5]] * separate + [[1, 2, 3, 4, 5]] * neighbours
+    near = Cooccurrence.of(np.concatenate([*runs, [9]]), distance=3)
+    group = tuple(near.number(key) for key in (2, 3, 4))
+    assert arranged(group, near, 0.9) == parallel(Step(2), Step(3), Step(4))
 
 
 def test_long_branches_are_tasks_of_their_own() -> None:

@@ -2,7 +2,7 @@ from itertools import chain
 
 import numpy as np
 
-from deeplog_grpc.workflow.blocks import Block, Loop, Step, sequence
+from deeplog_grpc.workflow.blocks import Block, Loop, Step, choice, sequence
 from deeplog_grpc.workflow.cooccurrence import Cooccurrence
 from deeplog_grpc.workflow.repeats import Repeat, Stream, find
 from tests.task_streams import line, stream
@@ -50,8 +50,30 @@ def test_a_whole_stream_of_one_task_is_no_loop() -> None:
     assert found([1, 2, 3] * 100)[0] == ()
 
 
+def test_a_short_task_with_a_choice_that_runs_twice_is_no_loop() -> None:
+    task = sequence(Step(1), choice(Step(3), Step(4)), Step(5))
+    assert found(streamed(task, line(11, 12, 13, 14, 15)))[0] == ()
+
+
+def test_one_entry_amid_a_loop_goes_with_it() -> None:
+    loops, left = found([1, 2, 3, 2, 3, 4, 9, 1, 2, 3, 9, 2, 3, 4, 9, 1, 2, 9, 3, 4] * 20)
+    assert [loop.body for loop in loops] == [(2, 3)]
+    assert left == [1, 2, 3, 4, 9, 1, 2, 3, 4, 9, 1, 2, 9, 3, 4] * 20
+
+
+def test_where_a_segment_ends_in_what_the_next_one_begins_with_both_stay() -> None:
+    keys = np.array([1, 2, 3, 2, 3, 4, 9, 1, 2, 3, 2, 3, 4, 9, 1, 2, 3, 2, 3, 4])
+    keys, segments = np.tile(keys, 20), np.repeat(np.arange(40), 10)
+    entries = Stream(keys=keys, segments=segments)
+    near = Cooccurrence.of(keys, distance=4, segments=segments)
+    loops, left = find(entries, near, longest=4, threshold=0.9, min_count=10)
+    assert [(loop.body, loop.most) for loop in loops] == [((2, 3), 2)]
+    assert left.keys.tolist() == [1, 2, 3, 4, 9, 1, 2, 3, 2, 3, 4, 9, 1, 2, 3, 4] * 20
+    assert left.segments.tolist() == np.repeat(np.arange(40), 8).tolist()
+
+
 def test_a_loop_does_not_reach_into_the_next_segment() -> None:
-    keys, segments = np.tile([1, 2, 3], 100), np.repeat(np.arange(100), 3)
+    keys, segments = np.tile([1, 2, 3, 2, 3, 4], 100), np.repeat(np.arange(200), 3)
     near = Cooccurrence.of(keys, distance=3, segments=segments)
     loops, left = find(Stream(keys=keys, segments=segments), near, longest=4, threshold=0.9, min_count=10)
-    assert (loops, len(left.keys)) == ((), 300)
+    assert (loops, len(left.keys)) == ((), 600)
