@@ -48,6 +48,7 @@ def test_a_short_task_that_runs_twice_is_no_loop() -> None:
 
 def test_a_whole_stream_of_one_task_is_no_loop() -> None:
     assert found([1, 2, 3] * 100)[0] == ()
+    assert found(([1, 2, 3] * 50 + [9]) * 20)[0] == (), "nor where background comes between now and then"
 
 
 def test_a_short_task_with_a_choice_that_runs_twice_is_no_loop() -> None:
