@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass as validated
 from deeplog_grpc.workflow import repeats
 from deeplog_grpc.workflow.blocks import Block, Choice, Loop, Parallel, Sequence, Step, sequence
 from deeplog_grpc.workflow.cooccurrence import Cooccurrence, Form
-from deeplog_grpc.workflow.growth import Direction, Stage, grown, stage_of
+from deeplog_grpc.workflow.extension import Direction, Stage, grown, stage_of
 from deeplog_grpc.workflow.repeats import Repeat, Stream
 
 ROUNDING = 1e-6

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from deeplog_grpc.workflow.blocks import EMPTY, Block, Loop, Sequence, Step, choice, parallel, sequence, steps
 from deeplog_grpc.workflow.cooccurrence import Cooccurrence, Form
 from deeplog_grpc.workflow.density import DensityConfig, density_tasks
-from deeplog_grpc.workflow.growth import arranged
+from deeplog_grpc.workflow.extension import arranged
 from tests.task_streams import edge_f1, forks, line, random_tasks, run, stream
 
 OTHERS = (line(21, 22, 23, 24, 25, 26), line(31, 32, 33, 34, 35, 36))
