@@ -60,8 +60,6 @@ def discover(log: Log, config: DiscoveryConfig | None = None) -> Block:
 _MOST_UNKNOWN = 0.5
 """Share of the pairs of log keys of two parts of which it is not known that the one comes first."""
 
-_Weight = TypeVar("_Weight", float, NDArray[np.float64])
-
 _Weighted: TypeAlias = list[tuple[tuple[int, ...], float]]
 
 _Pieces: TypeAlias = tuple[_Weighted, _Weighted, dict[int, float]]
@@ -76,11 +74,16 @@ class _Discovery:
         self._noise = config.noise
         self._strictness = (1.0, config.strictness, 0.0)
 
-    def limit(self, weight: _Weight) -> _Weight:
+    def limit(self, weight: float) -> float:
         """What noise gives at most of so many sessions: two standard deviations more than its share of them."""
-        expected = self._noise * weight
-        at_least = np.minimum(1.0, 0.1 * weight) if self._noise else 0.0  # one session alone is no evidence
-        return np.maximum(expected + 2.0 * expected**0.5, at_least)
+        return float(self.limits(np.float64(weight)))
+
+    def limits(self, weights: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
+        """The same of many. Shape [...] -> [...]."""
+        expected = self._noise * weights
+        at_least = np.minimum(1.0, 0.1 * weights) if self._noise else 0.0  # one session alone is no evidence
+        limits: NDArray[np.float64] = np.maximum(expected + 2.0 * np.sqrt(expected), at_least)
+        return limits
 
     def block(self, log: Log, depth: int) -> Block:
         """The block of a log."""
@@ -163,12 +166,12 @@ class _Discovery:
     def _meet(self, found: Relations) -> NDArray[np.bool_]:
         """Whether two log keys come in one session more often than by noise. Shape [k, k]."""
         rarer = np.minimum(found.having[:, None], found.having[None])
-        meet: NDArray[np.bool_] = found.together > self.limit(rarer)
+        meet: NDArray[np.bool_] = found.together > self.limits(rarer)
         return meet
 
     def _ordered(self, found: Relations, strictness: float = 1.0) -> NDArray[np.bool_]:
         """Whether the one always comes before the other. Shape [k, k]."""
-        limit = strictness * self.limit(found.together)
+        limit = strictness * self.limits(found.together)
         ordered: NDArray[np.bool_] = self._meet(found) & (found.together - found.before <= limit)
         np.fill_diagonal(ordered, False)
         return ordered
@@ -224,7 +227,7 @@ class _Discovery:
         repeats = self._repeats(found)
         if repeats.any():
             rarer = np.minimum(found.occurrences[:, None], found.occurrences[None])
-            mixed = found.adjacent > strictness * self.limit(rarer)
+            mixed = found.adjacent > strictness * self.limits(rarer)
             linked |= (repeats[:, None] | repeats[None]) & ~(mixed & mixed.T)
             linked |= repeats[:, None] & repeats[None] & self._in_step(found)
         np.fill_diagonal(linked, False)
@@ -241,12 +244,12 @@ class _Discovery:
 
     def _repeats(self, found: Relations) -> NDArray[np.bool_]:
         """Which log keys come again. Shape [k]."""
-        repeats: NDArray[np.bool_] = found.repeating > self.limit(found.having)
+        repeats: NDArray[np.bool_] = found.repeating > self.limits(found.having)
         return repeats
 
     def _in_step(self, found: Relations) -> NDArray[np.bool_]:
         """Which log keys come as often as each other. Shape [k, k]."""
-        in_step: NDArray[np.bool_] = found.together - found.in_step <= self.limit(found.together)
+        in_step: NDArray[np.bool_] = found.together - found.in_step <= self.limits(found.together)
         return in_step
 
     def _loop(self, log: Log, found: Relations, depth: int) -> Block | None:
@@ -281,7 +284,7 @@ class _Discovery:
         """Between two repetitions comes something of its own."""
         edge = begins | ends
         inner = [column for column, key in enumerate(found.keys) if key not in edge]
-        leaving = found.adjacent > self.limit(np.minimum(found.occurrences[:, None], found.occurrences[None]))
+        leaving = found.adjacent > self.limits(np.minimum(found.occurrences[:, None], found.occurrences[None]))
         parts = [[inner[place] for place in part] for part in groups(leaving[np.ix_(inner, inner)])]
         column_of = {key: column for column, key in enumerate(found.keys)}
         edges = [column_of[key] for key in edge]
@@ -326,7 +329,9 @@ class _Discovery:
                 best, at = unknown, size
         if not at:
             return None
-        return sequence(*(self.block(_projected(log, found, part), depth) for part in (order[:at], order[at:])))
+        return sequence(
+            *(self.block(_projected(log, found, part), depth) for part in (order[:at].tolist(), order[at:].tolist()))
+        )
 
     def _one_beside(self, log: Log, found: Relations, depth: int) -> Block | None:
         """One log key beside all the rest, if the rest can be cut without it."""
@@ -347,7 +352,7 @@ class _Discovery:
     def _copies(self, log: Log, found: Relations, depth: int) -> Block | None:
         """As often the one as the other: copies of a part side by side."""
         having = np.maximum(found.having[:, None], found.having[None])
-        always = having - found.together <= self.limit(having)
+        always = having - found.together <= self.limits(having)
         if not (self._in_step(found) & always).all():
             return None
         counts: defaultdict[int, float] = defaultdict(float)
@@ -364,6 +369,9 @@ class _Discovery:
     def _any_order(self, found: Relations) -> Block:
         """Nothing is known but which log keys there are."""
         return Loop(choice(*map(Step, found.keys)), EMPTY, 1, MAX_COPIES)
+
+
+_Runs: TypeAlias = list[tuple[int, ...]]
 
 
 def merged(log: Iterable[tuple[tuple[int, ...], float]]) -> list[tuple[tuple[int, ...], float]]:

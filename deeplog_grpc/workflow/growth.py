@@ -8,10 +8,7 @@ are then read as sessions are: what runs side by side comes in all orders, what 
 comes again.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -84,7 +81,8 @@ class _Grower:
         probabilities[probabilities < config.least_probability] = 0.0
         probabilities[(most >= config.certain) & (probabilities < most)] = 0.0
         sums = probabilities.sum(axis=1, keepdims=True)
-        return np.divide(probabilities, sums, out=np.zeros_like(probabilities), where=sums > 0)
+        shares: NDArray[np.float64] = probabilities / np.maximum(sums, np.finfo(np.float64).tiny)
+        return shares
 
 
 def _entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""How good a workflow is: does it allow what sessions do, and little else (van der Aalst 2016, chapter 6)?"""
+"""How good a workflow is: whether it allows what sessions do, and little else (van der Aalst 2016, chapter 6)."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
