@@ -152,6 +152,18 @@ class Replay:
                     found.update(dict.fromkeys(firsts(self._rests[self._starts[following]][1])))
         return tuple(found)
 
+    def expected_in_task(self, places: Iterable[int]) -> tuple[int, ...]:
+        """States of the same task that may come next."""
+        return tuple(dict.fromkeys(state for place in places for state in firsts(self._rests[place][1])))
+
+    def in_task(self, place: int, key: int) -> tuple[Way, ...]:
+        """What a log key may be at a place, if the task goes on with it."""
+        own = self.task(place)
+        starts = place in self._starts
+        return tuple(
+            way for way in self._steps(place, key) if self.task(way.place) == own and way.begins_task is starts
+        )
+
     def missing(self, place: int) -> tuple[int, ...]:
         """States of the shortest way to where the session may end, as far as its task goes."""
         return shortest(self._rests[place][1])
