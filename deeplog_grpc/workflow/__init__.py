@@ -3,7 +3,11 @@
 Built from sessions, from the log key LSTM, or from co-occurrence. Pure: no files, network, clock or event loop.
 """
 
+from deeplog_grpc.workflow.blocks import EMPTY, Block, Choice, Copies, Loop, Parallel, Sequence, Step, sequence
+from deeplog_grpc.workflow.building import build_workflow
+from deeplog_grpc.workflow.deviations import Concern, Deviation, Diagnosis, ExpectedStep, SlowStep
 from deeplog_grpc.workflow.graph import (
+    NO_TASK,
     NO_WORKFLOW,
     Edge,
     EdgeKind,
@@ -14,5 +18,38 @@ from deeplog_grpc.workflow.graph import (
     Task,
     Workflow,
 )
+from deeplog_grpc.workflow.paths import Path, distinct_paths
+from deeplog_grpc.workflow.replay import Explanation, Move, Replay
 
-__all__ = ["NO_WORKFLOW", "Edge", "EdgeKind", "Elapsed", "Method", "State", "StateKind", "Task", "Workflow"]
+__all__ = [
+    "EMPTY",
+    "NO_TASK",
+    "NO_WORKFLOW",
+    "Block",
+    "Choice",
+    "Concern",
+    "Copies",
+    "Deviation",
+    "Diagnosis",
+    "Edge",
+    "EdgeKind",
+    "Elapsed",
+    "ExpectedStep",
+    "Explanation",
+    "Loop",
+    "Method",
+    "Move",
+    "Parallel",
+    "Path",
+    "Replay",
+    "Sequence",
+    "SlowStep",
+    "State",
+    "StateKind",
+    "Step",
+    "Task",
+    "Workflow",
+    "build_workflow",
+    "distinct_paths",
+    "sequence",
+]

@@ -17,6 +17,9 @@ from deeplog_grpc.workflow.blocks import Block, Step, from_json, steps, to_json
 NO_KEY = -1
 """Log key of a state that has none."""
 
+NO_TASK = -1
+"""In place of a task: before the first and after the last one."""
+
 SUM_TOLERANCE = 1e-6
 
 
@@ -155,7 +158,8 @@ class Workflow:
     method: Method
     tasks: tuple[Task, ...]
     follows: Mapping[tuple[int, int], int]
-    """(task, next task of the same session or stream) -> times in training; none where a session is one task."""
+    """(task, next task of the same session or stream) -> times in training, with :data:`NO_TASK` before the first and
+    after the last; empty where a session is one task."""
     sessions: int
     """Sessions of training that it was built from."""
     fitness: float
