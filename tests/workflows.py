@@ -86,7 +86,7 @@ class _Pen:
             else:
                 weights = {other: 1 / (place + 1) ** 2 for place, other in enumerate(onward)}
                 share = weights[target] / sum(weights.values()) * (1 - LOOP_SHARE * (loops > 0))
-                kind = EdgeKind.CHOICE if len(onward) > 1 and kind is EdgeKind.SEQUENCE else kind
+                kind = EdgeKind.CHOICE if len(following[source]) > 1 and kind is EdgeKind.SEQUENCE else kind
             is_timed = {kinds[source], kinds[target]} == {StateKind.KEY}
             p50 = 0.001 * 3 ** (target % 12)
             yield Edge(

@@ -6,18 +6,19 @@ Both languages, the page and the message of the contract show a view, so that al
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from heapq import heappop, heappush
+from math import inf, log
 
 from deeplog_grpc.errors import InputError, NotFoundError, PreconditionError
 from deeplog_grpc.workflow import Edge, EdgeKind, State, StateKind, Task, Workflow
+from deeplog_grpc.workflow.building import GATEWAYS
 from deeplog_grpc.workflow.deviations import NO_STATE
-from deeplog_grpc.workflow.suggestion import (
-    GATEWAYS,
-    DivergencePoint,
-    Suggestion,
-    divergence_points,
-    edges_from,
-    suggest,
-)
+from deeplog_grpc.workflow.suggestion import DivergencePoint, Suggestion, divergence_points, edges_from, suggest
+
+CUT = (EdgeKind.CHOICE, EdgeKind.LOOP)
+"""Kinds of edges that are left out where they are rare."""
+_LEAST_SHARE = 1e-9
+"""Stands for a share of 0, which has no logarithm."""
 
 Link = tuple[int, int]
 """Numbers of the states that an edge joins."""
@@ -124,7 +125,8 @@ def view(
         Only this one.
     min_probability : float
         Edges of choices and loops that are less probable are left out, with what is then not reached from the start.
-        A loop is left in the end, however often it is repeated: what leads out of it is compared without the way back.
+        The most probable way from the start to the end stays: a loop of many rounds is rarely left at once, and yet
+        always left.
 
     Raises
     ------
@@ -173,7 +175,11 @@ class _Graph:
 
 def _task_view(task: Task, least: float) -> TaskView:
     """The part of a task that is reached from its start by edges that are probable enough."""
-    kept = {number: [edge for edge in own if _is_likely(edge, own, least)] for number, own in task.outgoing.items()}
+    usual = _usual_way(task) if least else set()
+    kept = {
+        number: [edge for edge in own if edge.kind not in CUT or edge.probability >= least or id(edge) in usual]
+        for number, own in task.outgoing.items()
+    }
     reached, waiting = {task.start.number}, [task.start.number]
     while waiting:
         found = {edge.target for edge in kept.get(waiting.pop(), ())} - reached
@@ -190,14 +196,24 @@ def _task_view(task: Task, least: float) -> TaskView:
     )
 
 
-def _is_likely(edge: Edge, beside: Iterable[Edge], least: float) -> bool:
-    """Whether an edge is shown, given all that leave its state."""
-    if edge.kind is EdgeKind.LOOP:
-        return edge.probability >= least
-    if edge.kind is not EdgeKind.CHOICE:
-        return True
-    onward = sum(other.probability for other in beside if other.kind is not EdgeKind.LOOP)
-    return edge.probability >= least * onward
+def _usual_way(task: Task) -> set[int]:
+    """The edges of the most probable way from the start to the end, by their identity."""
+    cost = {task.start.number: 0.0}
+    into: dict[int, Edge] = {}
+    waiting = [(0.0, task.start.number)]
+    while waiting:
+        so_far, number = heappop(waiting)
+        for edge in task.outgoing.get(number, ()) if so_far <= cost[number] else ():
+            found = so_far - log(max(edge.probability, _LEAST_SHARE))
+            if found < cost.get(edge.target, inf):
+                cost[edge.target], into[edge.target] = found, edge
+                heappush(waiting, (found, edge.target))
+    way: set[int] = set()
+    number = task.end.number
+    while number in into:
+        way.add(id(into[number]))
+        number = into[number].source
+    return way
 
 
 def _highlighted(plain: View, highlight: Highlight) -> View:
@@ -251,16 +267,20 @@ def _links_of(path: Sequence[int], graph: _Graph) -> Iterator[Link]:
     """
     latest = {number: -1 for number, state in graph.states.items() if state.kind is StateKind.START}
     for place, number in enumerate(path):
-        yield from _links_into(number, latest, graph, set())
+        yield from _links_into(number, latest, graph, set(), again=number in latest)
         latest[number] = place
 
 
-def _links_into(number: int, latest: Mapping[int, int], graph: _Graph, passed: set[int]) -> Iterator[Link]:
+def _links_into(
+    number: int, latest: Mapping[int, int], graph: _Graph, passed: set[int], *, again: bool
+) -> Iterator[Link]:
+    """The edges into a state, those into the forks and joins before it included; ``again`` = it has come before."""
     passed.add(number)
     come = [
         (when, edge)
         for edge in graph.incoming.get(number, ())
         if (when := _when(edge.source, latest, graph, {number})) is not None
+        if again or not _is_round_of_all(edge, graph)
     ]
     if not come:
         return
@@ -272,7 +292,16 @@ def _links_into(number: int, latest: Mapping[int, int], graph: _Graph, passed: s
     for edge in ways:
         yield edge.source, edge.target
         if graph.is_gateway(edge.source) and edge.source not in passed:
-            yield from _links_into(edge.source, latest, graph, passed)
+            yield from _links_into(edge.source, latest, graph, passed, again=again)
+
+
+def _is_round_of_all(edge: Edge, graph: _Graph) -> bool:
+    """Whether an edge leads back from a join.
+
+    Steps side by side that are repeated: while the first round is under way, some have come and others have not, and
+    those that have are no reason to take those that come next for a second round.
+    """
+    return edge.kind is EdgeKind.LOOP and graph.states[edge.source].kind is StateKind.JOIN
 
 
 def _when(number: int, latest: Mapping[int, int], graph: _Graph, passed: set[int]) -> int | None:

@@ -246,9 +246,7 @@ class _Discovery:
         limit = self._limit(found.total)
         return frozenset(key for key, weight in zip(found.keys, weights.tolist(), strict=True) if weight > limit)
 
-    def _with_redo(
-        self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]
-    ) -> "_Pieces | None":
+    def _with_redo(self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]) -> "_Pieces | None":
         """Between two repetitions comes something of its own."""
         edge = begins | ends
         inner = [column for column, key in enumerate(found.keys) if key not in edge]

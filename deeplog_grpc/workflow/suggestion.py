@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from deeplog_grpc.workflow.building import GATEWAYS
 from deeplog_grpc.workflow.graph import Edge, EdgeKind, State, StateKind, Workflow
-
-GATEWAYS = (StateKind.FORK, StateKind.JOIN)
-"""States that no log entry is at: what follows them follows the states before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
