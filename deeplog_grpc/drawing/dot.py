@@ -38,7 +38,7 @@ _EDGE_MARKS: Mapping[str, Mapping[str, str]] = {
 
 def dot(view: View) -> str:
     """The text of a graph: top to bottom, a cluster a task."""
-    return "\n".join(["digraph workflow {", *_head(view), *_body(view), *_anomaly(view), "}", ""])
+    return "\n".join(["digraph workflow {", *_head(view), *_body(view), "}", ""])
 
 
 def quoted(text: str) -> str:
@@ -52,15 +52,15 @@ def quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;") + '"'
 
 
-def label(lines: Iterable[str]) -> str:
-    r"""Lines as the label of a state or an edge.
+def label(lines: Iterable[str], *, is_left: bool = False) -> str:
+    r"""Lines as the label of a state or an edge, centred or from the left.
 
     Examples
     --------
     >>> print(label(["one", 'two "2"']))
-    "one\ntwo \"2\""
+    "one\ntwo \"2\"\n"
     """
-    return '"' + "\\n".join(quoted(line)[1:-1] for line in lines) + '"'
+    return '"' + "".join(quoted(line)[1:-1] + ("\\l" if is_left else "\\n") for line in lines) + '"'
 
 
 def _head(view: View) -> Iterator[str]:
@@ -90,7 +90,7 @@ def _head(view: View) -> Iterator[str]:
         "height": "0.3",
     }
     edge = {"color": marks.LINE, "fontname": _FONT, "fontsize": "10", "fontcolor": marks.LINE, "arrowsize": "0.7"}
-    yield f"  graph [label={label(marks.legend(view))} {_attributes(graph)}]"
+    yield f"  graph [label={label(marks.legend(view), is_left=True)} {_attributes(graph)}]"
     yield f"  node [{_attributes(node)}]"
     yield f"  edge [{_attributes(edge)}]"
 
@@ -105,7 +105,11 @@ def _body(view: View) -> Iterator[str]:
         yield f'    graph [label={quoted(marks.title(view, task.number))} labelloc="t" labeljust="l" {_FRAME}]'
         yield from _states(view, task)
         yield from (f"    {_edge(line)}" for line in own.get(task.number, ()))
+        if view.left_at in {state.number for state in task.states}:
+            yield from (f"    {line}" for line in _anomaly(view))
         yield "  }"
+    if view.left_at == NO_STATE:
+        yield from (f"  {line}" for line in _anomaly(view))
 
 
 _FRAME = 'style="rounded" color="#d0d3d7" fontsize="13" fontcolor="#1c1b1f" margin="14"'
@@ -143,7 +147,8 @@ def _edge(line: Line) -> str:
         attributes["penwidth"] = f"{max(line.width, 2.4):.2f}"
     if edge.kind is EdgeKind.LOOP:
         attributes["constraint"] = "false"
-    words = f"label={label([f' {word} ' for word in line.label])} " if line.label else ""
+    told = [f"  {word}" for word in line.label]
+    words = f"label={label(told, is_left=True)} " if told else ""
     count = f"{edge.source} to {edge.target}: {edge.count:,} times"
     return f"s{edge.source} -> s{edge.target} [{words}tooltip={quoted(count)} {_attributes(attributes)}]"
 
@@ -154,10 +159,10 @@ def _anomaly(view: View) -> Iterator[str]:
         return
     box = {"shape": "octagon", "style": "filled", "color": marks.ODD, "fillcolor": marks.ODD_FILL, "penwidth": "2.4"}
     came = legible(view.anomaly.came or view.anomaly.text, TOOLTIP_CHARS)
-    yield f"  {ANOMALY} [label={label(marks.anomaly_lines(view))} tooltip={quoted(came)} {_attributes(box)}]"
+    yield f"{ANOMALY} [label={label(marks.anomaly_lines(view))} tooltip={quoted(came)} {_attributes(box)}]"
     if view.left_at != NO_STATE:
         way = {"color": marks.ODD, "penwidth": "2.4", "tooltip": "left here"}
-        yield f"  s{view.left_at} -> {ANOMALY} [{_attributes(way)}]"
+        yield f"s{view.left_at} -> {ANOMALY} [{_attributes(way)}]"
 
 
 def _attributes(attributes: Mapping[str, str]) -> str:

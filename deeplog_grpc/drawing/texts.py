@@ -5,7 +5,7 @@ import unicodedata
 
 SHOWN_CHARS = 40
 """Characters of a template in a drawing."""
-LINE_CHARS = 22
+LINE_CHARS = 26
 """Characters of one of its lines."""
 TOOLTIP_CHARS = 500
 _BAD_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
@@ -35,7 +35,7 @@ def lines_of(text: str) -> list[str]:
     Examples
     --------
     >>> lines_of("receiving block <*> src <*> dest <*> of size <*>")
-    ['receiving block <*>', 'src <*> dest <*> of…']
+    ['receiving block <*> src', '<*> dest <*> of…']
     """
     return textwrap.wrap(legible(text, SHOWN_CHARS), LINE_CHARS) or [""]
 

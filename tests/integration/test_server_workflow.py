@@ -141,7 +141,7 @@ async def test_the_way_of_an_anomaly_is_marked(two_tasks: Path, tmp_path: Path) 
     assert highlighted(found) == ({4, 5}, {(4, 5)})
     assert "comes at another place" in text
     assert "s5 -> anomaly" in text
-    assert 's5 -> s6 [label=" 80 % \\n' in text
+    assert 's5 -> s6 [label="  80 %\\l' in text
 
 
 async def test_the_latest_anomaly_of_a_session_that_has_a_diagnosis_counts(two_tasks: Path, tmp_path: Path) -> None:
