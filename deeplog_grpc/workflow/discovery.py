@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
 from deeplog_grpc.workflow.blocks import EMPTY, Block, Copies, Loop, Step, choice, parallel, sequence
+from deeplog_grpc.workflow.contexts import told_apart
 from deeplog_grpc.workflow.relations import Log, Relations, closure, groups
 
 MAX_COPIES = 16
@@ -51,8 +52,13 @@ def discover(log: Log, config: DiscoveryConfig | None = None) -> Block:
     >>> discover([((1, 2), 5.0), ((1, 2, 1, 2), 5.0)])
     Loop(body=Sequence(parts=(Step(key=1, state=0), Step(key=2, state=0))), redo=Sequence(parts=()), least=1, most=2)
     """
-    return _Discovery(config or DiscoveryConfig()).block(log, 0)
+    discovery = _Discovery(config or DiscoveryConfig())
+    labelled = told_apart(discovery.without_rare_keys(merged(log)), discovery.limit)
+    return labelled.with_keys(discovery.block(labelled.log, 0))
 
+
+_MOST_UNKNOWN = 0.5
+"""Share of the pairs of log keys of two parts of which it is not known that the one comes first."""
 
 _Weight = TypeVar("_Weight", float, NDArray[np.float64])
 
@@ -62,30 +68,31 @@ class _Discovery:
         self._noise = config.noise
         self._strictness = (1.0, config.strictness, 0.0)
 
-    def _limit(self, weight: _Weight) -> _Weight:
+    def limit(self, weight: _Weight) -> _Weight:
         """What noise gives at most of so many sessions: two standard deviations more than its share of them."""
         expected = self._noise * weight
-        return expected + 2.0 * expected**0.5
+        at_least = np.minimum(1.0, 0.1 * weight) if self._noise else 0.0  # one session alone is no evidence
+        return np.maximum(expected + 2.0 * expected**0.5, at_least)
 
     def block(self, log: Log, depth: int) -> Block:
         """The block of a log."""
-        log = self._without_rare_keys(merged(log))
+        log = self.without_rare_keys(merged(log))
         total = sum(weight for _, weight in log)
         empty = sum(weight for path, weight in log if not path)
         log = [(path, weight) for path, weight in log if path]
         if not log:
             return EMPTY
         inner = self._of_something(log, depth)
-        return choice(inner, EMPTY) if empty > self._limit(total) else inner
+        return choice(inner, EMPTY) if empty > self.limit(total) else inner
 
-    def _without_rare_keys(self, log: Log) -> Log:
+    def without_rare_keys(self, log: Log) -> Log:
         """Paths without the log keys that are noise; what they were in may be noise as a whole."""
         total = sum(weight for _, weight in log)
         having: Counter[int] = Counter()
         for path, weight in log:
             for key in set(path):
                 having[key] += weight  # type: ignore[assignment]  # a Counter holds any number
-        rare = {key for key, weight in having.items() if weight <= self._limit(total)}
+        rare = {key for key, weight in having.items() if weight <= self.limit(total)}
         if not rare:
             return log
         return merged((tuple(key for key in path if key not in rare), weight) for path, weight in log)
@@ -97,7 +104,15 @@ class _Discovery:
             return self._of_one_key(log, found.keys[0])
         if depth >= DEPTH:
             return self._any_order(found)
-        for cut in (self._choice, self._sequence, self._parallel, self._loop, self._one_beside, self._copies):
+        for cut in (
+            self._choice,
+            self._sequence,
+            self._parallel,
+            self._loop,
+            self._loose_sequence,
+            self._one_beside,
+            self._copies,
+        ):
             block = cut(log, found, depth + 1)
             if block is not None:
                 return block
@@ -114,7 +129,7 @@ class _Discovery:
 
     def _range(self, counts: dict[int, float]) -> tuple[int, int]:
         """Least and greatest count that is no noise."""
-        limit = self._limit(sum(counts.values()))
+        limit = self.limit(sum(counts.values()))
         usual = [count for count, weight in sorted(counts.items()) if weight > limit] or [
             max(counts, key=lambda count: counts[count])
         ]
@@ -139,12 +154,12 @@ class _Discovery:
     def _meet(self, found: Relations) -> NDArray[np.bool_]:
         """Whether two log keys come in one session more often than by noise. Shape [k, k]."""
         rarer = np.minimum(found.having[:, None], found.having[None])
-        meet: NDArray[np.bool_] = found.together > self._limit(rarer)
+        meet: NDArray[np.bool_] = found.together > self.limit(rarer)
         return meet
 
     def _ordered(self, found: Relations, strictness: float = 1.0) -> NDArray[np.bool_]:
         """Whether the one always comes before the other. Shape [k, k]."""
-        limit = strictness * self._limit(found.together)
+        limit = strictness * self.limit(found.together)
         ordered: NDArray[np.bool_] = self._meet(found) & (found.together - found.before <= limit)
         np.fill_diagonal(ordered, False)
         return ordered
@@ -173,7 +188,7 @@ class _Discovery:
             with_either = weights[either].sum()
             alone = with_either - weights[both].sum()
             missing = found.total - with_either
-            if alone <= self._limit(with_either) and missing > self._limit(found.total):
+            if alone <= self.limit(with_either) and missing > self.limit(found.total):
                 kept[-1] = kept[-1] + parts[number]
             else:
                 kept.append(parts[number])
@@ -200,7 +215,7 @@ class _Discovery:
         repeats = self._repeats(found)
         if repeats.any():
             rarer = np.minimum(found.occurrences[:, None], found.occurrences[None])
-            mixed = found.adjacent > strictness * self._limit(rarer)
+            mixed = found.adjacent > strictness * self.limit(rarer)
             linked |= (repeats[:, None] | repeats[None]) & ~(mixed & mixed.T)
             linked |= repeats[:, None] & repeats[None] & self._in_step(found)
         np.fill_diagonal(linked, False)
@@ -210,19 +225,19 @@ class _Discovery:
 
     def _link_what_is_inside(self, found: Relations, linked: NDArray[np.bool_]) -> None:
         """A part that never begins, or never ends, what repeats runs beside nothing: it is inside of something."""
-        limit = self._limit(found.total)
+        limit = self.limit(found.total)
         for part in groups(linked):
             if found.begins[part].sum() <= limit or found.ends[part].sum() <= limit:
                 linked[part[0], :] = True
 
     def _repeats(self, found: Relations) -> NDArray[np.bool_]:
         """Which log keys come again. Shape [k]."""
-        repeats: NDArray[np.bool_] = found.repeating > self._limit(found.having)
+        repeats: NDArray[np.bool_] = found.repeating > self.limit(found.having)
         return repeats
 
     def _in_step(self, found: Relations) -> NDArray[np.bool_]:
         """Which log keys come as often as each other. Shape [k, k]."""
-        in_step: NDArray[np.bool_] = found.together - found.in_step <= self._limit(found.together)
+        in_step: NDArray[np.bool_] = found.together - found.in_step <= self.limit(found.together)
         return in_step
 
     def _loop(self, log: Log, found: Relations, depth: int) -> Block | None:
@@ -243,14 +258,14 @@ class _Discovery:
 
     def _usual(self, weights: NDArray[np.float64], found: Relations) -> frozenset[int]:
         """Log keys that begin, or end, paths more often than by noise."""
-        limit = self._limit(found.total)
+        limit = self.limit(found.total)
         return frozenset(key for key, weight in zip(found.keys, weights.tolist(), strict=True) if weight > limit)
 
     def _with_redo(self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]) -> "_Pieces | None":
         """Between two repetitions comes something of its own."""
         edge = begins | ends
         inner = [column for column, key in enumerate(found.keys) if key not in edge]
-        leaving = found.adjacent > self._limit(np.minimum(found.occurrences[:, None], found.occurrences[None]))
+        leaving = found.adjacent > self.limit(np.minimum(found.occurrences[:, None], found.occurrences[None]))
         parts = [[inner[place] for place in part] for part in groups(leaving[np.ix_(inner, inner)])]
         column_of = {key: column for column, key in enumerate(found.keys)}
         edges = [column_of[key] for key in edge]
@@ -280,7 +295,24 @@ class _Discovery:
         sizes = _weights((len(path), weight) for path, weight in bodies[0])
         whole = sizes.get(len(found.keys), 0.0)
         pieces = sum(sizes.values())
-        return bodies if pieces - whole <= 2 * self._limit(pieces) else None
+        return bodies if pieces - whole <= 2 * self.limit(pieces) else None
+
+    def _loose_sequence(self, log: Log, found: Relations, depth: int) -> Block | None:
+        """Two parts, one after the other, where too few sessions show how some log keys of them stand to each other."""
+        meet, ordered = self._meet(found), self._ordered(found)
+        follows = closure(ordered | (meet & ~ordered & ~ordered.T))
+        order = np.argsort(follows.sum(axis=0) - follows.sum(axis=1), kind="stable")
+        best, at = _MOST_UNKNOWN, 0
+        for size in range(1, len(order)):
+            first, second = order[:size], order[size:]
+            if follows[np.ix_(second, first)].any():
+                continue
+            unknown = float((~follows[np.ix_(first, second)]).mean())
+            if unknown < best:
+                best, at = unknown, size
+        if not at:
+            return None
+        return sequence(*(self.block(_projected(log, found, part), depth) for part in (order[:at], order[at:])))
 
     def _one_beside(self, log: Log, found: Relations, depth: int) -> Block | None:
         """One log key beside all the rest, if the rest can be cut without it."""
@@ -294,14 +326,14 @@ class _Discovery:
                 block = cut([(path, weight) for path, weight in remaining if path], of_rest, depth)
                 if block is not None:
                     missing = sum(weight for path, weight in remaining if not path)
-                    block = choice(block, EMPTY) if missing > self._limit(found.total) else block
+                    block = choice(block, EMPTY) if missing > self.limit(found.total) else block
                     return parallel(self.block(_projected(log, found, [column]), depth), block)
         return None
 
     def _copies(self, log: Log, found: Relations, depth: int) -> Block | None:
         """As often the one as the other: copies of a part side by side."""
         having = np.maximum(found.having[:, None], found.having[None])
-        always = having - found.together <= self._limit(having)
+        always = having - found.together <= self.limit(having)
         if not (self._in_step(found) & always).all():
             return None
         counts: defaultdict[int, float] = defaultdict(float)

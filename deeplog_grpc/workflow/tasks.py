@@ -30,8 +30,8 @@ class TaskConfig:
     differ by one branch."""
     likeness: Annotated[float, Field(gt=0, le=1)] = 0.6
     """From this share on, two sessions are one task without a second look."""
-    bridge: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Share of the sessions on both sides that must overlap with the other side to make one task of two: a session in
+    bridge: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Share of the pairs of sessions, one of each side, that must overlap to make one task of two sides: a session in
     which noise put an entry of another task must not join them."""
 
 
@@ -83,11 +83,13 @@ def _alike(overlaps: NDArray[np.float32], likeness: float) -> list[list[int]]:
 def _joined(
     parts: list[list[int]], near: NDArray[np.bool_], weight: NDArray[np.float64], bridge: float
 ) -> list[list[int]]:
-    """Groups of sets joined where enough on both sides overlaps with the other side."""
-    reach = np.array([[weight[one][near[np.ix_(one, other)].any(axis=1)].sum() for other in parts] for one in parts])
-    of_part = np.array([weight[part].sum() for part in parts])
-    bridged = reach > bridge * of_part[:, None]
-    return [sum((parts[number] for number in group), []) for group in groups(bridged & bridged.T)]
+    """Groups of sets joined where enough pairs of sessions overlap."""
+    belongs = np.zeros((len(parts), len(weight)))
+    for number, part in enumerate(parts):
+        belongs[number, part] = weight[part]
+    of_part = belongs.sum(axis=1)
+    share = belongs @ near @ belongs.T / (of_part[:, None] * of_part[None])
+    return [[row for number in group for row in parts[number]] for group in groups(share > bridge)]
 
 
 def _members(sets: Sequence[frozenset[int]]) -> NDArray[np.float32]:
