@@ -77,7 +77,7 @@ def _head(view: View) -> Iterator[str]:
         "tooltip": "workflow",
     }
     if len(view.state_of) >= LARGE:
-        graph |= {"splines": "polyline", "nslimit": "0.5", "nslimit1": "0.5", "mclimit": "0.2"}
+        graph |= {"nslimit": "2", "nslimit1": "2", "mclimit": "0.2"}
     node = {
         "shape": "box",
         "style": "rounded,filled",
