@@ -8,6 +8,9 @@ The tree::
         BundleError         a model bundle is damaged, or of a format not known here
         CheckpointError     a checkpoint of a training is damaged, or of another training
         StateError          a database of the server is damaged, not known here, or no longer has what is asked for
+        NotFoundError       what is named is not there                            (NOT_FOUND)
+        PreconditionError   the input is fine, but what it needs is missing here  (FAILED_PRECONDITION)
+          DrawingError      a picture cannot be drawn here
       RefusedError          the input is fine, the moment is not: try again        (UNAVAILABLE + RetryInfo)
         QueueFullError      the bounded queue has no room
         DrainingError       the server is about to stop
@@ -74,6 +77,24 @@ class StateError(InputError):
     """A database of the server is damaged, of a format that this version does not read, or has let go what is meant."""
 
     reason: ClassVar[str] = "INVALID_STATE"
+
+
+class NotFoundError(InputError):
+    """What is named is not there; ``field`` is what names it, for example ``verdict_id``."""
+
+    reason: ClassVar[str] = "NOT_FOUND"
+
+
+class PreconditionError(InputError):
+    """The input is fine, but something that it needs is missing here; the message says how to come by it."""
+
+    reason: ClassVar[str] = "PRECONDITION"
+
+
+class DrawingError(PreconditionError):
+    """A picture cannot be drawn: Graphviz is missing, fails, or takes too long."""
+
+    reason: ClassVar[str] = "NO_PICTURE"
 
 
 class RefusedError(DeepLogError):

@@ -20,6 +20,7 @@ from deeplog_grpc.cli.score import score
 from deeplog_grpc.cli.serve import serve
 from deeplog_grpc.cli.templates import templates
 from deeplog_grpc.cli.train import train
+from deeplog_grpc.cli.workflow import workflow
 from deeplog_grpc.errors import DeepLogError
 
 EXIT_INPUT = 2
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (train, serve, score, parse, feedback, adapt, drift, demo, config):
+for command in (train, serve, score, parse, feedback, adapt, drift, workflow, demo, config):
     app.command(no_args_is_help=command not in (drift, demo, config))(command)
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(templates, name="templates")

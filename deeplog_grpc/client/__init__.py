@@ -9,7 +9,7 @@ way is the caller's to repeat; a watch goes on after its last anomaly.
 
 from deeplog_grpc.client.aio import AsyncDeepLogClient
 from deeplog_grpc.client.failures import error_of
-from deeplog_grpc.client.requests import AdaptFields, FeedbackFields, OrderFields, new_feedback_id
+from deeplog_grpc.client.requests import AdaptFields, FeedbackFields, OrderFields, WorkflowFields, new_feedback_id
 from deeplog_grpc.client.streaming import StreamItem
 from deeplog_grpc.client.threads import DeepLogClient
 
@@ -20,6 +20,7 @@ __all__ = [
     "FeedbackFields",
     "OrderFields",
     "StreamItem",
+    "WorkflowFields",
     "error_of",
     "new_feedback_id",
 ]

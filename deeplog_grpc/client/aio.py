@@ -11,10 +11,10 @@ import grpc
 from deeplog_grpc.client import requests
 from deeplog_grpc.client.channel import OPTIONS, TIMEOUT_S, UPDATE_TIMEOUT_S, Stub
 from deeplog_grpc.client.failures import error_of_call
-from deeplog_grpc.client.requests import AdaptFields, FeedbackFields, OrderFields
+from deeplog_grpc.client.requests import AdaptFields, FeedbackFields, OrderFields, WorkflowFields
 from deeplog_grpc.client.streaming import StreamItem, put_before, send
 from deeplog_grpc.client.watching import OnBreak, Position
-from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2, log_entry_pb2, model_pb2
+from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2, log_entry_pb2, model_pb2, workflow_pb2
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
 
@@ -219,6 +219,13 @@ class AsyncDeepLogClient:
         request = model_pb2.GetDriftRequest(application=application)
         response: model_pb2.GetDriftResponse = await self._call(self._stub.GetDrift, request)
         return response.report
+
+    async def get_workflow(self, **fields: Unpack[WorkflowFields]) -> workflow_pb2.GetWorkflowResponse:
+        """The application's workflow, as a message or as a text; as :meth:`DeepLogClient.get_workflow`."""
+        response: workflow_pb2.GetWorkflowResponse = await self._call(
+            self._stub.GetWorkflow, requests.workflow_request(fields)
+        )
+        return response
 
     async def close(self) -> None:
         """Close the connection; a watch ends."""

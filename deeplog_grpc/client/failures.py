@@ -6,9 +6,14 @@ import grpc
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from deeplog_grpc.errors import DeepLogError, InputError, RefusedError
+from deeplog_grpc.errors import DeepLogError, InputError, NotFoundError, PreconditionError, RefusedError
 
 _DETAILS_KEY = "grpc-status-details-bin"
+_INPUT_ERRORS = {
+    grpc.StatusCode.INVALID_ARGUMENT.value[0]: InputError,
+    grpc.StatusCode.NOT_FOUND.value[0]: NotFoundError,
+    grpc.StatusCode.FAILED_PRECONDITION.value[0]: PreconditionError,
+}
 
 Detail = TypeVar("Detail", bound=Message)
 
@@ -21,10 +26,10 @@ def error_of(status: status_pb2.Status) -> DeepLogError:
     >>> error_of(status_pb2.Status(code=3, message="entries: must not be empty"))
     InputError('entries: must not be empty')
     """
-    if status.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]:
+    if status.code in _INPUT_ERRORS:
         violations = _detail(status, error_details_pb2.BadRequest()).field_violations
         field = violations[0].field if violations else ""
-        return InputError(status.message.removeprefix(f"{field}: "), field=field)
+        return _INPUT_ERRORS[status.code](status.message.removeprefix(f"{field}: "), field=field)
     info = _detail(status, error_details_pb2.RetryInfo())
     return RefusedError(status.message, retry_after_s=info.retry_delay.ToNanoseconds() / 1e9 or 1.0)
 

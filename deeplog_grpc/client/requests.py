@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2, log_entry_pb2, model_pb2, verdict_pb2
+from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2, log_entry_pb2, model_pb2, verdict_pb2, workflow_pb2
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
 TARGETS = ("verdict_id", "session", "group_id", "step", "vector")
@@ -23,6 +23,23 @@ class OrderFields(TypedDict, total=False):
     """Why."""
     feedback_id: str
     """The same one again, with the same content, is done once. Default: the client makes one."""
+
+
+class WorkflowFields(TypedDict, total=False):
+    """Which workflow, how much of it, and how it is written; limits are those of the contract."""
+
+    application: str
+    """Default: the only one of the server."""
+    task: int
+    """Default: all."""
+    format: workflow_pb2.WorkflowFormat
+    """Default: as a message."""
+    min_probability: float
+    """Rarer edges of choices and loops are left out. Default: none."""
+    session: str
+    """Its way is marked; not together with ``verdict_id``."""
+    verdict_id: str
+    """A stored anomaly: the way of its session is marked, and where it left."""
 
 
 class FeedbackFields(OrderFields, total=False):
@@ -101,6 +118,25 @@ def groups_request(
     return anomaly_pb2.ListAnomalyGroupsRequest(
         application=application, states=states, exclude_muted=exclude_muted, page_size=page_size
     )
+
+
+def workflow_request(fields: WorkflowFields) -> workflow_pb2.GetWorkflowRequest:
+    """A question for a workflow.
+
+    Raises
+    ------
+    InputError
+        If two things are to be marked.
+
+    Examples
+    --------
+    >>> workflow_request({"task": 0, "session": "job-1"}).HasField("task")
+    True
+    """
+    if fields.get("session") and fields.get("verdict_id"):
+        raise InputError("give at most one of session and verdict_id", field="highlight")
+    given: dict[str, Any] = {name: value for name, value in fields.items() if value or name == "task"}
+    return workflow_pb2.GetWorkflowRequest(**given)
 
 
 def mute_request(group_id: str, muted_until_unix_nano: int) -> anomaly_pb2.MuteAnomalyGroupRequest:

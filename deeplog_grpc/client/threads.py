@@ -10,9 +10,9 @@ import grpc
 from deeplog_grpc.client import requests
 from deeplog_grpc.client.channel import OPTIONS, TIMEOUT_S, UPDATE_TIMEOUT_S, Stub
 from deeplog_grpc.client.failures import error_of_call
-from deeplog_grpc.client.requests import AdaptFields, FeedbackFields, OrderFields
+from deeplog_grpc.client.requests import AdaptFields, FeedbackFields, OrderFields, WorkflowFields
 from deeplog_grpc.client.watching import OnBreak, Position
-from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2, log_entry_pb2, model_pb2
+from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2, log_entry_pb2, model_pb2, workflow_pb2
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
 
@@ -199,6 +199,23 @@ class DeepLogClient:
         request = model_pb2.GetDriftRequest(application=application)
         response: model_pb2.GetDriftResponse = self._call(self._stub.GetDrift, request)
         return response.report
+
+    def get_workflow(self, **fields: Unpack[WorkflowFields]) -> workflow_pb2.GetWorkflowResponse:
+        """The application's workflow, as a message or, in another format, as a text.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such task, session or anomaly.
+        PreconditionError
+            If the application has no workflow, or the server no Graphviz for a picture.
+        InputError
+            If the request is wrong.
+        """
+        response: workflow_pb2.GetWorkflowResponse = self._call(
+            self._stub.GetWorkflow, requests.workflow_request(fields)
+        )
+        return response
 
     def close(self) -> None:
         """Close the connection; a watch ends."""

@@ -170,6 +170,14 @@ class Detector:
                 _forget_units(session, judges.graph, units, before)
         self._closing.append(old.graph)
 
+    def workflow_path(self, session: str) -> tuple[int, ...] | None:
+        """States of the workflow that an open session went through, oldest first; None = it is not open.
+
+        Sessions do not keep their way yet: it is told as empty.
+        """
+        is_open = any(table.get(cut(session)) is not None for table in (self._table, self._streams))
+        return () if is_open else None
+
     def parser_state(self) -> dict[str, Any]:
         """The parser's state as plain data: with the models, all that a restart needs to read log keys as now."""
         return self._parser.state()

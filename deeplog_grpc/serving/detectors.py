@@ -126,6 +126,10 @@ class Scorer(Protocol):
         """Text of a log key."""
         ...
 
+    def workflow_path(self, session: str, /) -> tuple[int, ...] | None:
+        """States of the workflow that an open session went through, oldest first; None = it is not open."""
+        ...
+
     def adopt(self, judges: Judges, /) -> None:
         """Judge by another version from the next batch on."""
         ...

@@ -144,9 +144,10 @@ class Learning:
             response.is_repeat = True
         return response
 
-    async def inspect(self, application: str, keys: Collection[int] = ()) -> DoneReply:
-        """What only the scoring thread may look at: the parser's state, templates of log keys, and drift."""
-        return cast(DoneReply, await self._queue.add(InspectJob(application=application, keys=tuple(keys))))
+    async def inspect(self, application: str, keys: Collection[int] = (), *, session: str = "") -> DoneReply:
+        """What only the scoring thread may look at: parser's state, templates, drift, a session's way."""
+        job = InspectJob(application=application, keys=tuple(keys), session=session)
+        return cast(DoneReply, await self._queue.add(job))
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
         """Run a look at the journal or the store beside the event loop, and beside updates."""

@@ -1,4 +1,7 @@
-"""The methods for operators: feedback, stored anomalies, model versions, drift. They check, look up and convert."""
+"""The methods for operators: feedback, stored anomalies, model versions, drift, workflow.
+
+They check, look up and convert.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -24,6 +27,7 @@ from deeplog_grpc.serving.operator_messages import (
     version_message,
 )
 from deeplog_grpc.serving.state import ServerState
+from deeplog_grpc.serving.workflow_calls import WorkflowCalls
 from deeplog_grpc.storage import (
     AnomalyFilter,
     AnomalyGroup,
@@ -32,7 +36,7 @@ from deeplog_grpc.storage import (
     number_of,
     verdict_id,
 )
-from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2, model_pb2
+from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2, model_pb2, workflow_pb2
 
 WATCH_S = 0.1
 """Seconds between two looks for new anomalies; a look is one comparison of numbers."""
@@ -65,6 +69,7 @@ class OperatorCalls:
         self._recorder = state.recorder
         self._config = state.feedback
         self._updaters = state.updaters
+        self._workflows = WorkflowCalls(state, learning)
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -196,6 +201,11 @@ class OperatorCalls:
                 message=report.message,
             )
         )
+
+    async def workflow(self, raw: bytes) -> workflow_pb2.GetWorkflowResponse:
+        """``GetWorkflow``."""
+        request = read_request(workflow_pb2.GetWorkflowRequest, raw)
+        return await self._workflows.get(self._application(request.application), request)
 
     def _application(self, name: str) -> str:
         if not name and len(self._applications) == 1:

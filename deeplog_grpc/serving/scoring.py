@@ -97,6 +97,8 @@ class InspectJob:
     application: str
     keys: tuple[int, ...] = ()
     """Log keys whose templates are asked for."""
+    session: str = ""
+    """The open session whose way is asked for; empty = none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,8 @@ class DoneReply:
     """Only to a question."""
     drift: DriftReport | None
     """Only to a question."""
+    path: tuple[int, ...] | None = None
+    """States that the session asked for went through; None = it is not open, or none was asked for."""
 
 
 _DONE = DoneReply(templates={}, parser_state={}, drift=None)
@@ -235,7 +239,8 @@ class _Run:
         for key in {*job.keys, *(key for key, _ in (() if drift is None else drift.parts))}:
             with suppress(KeyError):
                 templates[key] = detector.template(key)
-        return DoneReply(templates=templates, parser_state=detector.parser_state(), drift=drift)
+        path = detector.workflow_path(job.session) if job.session else None
+        return DoneReply(templates=templates, parser_state=detector.parser_state(), drift=drift, path=path)
 
     def finish(self, count: int) -> list[Reply | Exception]:
         for application in list(self._pending):

@@ -107,6 +107,7 @@ class DeepLogServicer:
             "ListModelVersions": calls.list_versions,
             "RollbackModel": calls.roll_back,
             "GetDrift": calls.drift,
+            "GetWorkflow": calls.workflow,
         }
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             name: grpc.unary_unary_rpc_method_handler(

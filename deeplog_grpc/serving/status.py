@@ -1,13 +1,15 @@
 """The one table from errors to gRPC statuses.
 
-========================  =================  ===========================================
-error                     code               details
-========================  =================  ===========================================
-``InputError``            INVALID_ARGUMENT   ErrorInfo, BadRequest
-``ExpiredError``          DEADLINE_EXCEEDED  ErrorInfo
-other ``RefusedError``    UNAVAILABLE        ErrorInfo, RetryInfo
-anything else             UNAVAILABLE        ErrorInfo (INTERNAL_RETRY), RetryInfo
-========================  =================  ===========================================
+========================  ===================  ===========================================
+error                     code                 details
+========================  ===================  ===========================================
+``NotFoundError``         NOT_FOUND            ErrorInfo, BadRequest
+``PreconditionError``     FAILED_PRECONDITION  ErrorInfo, BadRequest
+other ``InputError``      INVALID_ARGUMENT     ErrorInfo, BadRequest
+``ExpiredError``          DEADLINE_EXCEEDED    ErrorInfo
+other ``RefusedError``    UNAVAILABLE          ErrorInfo, RetryInfo
+anything else             UNAVAILABLE          ErrorInfo (INTERNAL_RETRY), RetryInfo
+========================  ===================  ===========================================
 
 Shippers agree on the meaning of these codes only: they drop what is INVALID_ARGUMENT and send the rest again. An error
 that nobody foresaw is therefore not INTERNAL or UNKNOWN, on which some drop the logs; its text, which may hold log
@@ -22,7 +24,14 @@ import structlog
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from deeplog_grpc.errors import DeepLogError, ExpiredError, InputError, RefusedError
+from deeplog_grpc.errors import (
+    DeepLogError,
+    ExpiredError,
+    InputError,
+    NotFoundError,
+    PreconditionError,
+    RefusedError,
+)
 from deeplog_grpc.ingest import EntryFault
 
 DOMAIN = "deeplog-grpc"
@@ -63,7 +72,7 @@ def status_of(error: BaseException) -> status_pb2.Status:
     (True, 'entries: must not be empty')
     """
     if isinstance(error, InputError):
-        return _status(code_pb2.INVALID_ARGUMENT, error, _bad_request(error))
+        return _status(_input_code(error), error, _bad_request(error))
     if isinstance(error, ExpiredError):
         return _status(code_pb2.DEADLINE_EXCEEDED, error)
     if isinstance(error, RefusedError):
@@ -85,9 +94,20 @@ async def abort(context: "grpc.aio.ServicerContext[Any, Any]", error: BaseExcept
 
 _CODES = {
     code_pb2.INVALID_ARGUMENT: grpc.StatusCode.INVALID_ARGUMENT,
+    code_pb2.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    code_pb2.FAILED_PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
     code_pb2.DEADLINE_EXCEEDED: grpc.StatusCode.DEADLINE_EXCEEDED,
     code_pb2.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
+
+
+def _input_code(error: InputError) -> int:
+    code: int = code_pb2.INVALID_ARGUMENT
+    if isinstance(error, NotFoundError):
+        code = code_pb2.NOT_FOUND
+    elif isinstance(error, PreconditionError):
+        code = code_pb2.FAILED_PRECONDITION
+    return code
 
 
 def _status(code: int, error: DeepLogError, *details: Message) -> status_pb2.Status:

@@ -9,6 +9,7 @@
     values.json             value models' scales and errors, value sets
     values.safetensors      weights of the value models' networks
     sessions.safetensors    sessions of training that updates are checked with
+    workflow.json           tasks as blocks, states and edges
     report.json             what training saw and reached; for people
 
 Invariants: a bundle is whole or it is not there: it is written beside its place, flushed to the disk, and renamed.
@@ -47,8 +48,9 @@ from deeplog_grpc.models import (
     Vocabulary,
 )
 from deeplog_grpc.parsing import Parser
+from deeplog_grpc.workflow import Workflow
 
-FORMAT = 4
+FORMAT = 5
 """Grows when an older release could not read the bundle."""
 
 MANIFEST = "manifest.json"
@@ -60,8 +62,9 @@ PROFILE = "profile.json"
 VALUES = "values.json"
 VALUE_WEIGHTS = "values.safetensors"
 SESSIONS = "sessions.safetensors"
+WORKFLOW = "workflow.json"
 REPORT = "report.json"
-_PARTS = (CONFIG, PARSER, KEY_MODEL, WEIGHTS, PROFILE, VALUES, VALUE_WEIGHTS, SESSIONS, REPORT)
+_PARTS = (CONFIG, PARSER, KEY_MODEL, WEIGHTS, PROFILE, VALUES, VALUE_WEIGHTS, SESSIONS, WORKFLOW, REPORT)
 
 _SEAL = "sha256"
 _PREVIOUS = ".previous"
@@ -179,7 +182,11 @@ def fixed_parts(model: ApplicationModel) -> dict[str, bytes]:
         "sessions": asdict(model.sessions),
         "timeout_s": model.timeout_s,
     }
-    return {CONFIG: _json(config), SESSIONS: safetensors.numpy.save(model.behaviour.known.arrays())}
+    return {
+        CONFIG: _json(config),
+        SESSIONS: safetensors.numpy.save(model.behaviour.known.arrays()),
+        WORKFLOW: _json(model.workflow.to_json()),
+    }
 
 
 def learned_parts(model: ApplicationModel) -> dict[str, bytes]:
@@ -223,6 +230,7 @@ def read_parts(parts: Mapping[str, bytes], parser: Parser, *, application: str, 
         value_sets=ValueSets.from_json(values["sets"]),
         sessions=SessionConfig(**config["sessions"]),
         timeout_s=float(config["timeout_s"]),
+        workflow=Workflow.from_json(orjson.loads(parts[WORKFLOW])),
     )
 
 

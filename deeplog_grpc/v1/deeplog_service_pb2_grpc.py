@@ -36,6 +36,9 @@ class DeepLogServiceStub:
     snake case whose meaning never changes:
     - INVALID_ARGUMENT: the request is wrong and a repetition is pointless. `google.rpc.BadRequest` names the fields
     (the first 10). Reasons: INVALID_INPUT and those of `EntryError`.
+    - NOT_FOUND: what is named is not there. Reason: NOT_FOUND. `GetWorkflow` only; `google.rpc.BadRequest` as above.
+    - FAILED_PRECONDITION: something that the request needs is missing on the server. Reasons: PRECONDITION, NO_PICTURE.
+    `GetWorkflow` only; `google.rpc.BadRequest` as above.
     - UNAVAILABLE: not now; nothing was applied, unless the reason is INTERNAL_RETRY or the connection broke. Repeat
     after `google.rpc.RetryInfo`. Reasons: QUEUE_FULL, DRAINING, INTERNAL_RETRY.
     - DEADLINE_EXCEEDED: the request waited until its deadline, or `server.max_wait_s` (60 s); nothing was applied.
@@ -134,6 +137,9 @@ class DeepLogServiceServicer:
     snake case whose meaning never changes:
     - INVALID_ARGUMENT: the request is wrong and a repetition is pointless. `google.rpc.BadRequest` names the fields
     (the first 10). Reasons: INVALID_INPUT and those of `EntryError`.
+    - NOT_FOUND: what is named is not there. Reason: NOT_FOUND. `GetWorkflow` only; `google.rpc.BadRequest` as above.
+    - FAILED_PRECONDITION: something that the request needs is missing on the server. Reasons: PRECONDITION, NO_PICTURE.
+    `GetWorkflow` only; `google.rpc.BadRequest` as above.
     - UNAVAILABLE: not now; nothing was applied, unless the reason is INTERNAL_RETRY or the connection broke. Repeat
     after `google.rpc.RetryInfo`. Reasons: QUEUE_FULL, DRAINING, INTERNAL_RETRY.
     - DEADLINE_EXCEEDED: the request waited until its deadline, or `server.max_wait_s` (60 s); nothing was applied.
@@ -349,6 +355,9 @@ class DeepLogService:
     snake case whose meaning never changes:
     - INVALID_ARGUMENT: the request is wrong and a repetition is pointless. `google.rpc.BadRequest` names the fields
     (the first 10). Reasons: INVALID_INPUT and those of `EntryError`.
+    - NOT_FOUND: what is named is not there. Reason: NOT_FOUND. `GetWorkflow` only; `google.rpc.BadRequest` as above.
+    - FAILED_PRECONDITION: something that the request needs is missing on the server. Reasons: PRECONDITION, NO_PICTURE.
+    `GetWorkflow` only; `google.rpc.BadRequest` as above.
     - UNAVAILABLE: not now; nothing was applied, unless the reason is INTERNAL_RETRY or the connection broke. Repeat
     after `google.rpc.RetryInfo`. Reasons: QUEUE_FULL, DRAINING, INTERNAL_RETRY.
     - DEADLINE_EXCEEDED: the request waited until its deadline, or `server.max_wait_s` (60 s); nothing was applied.

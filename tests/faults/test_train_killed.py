@@ -16,7 +16,7 @@ from tests.faults import killed_train
 from tests.trained import fresh_detector, order
 
 BOUND_S = 100.0
-POINTS = ["add:1", "pass:2", "mkdir:1", "fsync:1", "fsync:10", "fsync:11", "rename:1", "rename:2", "fsync:12"]
+POINTS = ["add:1", "pass:2", "mkdir:1", "fsync:1", "fsync:11", "fsync:12", "rename:1", "rename:2", "fsync:13"]
 """Reading, learning, writing the first and the last file, flushing the folder, the renames (the first run has but one,
 so its second is never reached), and flushing the parent, when the new bundle is in its place."""
 
@@ -47,7 +47,7 @@ def test_killed_at_any_point_train_leaves_no_half_bundle(tmp_path: Path, bundle:
         assert len(fresh_detector(model).score(order(1))) == len(order(1))
         versions[point] = model.version
 
-    before, in_place = (3, {"fsync:12"}) if older else (0, {"fsync:12", "rename:2"})
+    before, in_place = (3, {"fsync:13"}) if older else (0, {"fsync:13", "rename:2"})
     survived = {point for point in POINTS if ended[point] != -signal.SIGKILL}
     assert survived == (set() if older else {"rename:2"})
     assert versions == {point: (before + 1 if point in in_place else before) for point in POINTS}

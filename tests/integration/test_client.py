@@ -11,7 +11,7 @@ import pytest
 from deeplog_grpc.client import AsyncDeepLogClient, DeepLogClient
 from deeplog_grpc.client.watching import MAX_DELAY_S, Position
 from deeplog_grpc.errors import DeepLogError, DrainingError, InputError, RefusedError
-from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2, model_pb2, verdict_pb2
+from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2, model_pb2, verdict_pb2, workflow_pb2
 from tests.integration.fake_servicer import BOUND_S, FakeService, Quiet, anomaly, pages, until, watched
 
 FALSE_POSITIVE = feedback_pb2.FEEDBACK_LABEL_FALSE_POSITIVE
@@ -107,10 +107,15 @@ def test_the_other_answers_are_unwrapped(ask: Any, fake: FakeService) -> None:
     assert ask(lambda client: client.model_versions(application="orders")) == [version]
     assert ask(lambda client: client.mute_group("g-7", muted_until_unix_nano=9)) == group
     assert ask(lambda client: client.drift(application="orders")) == report
+    drawn = workflow_pb2.GetWorkflowResponse(application="orders", text="flowchart TD")
+    fake.answer("GetWorkflow", drawn)
+    form = workflow_pb2.WORKFLOW_FORMAT_MERMAID
+    assert ask(lambda client: client.get_workflow(task=0, format=form, session="", verdict_id="3-128")) == drawn
     asked = dict(fake.requests)
     assert (asked["Adapt"].from_unix_nano, asked["Adapt"].to_unix_nano) == (5, 7)
     assert asked["RollbackModel"].version == 4
     assert {asked[name].application for name in ("ListModelVersions", "GetDrift")} == {"orders"}
+    assert asked["GetWorkflow"] == workflow_pb2.GetWorkflowRequest(task=0, format=form, verdict_id="3-128")
     assert asked["MuteAnomalyGroup"] == anomaly_pb2.MuteAnomalyGroupRequest(group_id="g-7", muted_until_unix_nano=9)
 
 

@@ -141,6 +141,9 @@ class FakeDetector:
     def adopt(self, judges: Judges) -> None:
         self.calls.append("adopt")
 
+    def workflow_path(self, session: str) -> tuple[int, ...] | None:
+        return tuple(self._windows[session]) if session in self._windows else None
+
     def parser_state(self) -> dict[str, Any]:
         return {}
 

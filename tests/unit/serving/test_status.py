@@ -1,10 +1,20 @@
 """What of the status table does not need a socket; the rows themselves are tested over one in tests/integration."""
 
 import pytest
+from google.rpc import code_pb2
 from structlog.testing import capture_logs
 
 from deeplog_grpc.client import error_of
-from deeplog_grpc.errors import DrainingError, ExpiredError, InputError, QueueFullError, RefusedError
+from deeplog_grpc.errors import (
+    DrainingError,
+    DrawingError,
+    ExpiredError,
+    InputError,
+    NotFoundError,
+    PreconditionError,
+    QueueFullError,
+    RefusedError,
+)
 from deeplog_grpc.ingest import EntryFault
 from deeplog_grpc.serving.status import EntriesRejectedError, status_of
 
@@ -18,6 +28,22 @@ def test_the_client_makes_of_a_status_the_error_that_it_was() -> None:
         assert isinstance(again, RefusedError)
         assert (str(again), again.retry_after_s) == (str(refusal), 2.5)
     assert isinstance(error_of(status_of(ExpiredError("too late"))), RefusedError)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "kind"),
+    [
+        (NotFoundError("there is no task 7", field="task"), code_pb2.NOT_FOUND, NotFoundError),
+        (PreconditionError("the model has none", field="f"), code_pb2.FAILED_PRECONDITION, PreconditionError),
+        (DrawingError("no Graphviz", field="format"), code_pb2.FAILED_PRECONDITION, PreconditionError),
+    ],
+)
+def test_what_is_missing_has_codes_of_its_own(error: InputError, code: int, kind: type[InputError]) -> None:
+    status = status_of(error)
+    assert status.code == code
+    told = error_of(status)
+    assert type(told) is kind
+    assert (str(told), str(status.message)) == (str(error), str(error))
 
 
 def test_a_status_stays_far_below_what_a_trailer_may_have() -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -5,6 +6,7 @@ from dataclasses import replace
 from math import inf
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 
@@ -14,9 +16,11 @@ from deeplog_grpc.errors import BundleError, InputError
 from deeplog_grpc.models import LogKeyModel, ThresholdConfig
 from deeplog_grpc.parsing import Parser
 from deeplog_grpc.storage import check_place, load_bundle, read_info, save_bundle
-from deeplog_grpc.storage.bundle import FORMAT, MANIFEST, PARSER, WEIGHTS, _sealed
+from deeplog_grpc.storage.bundle import FORMAT, MANIFEST, PARSER, WEIGHTS, WORKFLOW, _sealed
 from deeplog_grpc.testing import Fault
+from deeplog_grpc.workflow import NO_WORKFLOW, Workflow
 from tests.trained import ends, fresh_detector, joined, order, rows
+from tests.workflows import ALL, CHOICE, SEQUENCE
 
 FILES = [
     "config.json",
@@ -29,6 +33,7 @@ FILES = [
     "sessions.safetensors",
     "values.json",
     "values.safetensors",
+    "workflow.json",
 ]
 
 
@@ -71,6 +76,42 @@ def test_all_that_is_not_weights_survives(trained: ApplicationModel, bundle: Pat
     assert loaded.behaviour.calibration == trained.behaviour.calibration
     assert loaded.behaviour.profile.to_json() == trained.behaviour.profile.to_json()
     assert loaded.parser.templates() == trained.parser.templates()
+
+
+@pytest.mark.parametrize("workflow", [*ALL.values(), NO_WORKFLOW])
+def test_a_workflow_survives(trained: ApplicationModel, tmp_path: Path, workflow: Workflow) -> None:
+    save_bundle(replace(trained, workflow=workflow), tmp_path / "model", report={})
+    loaded = load_bundle(tmp_path / "model").workflow
+    assert (loaded.tasks, loaded.follows, loaded.sessions) == (workflow.tasks, workflow.follows, workflow.sessions)
+    assert np.isnan(loaded.fitness)
+
+
+@pytest.mark.parametrize("damage", ["edges", "states", "block", "shortest"])
+def test_a_workflow_that_is_none_is_refused_though_its_checksum_is_right(
+    trained: ApplicationModel, tmp_path: Path, damage: str
+) -> None:
+    save_bundle(replace(trained, workflow=CHOICE), tmp_path / "model", report={})
+    workflow = orjson.loads((tmp_path / "model" / WORKFLOW).read_bytes())
+    del workflow["tasks"][0][damage]
+    _replace_part(tmp_path / "model", WORKFLOW, orjson.dumps(workflow))
+    assert damage in refusal(tmp_path / "model")
+
+
+def test_a_workflow_with_a_state_that_nothing_reaches_is_refused(trained: ApplicationModel, tmp_path: Path) -> None:
+    save_bundle(replace(trained, workflow=SEQUENCE), tmp_path / "model", report={})
+    workflow = orjson.loads((tmp_path / "model" / WORKFLOW).read_bytes())
+    del workflow["tasks"][0]["edges"][1]
+    _replace_part(tmp_path / "model", WORKFLOW, orjson.dumps(workflow))
+    assert "workflow: state " in refusal(tmp_path / "model")
+
+
+def _replace_part(directory: Path, name: str, content: bytes) -> None:
+    """With a manifest that tells the new one's checksum."""
+    (directory / name).write_bytes(content)
+    manifest = orjson.loads((directory / MANIFEST).read_bytes())
+    manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    del manifest["sha256"]
+    (directory / MANIFEST).write_bytes(_sealed(manifest))
 
 
 def test_options_at_their_limits_survive(trained: ApplicationModel, tmp_path: Path) -> None:
