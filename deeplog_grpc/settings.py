@@ -27,6 +27,7 @@ from deeplog_grpc.models import KeyModelConfig, ThresholdConfig, ValueModelConfi
 from deeplog_grpc.parsing import ParserConfig
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.storage import StateConfig
+from deeplog_grpc.workflow import WorkflowConfig
 
 ENV_PREFIX = "DEEPLOG_GRPC_"
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
@@ -50,6 +51,8 @@ class Settings(BaseSettings):
     """Shape and training of the models of values and elapsed times; the bundle keeps it."""
     thresholds: ThresholdConfig = ThresholdConfig()
     """How rare something must be to be abnormal, in training; the bundle keeps it."""
+    workflow: WorkflowConfig = WorkflowConfig()
+    """How the workflow is built, in training; the bundle keeps what was built."""
     detector: DetectorConfig = DetectorConfig()
     """Limits of the scoring side."""
     ingest: IngestConfig = IngestConfig()

@@ -27,6 +27,7 @@ from deeplog_grpc.models import set_threads
 from deeplog_grpc.storage import check_place, read_info, save_bundle
 from deeplog_grpc.training import TrainingReport
 from deeplog_grpc.training.learned_keys import LearnedKey, LearnedNumber
+from deeplog_grpc.training.workflows import WorkflowReport
 
 SHOWN_KEYS = 30
 TEMPLATE_CHARS = 90
@@ -74,6 +75,7 @@ def train(
             version=version,
             config=settings.key_model,
             thresholds=settings.thresholds,
+            workflow=settings.workflow,
             seed=seed,
             on_epoch=bars.on_epoch,
             on_value_epoch=bars.on_value_epoch,
@@ -144,9 +146,29 @@ def _table(report: TrainingReport, out: Path, version: int) -> Table:
         ("session time-out", timeout),
         ("values predicted by an LSTM", f"{report.value_networks:,} log keys; of the others by the median"),
         ("normal sessions flagged, at most", f"{report.false_positive_rate:.2%}, {_calibrated_on(report)}"),
+        ("workflow", _workflow(report.workflow)),
+        ("h and g by the workflow", _suggestion(report.workflow)),
     ):
         table.add_row(name, value)
     return table
+
+
+def _workflow(workflow: WorkflowReport) -> str:
+    """What was built, and how far it holds."""
+    if not workflow.tasks:
+        return "none: too few whole sessions, or workflow.method is off"
+    fits = "" if workflow.fitness is None else f"; {workflow.fitness:.1%} of the sessions held back keep to it"
+    agrees = "" if workflow.agreement is None else f", and {workflow.agreement:.1%} of what the key model predicts"
+    tasks = "1 task" if workflow.tasks == 1 else f"{workflow.tasks} tasks"
+    return f"{tasks}, {workflow.states} states, from {workflow.method}{fits}{agrees}"
+
+
+def _suggestion(workflow: WorkflowReport) -> str:
+    """What the paper's rule would take, and how to take it."""
+    if not workflow.tasks:
+        return "-"
+    own = f"{workflow.suggested_history} and {workflow.suggested_candidates}"
+    return f"{own} (--set workflow.apply_suggestion=true takes them)"
 
 
 def _key_table(keys: tuple[LearnedKey, ...]) -> Table:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from math import log
 from typing import Any
 
@@ -10,12 +11,22 @@ import numpy as np
 from deeplog_grpc.detection import ApplicationModel, EntryBatch, SessionConfig
 from deeplog_grpc.detection.identifiers import compile_patterns, identify, last_entries, session_patterns
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.models import Epoch, KeyModelConfig, ThresholdConfig, ValueEpoch, ValueModelConfig, fit_behaviour
+from deeplog_grpc.models import (
+    BehaviourFit,
+    Epoch,
+    KeyModelConfig,
+    ThresholdConfig,
+    ValueEpoch,
+    ValueModelConfig,
+    fit_behaviour,
+)
 from deeplog_grpc.parsing import Parser, ParserConfig
 from deeplog_grpc.training.history import History, SessionCut
 from deeplog_grpc.training.learned_keys import LearnedKey, learned_keys
-from deeplog_grpc.training.value_learning import fit_values
+from deeplog_grpc.training.value_learning import LearnedValues, fit_values
 from deeplog_grpc.training.values import ValueCollector
+from deeplog_grpc.training.workflows import WorkflowReport, fit_with_workflow, report_of
+from deeplog_grpc.workflow import WorkflowConfig
 
 MAX_RATE = 0.5
 """Of `thresholds.false_positive_rate`."""
@@ -65,6 +76,8 @@ class TrainingReport:
     """Log keys whose values an LSTM predicts."""
     keys: tuple[LearnedKey, ...]
     """What was learned of each log key, the most frequent first."""
+    workflow: WorkflowReport
+    """The workflow that was built."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -154,6 +167,7 @@ class Trainer:
         version: int,
         config: KeyModelConfig | None = None,
         thresholds: ThresholdConfig | None = None,
+        workflow: WorkflowConfig | None = None,
         seed: int = 0,
         on_epoch: Callable[[Epoch], None] = lambda epoch: None,
         on_value_epoch: Callable[[ValueEpoch], None] = lambda epoch: None,
@@ -178,19 +192,17 @@ class Trainer:
             seed=seed,
             on_epoch=on_value_epoch,
         )
-        try:
-            learned = fit_behaviour(
-                cut.sessions,
-                config or KeyModelConfig(),
-                _with_confidence(thresholds, self._value_config),
-                scores=values.scores,
-                templates={template.key: template.pieces for template in self._parser.templates()},
-                seed=seed,
-                on_epoch=on_epoch,
-                on_fold=on_fold,
-            )
-        except ValueError as error:
-            raise InputError(f"{error}: give a longer log of normal operation") from error
+        fit = partial(
+            self._fit_behaviour,
+            cut,
+            _with_confidence(thresholds, self._value_config),
+            values,
+            seed=seed,
+            on_epoch=on_epoch,
+            on_fold=on_fold,
+        )
+        workflow = workflow or WorkflowConfig()
+        learned, drawn = fit_with_workflow(cut, config or KeyModelConfig(), workflow, fit, self._template, seed=seed)
         self._parser.seal()
         fit, behaviour = learned.key_fit, learned.behaviour
         best = next(epoch for epoch in reversed(fit.epochs) if epoch.best)
@@ -219,6 +231,7 @@ class Trainer:
             keys=learned_keys(
                 self._parser, values, behaviour.calibration, frozenset(behaviour.key_model.vocabulary.keys)
             ),
+            workflow=report_of(drawn, behaviour.key_model, workflow, seed=seed),
         )
         model = ApplicationModel(
             application=application,
@@ -229,8 +242,38 @@ class Trainer:
             value_sets=values.sets,
             sessions=self._sessions,
             timeout_s=cut.timeout_s,
+            workflow=drawn,
         )
         return model, report
+
+    def _template(self, key: int) -> str:
+        """The template of a log key."""
+        return self._parser.template(key).text
+
+    def _fit_behaviour(
+        self,
+        cut: SessionCut,
+        thresholds: ThresholdConfig,
+        values: LearnedValues,
+        config: KeyModelConfig,
+        *,
+        seed: int,
+        on_epoch: Callable[[Epoch], None],
+        on_fold: Callable[[int, int], None],
+    ) -> BehaviourFit:
+        try:
+            return fit_behaviour(
+                cut.sessions,
+                config,
+                thresholds,
+                scores=values.scores,
+                templates={template.key: template.pieces for template in self._parser.templates()},
+                seed=seed,
+                on_epoch=on_epoch,
+                on_fold=on_fold,
+            )
+        except ValueError as error:
+            raise InputError(f"{error}: give a longer log of normal operation") from error
 
 
 def _parts(state: Mapping[str, Any], beginning: str) -> dict[str, Any]:

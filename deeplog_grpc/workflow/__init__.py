@@ -5,6 +5,7 @@ Built from sessions, from the log key LSTM, or from co-occurrence. Pure: no file
 
 from deeplog_grpc.workflow.blocks import EMPTY, Block, Choice, Copies, Loop, Parallel, Sequence, Step, sequence
 from deeplog_grpc.workflow.building import build_workflow
+from deeplog_grpc.workflow.construction import TrainingPath, WorkflowConfig, agreement, construct
 from deeplog_grpc.workflow.deviations import Concern, Deviation, Diagnosis, ExpectedStep, SlowStep
 from deeplog_grpc.workflow.graph import (
     NO_TASK,
@@ -20,6 +21,7 @@ from deeplog_grpc.workflow.graph import (
 )
 from deeplog_grpc.workflow.paths import Path, distinct_paths
 from deeplog_grpc.workflow.replay import Explanation, Move, Replay
+from deeplog_grpc.workflow.separation import Location, Separation, locate, separate
 
 __all__ = [
     "EMPTY",
@@ -36,20 +38,28 @@ __all__ = [
     "Elapsed",
     "ExpectedStep",
     "Explanation",
+    "Location",
     "Loop",
     "Method",
     "Move",
     "Parallel",
     "Path",
     "Replay",
+    "Separation",
     "Sequence",
     "SlowStep",
     "State",
     "StateKind",
     "Step",
     "Task",
+    "TrainingPath",
     "Workflow",
+    "WorkflowConfig",
+    "agreement",
     "build_workflow",
+    "construct",
     "distinct_paths",
+    "locate",
+    "separate",
     "sequence",
 ]

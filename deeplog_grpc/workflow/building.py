@@ -212,6 +212,8 @@ class _Routes:
     """(state, next state with a log key, or the end) -> the edges between them."""
     before: Mapping[int, frozenset[int]]
     """State -> states right before it."""
+    loops: frozenset[tuple[int, int]]
+    """Of the pairs, those that are joined only by going back in a loop."""
 
     @classmethod
     def of(cls, task: Task) -> "_Routes":
@@ -234,12 +236,26 @@ class _Routes:
         for state in task.states:
             if state.number not in gateways:
                 walk(state.number, state.number, ())
+        back = {(edge.source, edge.target) for edge in task.edges if edge.kind is EdgeKind.LOOP}
         return cls(
             start=task.start.number,
             end=task.end.number,
             edges=edges,
             before={state: frozenset(sources) for state, sources in before.items()},
+            loops=frozenset(pair for pair, route in edges.items() if not back.isdisjoint(route)),
         )
+
+    def source(self, own: Items[tuple[int, int]], state: int) -> tuple[int, int]:
+        """Place and state of what a state came after: the latest state before it of those that lead to it.
+
+        Where parts run side by side in a loop, the end of the one leads back to the begin of the other, but not the
+        first time.
+        """
+        is_first = all(seen != state for _, seen in own)
+        for place, source in reversed(own):
+            if source in self.before[state] and not (is_first and (source, state) in self.loops):
+                return place, source
+        return -1, self.start
 
 
 @dataclass(slots=True)
@@ -253,7 +269,7 @@ class _Counted:
     @classmethod
     def of(cls, workflow: Workflow, paths: Items[Path]) -> "_Counted":
         """Follow every path."""
-        counted, replay = cls(), Replay(workflow)
+        counted, replay = cls(), Replay(replace(workflow, follows={}))  # a path is one task
         routes = {task.number: _Routes.of(task) for task in workflow.tasks}
         for path in paths:
             counted._add(path, replay.explain(path.keys, ended=True), workflow, routes)
@@ -271,9 +287,7 @@ class _Counted:
                 self._leave(own, workflow, routes, path.count)
                 own = []
                 self.states[route.start] += path.count
-            source_place, source = next(
-                ((p, s) for p, s in reversed(own) if s in route.before[move.state]), (-1, route.start)
-            )
+            source_place, source = route.source(own, move.state)
             own.append((place, move.state))
             self.states[move.state] += path.count
             edges = route.edges.get((source, move.state))

@@ -30,7 +30,7 @@ class GrowthConfig:
     certain: Annotated[float, Field(gt=0.5, le=1)] = 0.95
     """Probability from which on a key is the only one that follows ("probability 1"): with 2 % of the entries noise,
     a step that nothing else replaces keeps more than that."""
-    least_probability: Annotated[float, Field(gt=0, lt=0.5)] = 0.02
+    least_probability: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Probability below which a key is not a candidate: noise, or what the model could not rule out. Branches taken
     less often are not found."""
     walks: Annotated[int, Field(ge=10, le=1_000_000)] = 1_000

@@ -61,7 +61,8 @@ def locate(replay: Replay, keys: Sequence[int], *, begins: bool = True) -> Locat
     Examples
     --------
     >>> from deeplog_grpc.workflow import Method, Step, build_workflow, sequence
-    >>> workflow = build_workflow([sequence(*map(Step, (1, 2, 3))), sequence(Step(7), Step(2))], (), method=Method.SESSIONS)
+    >>> tasks = [sequence(*map(Step, (1, 2, 3))), sequence(Step(7), Step(2))]
+    >>> workflow = build_workflow(tasks, (), method=Method.SESSIONS)
     >>> locate(Replay(workflow), [1, 2])
     Location(task=0, state=2, expected=(3,), may_end=False, cost=0)
     """

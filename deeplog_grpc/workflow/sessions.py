@@ -1,5 +1,6 @@
 """Workflows from sessions: sessions sorted by task, each task discovered, as much taken for noise as serves best."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
@@ -11,8 +12,9 @@ from pydantic.dataclasses import dataclass as validated
 
 from deeplog_grpc.workflow.blocks import Block
 from deeplog_grpc.workflow.building import build_workflow
+from deeplog_grpc.workflow.detours import with_detours
 from deeplog_grpc.workflow.discovery import DiscoveryConfig, discover
-from deeplog_grpc.workflow.graph import NO_WORKFLOW, Method, Workflow
+from deeplog_grpc.workflow.graph import NO_TASK, NO_WORKFLOW, Method, Workflow
 from deeplog_grpc.workflow.paths import Path
 from deeplog_grpc.workflow.quality import fitness, precision
 from deeplog_grpc.workflow.replay import Replay
@@ -61,7 +63,7 @@ def workflow_of_sessions(
     *,
     method: Method = Method.SESSIONS,
     template: Callable[[int], str] = str,
-    follows: Mapping[tuple[int, int], int] | None = None,
+    successions: Mapping[tuple[tuple[int, ...], tuple[int, ...]], int] | None = None,
 ) -> Workflow:
     """Build the workflow that fits held-back sessions and allows little else.
 
@@ -71,6 +73,9 @@ def workflow_of_sessions(
         The most frequent first, as :func:`~deeplog_grpc.workflow.paths.distinct_paths` gives them.
     template : callable
         Log key -> its template.
+    successions : mapping, optional
+        Where a session is several tasks, each of them a path: the log keys of two paths that follow each other ->
+        times; () before the first and after the last. Default: a session is one task.
 
     Examples
     --------
@@ -85,8 +90,14 @@ def workflow_of_sessions(
         return NO_WORKFLOW
     sorted_paths = _by_task(paths, config)
     best = _best(sorted_paths, NOISE if config.noise is None else (config.noise,))
-    blocks = _blocks(sorted_paths, best.noise)
-    return build_workflow(blocks, paths, method=method, template=template, follows=follows, fitness=best.fitness)
+    return build_workflow(
+        _blocks(sorted_paths, best.noise),
+        paths,
+        method=method,
+        template=template,
+        follows=_follows(sorted_paths, successions or {}),
+        fitness=best.fitness,
+    )
 
 
 def _by_task(paths: Sequence[Path], config: SessionWorkflowConfig) -> list[list[Path]]:
@@ -101,9 +112,27 @@ def _by_task(paths: Sequence[Path], config: SessionWorkflowConfig) -> list[list[
     return usual or found[:1]
 
 
+LEAST_FOLLOWED = 0.005
+"""Share of the successions of tasks up to which they are noise."""
+
+
+def _follows(
+    sorted_paths: Sequence[Sequence[Path]], successions: Mapping[tuple[tuple[int, ...], tuple[int, ...]], int]
+) -> dict[tuple[int, int], int]:
+    """Successions of paths as those of their tasks."""
+    task_of = {path.keys: number for number, own in enumerate(sorted_paths) for path in own} | {(): NO_TASK}
+    follows: Counter[tuple[int, int]] = Counter()
+    for (first, second), count in successions.items():
+        if first in task_of and second in task_of:
+            follows[task_of[first], task_of[second]] += count
+    limit = LEAST_FOLLOWED * follows.total()
+    return {pair: count for pair, count in sorted(follows.items()) if count > limit}
+
+
 def _blocks(sorted_paths: Iterable[Sequence[Path]], noise: float) -> list[Block]:
     config = DiscoveryConfig(noise=noise)
-    return [discover([(path.keys, float(path.count)) for path in own], config) for own in sorted_paths if own]
+    logs = [[(path.keys, float(path.count)) for path in own] for own in sorted_paths if own]
+    return [with_detours(discover(log, config), log) for log in logs]
 
 
 def _best(sorted_paths: Sequence[Sequence[Path]], shares: Sequence[float]) -> _Tried:
