@@ -29,6 +29,7 @@ from deeplog_grpc.detection.identifiers import (
     session_patterns,
 )
 from deeplog_grpc.detection.judges import Judges
+from deeplog_grpc.detection.paths import BatchPaths, Path, packed, tail_items
 from deeplog_grpc.detection.sessions import NOTHING, NS_PER_S, Session, SessionTable, Watermark
 from deeplog_grpc.detection.stand_ins import StandIns
 from deeplog_grpc.detection.states import StateGraph, Transition, WindowState
@@ -56,6 +57,9 @@ class DetectorConfig:
     clock_step_s: Annotated[float, Field(gt=0, le=30 * 86_400)] = 3600.0
     """A jump of event time ahead by more seconds than this is believed only when the next entry confirms it, so that
     one wrong time stamp does not end every session."""
+    path_entries: Annotated[int, Field(ge=0, le=65_536)] = 256
+    """Entries of an open session at most whose log keys and times are remembered, to diagnose an anomaly by the
+    workflow (12 bytes each); past it the older half is dropped. 0 = none, and no diagnosis."""
 
 
 class Detector:
@@ -187,8 +191,9 @@ class Detector:
         parsed = self._parser.parse(batch.bodies)
         identifiers = identify(batch.bodies, batch.sessions, batch.sources, self._patterns)
         ends: list[SessionEnd] = []
-        steps, elapsed_s = self._walk(batch, parsed, identifiers, ends)
-        return self._judged(parsed, identifiers, steps, elapsed_s, ends)
+        paths: list[Path] = []
+        steps, elapsed_s = self._walk(batch, parsed, identifiers, ends, paths)
+        return self._judged(parsed, identifiers, steps, elapsed_s, ends, paths)
 
     def advance(self, now_ns: int) -> VerdictBatch:
         """Event time has come to ``now_ns`` without entries: sessions past their time-out end.
@@ -215,10 +220,15 @@ class Detector:
         return slot_now(self._judges.read_by[key], self._parser.template(key).pieces, slot)
 
     def _walk(
-        self, batch: EntryBatch, parsed: ParsedBatch, identifiers: Sequence[str], ends: list[SessionEnd]
+        self,
+        batch: EntryBatch,
+        parsed: ParsedBatch,
+        identifiers: Sequence[str],
+        ends: list[SessionEnd],
+        paths: list[Path],
     ) -> tuple[list[Transition], NDArray[np.float64]]:
-        """Take every entry's step, and the time that it took; collect the sessions that end."""
-        watermark, judges = self._watermark, self._judges
+        """Take every entry's step, and the time that it took; collect the sessions that end, and each entry's path."""
+        watermark, judges, tail = self._watermark, self._judges, tail_items(self._config.path_entries)
         unit_of, graph, knows_sessions = judges.unit_of, judges.graph, judges.knows_sessions
         deadline_ns = self._table.next_deadline_ns()
         steps: list[Transition] = []
@@ -257,6 +267,13 @@ class Detector:
             state = session.state
             step = state.next.get(unit) or graph.step(state, unit)
             session.state = step.next
+            if tail:
+                path = session.path
+                if len(path) > tail:
+                    path = session.path = packed(path, self._config.path_entries)
+                path.append(key)
+                path.append(time_ns)
+                paths.append(path)
             if not is_stream:  # which has no end to be judged at
                 session.counts[unit if unit != UNSEEN else session.unseen(key)] += 1
             steps.append(step)
@@ -299,11 +316,12 @@ class Detector:
             step=step,
             shape=shape,
             unseen=unseen,
+            path=session.path,
             ended_ns=session.last_ns + self._table.timeout_ns if reason is EndReason.TIMEOUT else 0,
         )
 
     def _only_ends(self, ends: list[SessionEnd]) -> VerdictBatch:
-        return self._judged(self._parser.parse([]), [], [], np.zeros(0), ends)
+        return self._judged(self._parser.parse([]), [], [], np.zeros(0), ends, [])
 
     def _judged(
         self,
@@ -312,6 +330,7 @@ class Detector:
         steps: list[Transition],
         elapsed: NDArray[np.float64],
         ends: list[SessionEnd],
+        paths: list[Path],
     ) -> VerdictBatch:
         judges = self._judges
         judges.graph.resolve(steps)
@@ -324,6 +343,7 @@ class Detector:
             steps=steps,
             outcomes=outcomes,
             ends=ends,
+            paths=BatchPaths(paths),
             behaviour=judges.model.behaviour,
             model_version=judges.model.version,
             template=self.template,

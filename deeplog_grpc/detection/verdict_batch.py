@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplog_grpc.detection.paths import BatchPaths, Path
 from deeplog_grpc.detection.shapes import Shape
 from deeplog_grpc.detection.states import Transition, WindowState, surprise
 from deeplog_grpc.detection.values import ValueOutcome
@@ -46,6 +47,8 @@ class SessionEnd:
     """The session as a whole; None where its begin was not seen."""
     unseen: Mapping[int, int]
     """Log key -> times, of those that have no unit and were told apart."""
+    path: Path
+    """Its entries, as far as they are remembered."""
     ended_ns: int
     """Event time at which its time-out passed; 0 where something else ended it."""
 
@@ -77,6 +80,7 @@ class VerdictBatch:
     _steps: Sequence[Transition]
     _outcomes: Mapping[int, ValueOutcome]
     _parsed: ParsedBatch
+    _paths: BatchPaths
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -90,6 +94,7 @@ class VerdictBatch:
         steps: Sequence[Transition],
         outcomes: Mapping[int, ValueOutcome],
         ends: Sequence[SessionEnd],
+        paths: BatchPaths,
         behaviour: Behaviour,
         model_version: int,
         template: Callable[[int], str],
@@ -126,6 +131,7 @@ class VerdictBatch:
             _steps=steps,
             _outcomes=outcomes,
             _parsed=parsed,
+            _paths=paths,
         )
 
     def anomalies(self) -> list[int]:
