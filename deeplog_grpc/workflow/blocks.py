@@ -5,8 +5,9 @@ Every block says which orders of log keys are normal; :mod:`deeplog_grpc.workflo
 (log key, context) (CCS'17, section 4: shared segments are kept apart by their history).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, TypeAlias
 
 
@@ -138,20 +139,19 @@ def steps(block: Block) -> Iterator[Step]:
         yield from steps(inner)
 
 
-def numbered(block: Block, first: int) -> Block:
-    """The block with its steps numbered from left to right.
+def replaced(block: Block, by: Callable[[Step], Step]) -> Block:
+    """The block with each step replaced, from left to right.
 
     Examples
     --------
-    >>> [step.state for step in steps(numbered(sequence(Step(7), Step(7)), 5))]
-    [5, 6]
+    >>> replaced(Loop(Step(7), EMPTY), lambda step: Step(step.key + 1))
+    Loop(body=Step(key=8, state=0), redo=Sequence(parts=()), least=1, most=1)
     """
-    numbers = iter(range(first, first + sum(1 for _ in steps(block))))
 
     def walk(block: Block) -> Block:
         match block:
-            case Step(key):
-                return Step(key, next(numbers))
+            case Step():
+                return by(block)
             case Loop(body, redo, least, most):
                 return Loop(walk(body), walk(redo), least, most)
             case Copies(body, least, most):
@@ -164,6 +164,18 @@ def numbered(block: Block, first: int) -> Block:
                 return Parallel(tuple(walk(part) for part in parts))
 
     return walk(block)
+
+
+def numbered(block: Block, first: int) -> Block:
+    """The block with its steps numbered from left to right.
+
+    Examples
+    --------
+    >>> [step.state for step in steps(numbered(sequence(Step(7), Step(7)), 5))]
+    [5, 6]
+    """
+    numbers = count(first)
+    return replaced(block, lambda step: Step(step.key, next(numbers)))
 
 
 def to_json(block: Block) -> list[Any]:
