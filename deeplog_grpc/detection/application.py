@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from deeplog_grpc.detection.sessions import SessionConfig
 from deeplog_grpc.models import Behaviour, LogKeyModel, ValueModel, ValueSets
 from deeplog_grpc.parsing import Parser
+from deeplog_grpc.workflow import NO_WORKFLOW, Workflow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,8 @@ class ApplicationModel:
     sessions: SessionConfig
     timeout_s: float
     """Session time-out in force, in seconds of event time; 0 = sessions never time out."""
+    workflow: Workflow = NO_WORKFLOW
+    """Its tasks, to diagnose anomalies by."""
 
     @property
     def key_model(self) -> LogKeyModel:

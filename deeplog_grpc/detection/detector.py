@@ -29,15 +29,16 @@ from deeplog_grpc.detection.identifiers import (
     session_patterns,
 )
 from deeplog_grpc.detection.judges import Judges
-from deeplog_grpc.detection.paths import BatchPaths, Path, packed, tail_items
+from deeplog_grpc.detection.paths import BatchPaths, Path, packed, past_of, tail_items
 from deeplog_grpc.detection.sessions import NOTHING, NS_PER_S, Session, SessionTable, Watermark
 from deeplog_grpc.detection.stand_ins import StandIns
 from deeplog_grpc.detection.states import StateGraph, Transition, WindowState
 from deeplog_grpc.detection.vectors import elapsed_s
-from deeplog_grpc.detection.verdict_batch import SessionEnd, VerdictBatch
+from deeplog_grpc.detection.verdict_batch import SessionEnd, VerdictBatch, known_keys
 from deeplog_grpc.detection.verdicts import EndReason
 from deeplog_grpc.models import END, UNSEEN, StandIn, Vocabulary, common_units
 from deeplog_grpc.parsing import ParsedBatch, slot_now
+from deeplog_grpc.workflow import Diagnoser
 
 CLOSED_AT_ONCE = 128
 """States of an earlier version: 0.1 ms."""
@@ -95,6 +96,7 @@ class Detector:
         self._cold_until_ns: int | None = None
         self._closing: list[StateGraph] = []
         """Of earlier versions: let go of a little with each batch, for all at once would take some milliseconds."""
+        self._diagnoser = Diagnoser(application.workflow, self.template)
         self._held: Session | None = None
         """The session of an entry whose time is held back."""
 
@@ -147,6 +149,14 @@ class Detector:
         """The template of a log key, with ``<*>`` at its parameters."""
         return self._parser.template(key).text
 
+    def workflow_path(self, session: str) -> tuple[int, ...] | None:
+        """States of the workflow that an open session went through, oldest first; None where it is not open."""
+        found = self._table.get(cut(session))
+        if found is None:
+            return None
+        past = past_of(found.path)
+        return self._diagnoser.path(known_keys(past.keys, self._stand_ins.found), begins=past.begins)
+
     def parse(self, bodies: Sequence[str]) -> ParsedBatch:
         """Parse bodies as :meth:`score` would; a message type never seen gets a new log key."""
         return self._parser.parse(bodies)
@@ -168,6 +178,8 @@ class Detector:
         units = common_units(before, vocabulary)
         judges.values.go_on_from(old.values)
         self._stand_ins.adopt(judges.model.key_model)
+        if judges.model.workflow is not old.model.workflow:
+            self._diagnoser = Diagnoser(judges.model.workflow, self.template)
         for session in chain(self._table.sessions(), self._streams.sessions()):
             old.graph.release(session.state)
             if units < before.assigned:
@@ -350,6 +362,7 @@ class Detector:
             stand_ins=self._stand_ins.found,
             usual_elapsed=judges.values.usual_elapsed,
             slot_now=self._slot_now,
+            diagnoser=self._diagnoser,
         )
 
 

@@ -6,6 +6,7 @@ Built from sessions, from the log key LSTM, or from co-occurrence. Pure: no file
 from deeplog_grpc.workflow.blocks import EMPTY, Block, Choice, Copies, Loop, Parallel, Sequence, Step, sequence
 from deeplog_grpc.workflow.building import build_workflow
 from deeplog_grpc.workflow.deviations import Concern, Deviation, Diagnosis, ExpectedStep, SlowStep
+from deeplog_grpc.workflow.diagnosis import Diagnoser, OddValue
 from deeplog_grpc.workflow.graph import (
     NO_TASK,
     NO_WORKFLOW,
@@ -30,6 +31,7 @@ __all__ = [
     "Concern",
     "Copies",
     "Deviation",
+    "Diagnoser",
     "Diagnosis",
     "Edge",
     "EdgeKind",
@@ -39,6 +41,7 @@ __all__ = [
     "Loop",
     "Method",
     "Move",
+    "OddValue",
     "Parallel",
     "Path",
     "Replay",
