@@ -81,7 +81,7 @@ class Diagnoser:
     >>> diagnoser = Diagnoser(workflow, "step {}".format)
     >>> found = diagnoser.diagnose([1, 3], [0, 0], begins=True, concern=Concern.PATH)
     >>> found.deviation.name, found.text
-    ('SKIPPED', "after 'step 1' 'step 2' (100 %) is normal, then 'step 3'; 'step 3' came without it")
+    ('SKIPPED', "after 'step 1' 'step 2' (100 %) is normal, then 'step 3'; 'step 3' came without 'step 2'")
     """
 
     def __init__(self, workflow: Workflow, template: Callable[[int], str]) -> None:

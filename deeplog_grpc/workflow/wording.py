@@ -70,8 +70,9 @@ class Wording:
             case Deviation.SKIPPED:
                 left_out = self._states(reading.skipped)
                 if {step.state.number for step in reading.expected}.issuperset(reading.skipped):
-                    return f"{after} {self._steps(reading.expected)} is normal, then {came}; {came} came without it"
-                return f"{came} came {after} without {left_out}{self._normal(reading.expected)}"
+                    normal = f"{after} {self._steps(reading.expected)} is normal, then {came}"
+                    return f"{normal}; {came} came without {left_out}"
+                return f"{came} came {where}; {left_out} did not come"
             case Deviation.REPEATED:
                 return f"{came} has come already and does not come again {where}"
             case Deviation.OUT_OF_ORDER:
@@ -170,7 +171,9 @@ class Wording:
     def _states(self, states: Sequence[int]) -> str:
         named = list(dict.fromkeys(self._name(self._workflow.states[state].key) for state in states))
         more = len(named) - MOST_NAMED
-        return " and ".join(named[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        if more > 0:
+            return f"{', '.join(named[:MOST_NAMED])} and {more} more"
+        return " and ".join([", ".join(named[:-1]), *named[-1:]]) if len(named) > 1 else "".join(named)
 
     def _name(self, key: int) -> str:
         return "the end" if key == NO_KEY else self._shortened(self._template(key))
