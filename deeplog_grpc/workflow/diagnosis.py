@@ -175,14 +175,14 @@ class Diagnoser:
         words = self._wording
         if concern is Concern.END:
             return reading.deviation, words.end(reading)
+        if concern is Concern.PATH:
+            return reading.deviation, words.path(reading) + words.earlier(reading, keys)
         upstream = next((words.upstream(self._slow_step(one)) for one in slow if one.timed.place < len(keys) - 1), "")
         if concern is Concern.ELAPSED and value is not None and len(keys) > 1:
             delay = _delay(reading, keys, times_ns, value)
             deviation = Deviation.SLOW if delay.is_slow else Deviation.FAST
             return deviation, words.delay(reading, delay) + upstream
-        if concern in (Concern.VALUE, Concern.ELAPSED):
-            return Deviation.VALUE, words.value(reading, -1 if value is None else value.slot) + upstream
-        return reading.deviation, words.path(reading) + words.earlier(reading, keys)
+        return Deviation.VALUE, words.value(reading, -1 if value is None else value.slot) + upstream
 
     def _diagnosis(self, reading: Reading, deviation: Deviation, text: str, slow: Sequence[_Slow]) -> Diagnosis:
         states = self._workflow.states

@@ -90,7 +90,7 @@ class Reader:
         """What an entry is, the last of ``keys``, after those before it."""
         key, earlier = keys[-1], keys[:-1]
         before = self._replay.explain(earlier, begins=begins)
-        places = self._places(earlier, before, begins=begins)
+        places = _places(before, begins=begins)
         visits = _visits(before.moves)
         state = visits[-1].state if visits else NO_STATE
         way = self._way(places, key)
@@ -119,7 +119,7 @@ class Reader:
         whole = Reading(
             deviation=Deviation.ALLOWED,
             state=visits[-1].state if visits else NO_STATE,
-            expected=self._expected(self._places(keys, explained, begins=begins), visits),
+            expected=self._expected(_places(explained, begins=begins), visits),
             first_divergence=explained.divergence,
             has_returned=_has_returned(explained),
             path=explained.path,
@@ -161,15 +161,6 @@ class Reader:
         if links is None:
             links = self._links[task] = Links.of(self.workflow.tasks[task])
         return links.into.get(state, {})
-
-    def _places(self, keys: Sequence[int], explained: Explanation, *, begins: bool) -> tuple[int, ...]:
-        """Where a session may stand; nothing where that is not known at all."""
-        if not begins or explained.divergence != NOWHERE:
-            return (explained.place,) if explained.path or begins else ()
-        places = self._replay.beginnings()
-        for key in keys:
-            places = self._replay.step(places, key)
-        return places
 
     def _way(self, places: Iterable[int], key: int) -> Way | None:
         """The shortest way to a log key, in the same task if there is one."""
@@ -262,7 +253,7 @@ class Reader:
             deviation=deviation,
             key=NO_KEY if is_end else keys[place],
             state=visits[-1].state if visits else NO_STATE,
-            expected=self._expected(self._places(keys[:place], before, begins=True), visits),
+            expected=self._expected(before.places, visits),
             known_states=tuple(known.number for known in own if move is None or known.number != move.state),
             skipped=skipped,
             first_divergence=place,
@@ -305,6 +296,11 @@ class Reader:
 def _visits(moves: Iterable[Move]) -> list[_Visit]:
     """Entries that came to states; what an entry too many seemed to begin, the next one begins."""
     return [_Visit(place, move.state, move.begins_task) for place, move in enumerate(moves) if move.state != NO_STATE]
+
+
+def _places(explained: Explanation, *, begins: bool) -> tuple[int, ...]:
+    """Where a session may stand; nothing where that is not known at all."""
+    return explained.places if begins or explained.path else ()
 
 
 def _has_returned(explained: Explanation) -> bool:

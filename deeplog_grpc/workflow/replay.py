@@ -53,6 +53,8 @@ class Explanation:
     """States left out at the end; empty where the session goes on."""
     place: int
     """Where it stands; see :class:`Replay`."""
+    places: tuple[int, ...]
+    """Where it may stand: all places while it keeps to the workflow, else that one."""
     cost: int
     """Entries too many and states left out."""
 
@@ -254,6 +256,7 @@ class Replay:
             moves=_moves(turns, best),
             missing=self._left_out(place) if ended else (),
             place=place,
+            places=(place,) if situation.has_diverged else situation.places,
             cost=cost + costs[best],
         )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from deeplog_grpc.workflow.deviations import NO_STATE, NOWHERE, Deviation, SlowStep
 from deeplog_grpc.workflow.graph import NO_KEY, Workflow
@@ -141,8 +142,7 @@ class Wording:
 
     def _alone(self, tasks: Iterable[int]) -> str:
         named = [
-            f"the task that begins with {self._shortened(self._workflow.tasks[task].name)}"
-            for task in dict.fromkeys(tasks)
+            f"the task that begins with {_shortened(self._workflow.tasks[task].name)}" for task in dict.fromkeys(tasks)
         ]
         return _one_of(named[:MOST_NAMED])
 
@@ -176,11 +176,7 @@ class Wording:
         return " and ".join([", ".join(named[:-1]), *named[-1:]]) if len(named) > 1 else "".join(named)
 
     def _name(self, key: int) -> str:
-        return "the end" if key == NO_KEY else self._shortened(self._template(key))
-
-    def _shortened(self, template: str) -> str:
-        one_line = " ".join(template.split())
-        return f"'{one_line}'" if len(one_line) <= TEMPLATE_CHARS else f"'{one_line[: TEMPLATE_CHARS - 3]}...'"
+        return "the end" if key == NO_KEY else _shortened(self._template(key))
 
 
 def duration(seconds: float) -> str:
@@ -196,6 +192,13 @@ def duration(seconds: float) -> str:
     if seconds < 2 * _HOUR_S:
         return f"{seconds / _MINUTE_S:.3g} min"
     return f"{seconds / _HOUR_S:,.1f} h"
+
+
+@lru_cache(maxsize=4_096)
+def _shortened(template: str) -> str:
+    """A template in quotes, on one line."""
+    one_line = " ".join(template.split())
+    return f"'{one_line}'" if len(one_line) <= TEMPLATE_CHARS else f"'{one_line[: TEMPLATE_CHARS - 3]}...'"
 
 
 def _percent(share: float) -> str:
