@@ -6,7 +6,7 @@ DATA   ?= ../shared/data
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect bench-sets bench-feedback clean
+.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect bench-sets bench-feedback bench-workflow clean
 
 help:  ## List the jobs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ bench-detect: install  ## Detection on key sequences beside simple rules (DATA=f
 
 bench-feedback: install  ## Feedback: labels, false alarms, forgetting, updates, crashes (DATA=folder)
 	$(BIN)/python -m benchmarks.feedback --data $(DATA)
+
+bench-workflow: install  ## Workflows beside known ones, on real logs, and what they cost (DATA=folder)
+	$(BIN)/python -m benchmarks.workflow --data $(DATA)
 
 bench-sets: install  ## Detection on other labelled logs beside simple rules (DATA=folder)
 	$(BIN)/python -m benchmarks.sets --data $(DATA)

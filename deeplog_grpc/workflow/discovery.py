@@ -6,9 +6,9 @@ than a tolerance is noise at every cut; and log keys that come equally often are
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import pairwise
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +47,8 @@ def discover(log: Log, config: DiscoveryConfig | None = None) -> Block:
 
     Examples
     --------
-    >>> discover([((1, 2, 3, 4), 5.0), ((1, 3, 2, 4), 5.0)])
-    Sequence(parts=(Step(key=1, state=0), Parallel(parts=(Step(key=2, state=0), Step(key=3, state=0))), Step(key=4, state=0)))
+    >>> discover([((1, 2, 3, 4), 5.0), ((1, 3, 2, 4), 5.0)]).parts[1]
+    Parallel(parts=(Step(key=2, state=0), Step(key=3, state=0)))
     >>> discover([((1, 2), 5.0), ((1, 2, 1, 2), 5.0)])
     Loop(body=Sequence(parts=(Step(key=1, state=0), Step(key=2, state=0))), redo=Sequence(parts=()), least=1, most=2)
     """
@@ -60,7 +60,13 @@ def discover(log: Log, config: DiscoveryConfig | None = None) -> Block:
 _MOST_UNKNOWN = 0.5
 """Share of the pairs of log keys of two parts of which it is not known that the one comes first."""
 
-_Weight = TypeVar("_Weight", float, NDArray[np.float64])
+_Weighted: TypeAlias = list[tuple[tuple[int, ...], float]]
+
+_Pieces: TypeAlias = tuple[_Weighted, _Weighted, dict[int, float]]
+"""Bodies and redo parts of a loop, and the weight of the paths with so many bodies."""
+
+_Split: TypeAlias = Callable[[Log, Relations, frozenset[int], frozenset[int]], _Pieces | None]
+"""A way to cut paths where a loop begins anew, given what begins and what ends paths."""
 
 
 class _Discovery:
@@ -68,11 +74,16 @@ class _Discovery:
         self._noise = config.noise
         self._strictness = (1.0, config.strictness, 0.0)
 
-    def limit(self, weight: _Weight) -> _Weight:
+    def limit(self, weight: float) -> float:
         """What noise gives at most of so many sessions: two standard deviations more than its share of them."""
-        expected = self._noise * weight
-        at_least = np.minimum(1.0, 0.1 * weight) if self._noise else 0.0  # one session alone is no evidence
-        return np.maximum(expected + 2.0 * expected**0.5, at_least)
+        return float(self.limits(np.float64(weight)))
+
+    def limits(self, weights: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
+        """The same of many. Shape [...] -> [...]."""
+        expected = self._noise * weights
+        at_least = np.minimum(1.0, 0.1 * weights) if self._noise else 0.0  # one session alone is no evidence
+        limits: NDArray[np.float64] = np.maximum(expected + 2.0 * np.sqrt(expected), at_least)
+        return limits
 
     def block(self, log: Log, depth: int) -> Block:
         """The block of a log."""
@@ -109,9 +120,10 @@ class _Discovery:
             self._sequence,
             self._parallel,
             self._loop,
+            self._copies,
+            self._plain_loop,
             self._loose_sequence,
             self._one_beside,
-            self._copies,
         ):
             block = cut(log, found, depth + 1)
             if block is not None:
@@ -154,12 +166,12 @@ class _Discovery:
     def _meet(self, found: Relations) -> NDArray[np.bool_]:
         """Whether two log keys come in one session more often than by noise. Shape [k, k]."""
         rarer = np.minimum(found.having[:, None], found.having[None])
-        meet: NDArray[np.bool_] = found.together > self.limit(rarer)
+        meet: NDArray[np.bool_] = found.together > self.limits(rarer)
         return meet
 
     def _ordered(self, found: Relations, strictness: float = 1.0) -> NDArray[np.bool_]:
         """Whether the one always comes before the other. Shape [k, k]."""
-        limit = strictness * self.limit(found.together)
+        limit = strictness * self.limits(found.together)
         ordered: NDArray[np.bool_] = self._meet(found) & (found.together - found.before <= limit)
         np.fill_diagonal(ordered, False)
         return ordered
@@ -215,7 +227,7 @@ class _Discovery:
         repeats = self._repeats(found)
         if repeats.any():
             rarer = np.minimum(found.occurrences[:, None], found.occurrences[None])
-            mixed = found.adjacent > strictness * self.limit(rarer)
+            mixed = found.adjacent > strictness * self.limits(rarer)
             linked |= (repeats[:, None] | repeats[None]) & ~(mixed & mixed.T)
             linked |= repeats[:, None] & repeats[None] & self._in_step(found)
         np.fill_diagonal(linked, False)
@@ -232,21 +244,28 @@ class _Discovery:
 
     def _repeats(self, found: Relations) -> NDArray[np.bool_]:
         """Which log keys come again. Shape [k]."""
-        repeats: NDArray[np.bool_] = found.repeating > self.limit(found.having)
+        repeats: NDArray[np.bool_] = found.repeating > self.limits(found.having)
         return repeats
 
     def _in_step(self, found: Relations) -> NDArray[np.bool_]:
         """Which log keys come as often as each other. Shape [k, k]."""
-        in_step: NDArray[np.bool_] = found.together - found.in_step <= self.limit(found.together)
+        in_step: NDArray[np.bool_] = found.together - found.in_step <= self.limits(found.together)
         return in_step
 
     def _loop(self, log: Log, found: Relations, depth: int) -> Block | None:
-        """A part that comes again."""
+        """A part that comes again, with something between, or as a whole."""
+        return self._split_loop((self._with_redo, self._at_repetition), log, found, depth)
+
+    def _plain_loop(self, log: Log, found: Relations, depth: int) -> Block | None:
+        """A part that comes again right after itself."""
+        return self._split_loop((self._end_to_begin,), log, found, depth)
+
+    def _split_loop(self, splits: Sequence[_Split], log: Log, found: Relations, depth: int) -> Block | None:
         if not self._repeats(found).any():
             return None
         begins = self._usual(found.begins, found)
         ends = self._usual(found.ends, found)
-        for split in (self._with_redo, self._at_repetition, self._end_to_begin):
+        for split in splits:
             pieces = split(log, found, begins, ends)
             if pieces is None:
                 continue
@@ -261,11 +280,11 @@ class _Discovery:
         limit = self.limit(found.total)
         return frozenset(key for key, weight in zip(found.keys, weights.tolist(), strict=True) if weight > limit)
 
-    def _with_redo(self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]) -> "_Pieces | None":
+    def _with_redo(self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]) -> _Pieces | None:
         """Between two repetitions comes something of its own."""
         edge = begins | ends
         inner = [column for column, key in enumerate(found.keys) if key not in edge]
-        leaving = found.adjacent > self.limit(np.minimum(found.occurrences[:, None], found.occurrences[None]))
+        leaving = found.adjacent > self.limits(np.minimum(found.occurrences[:, None], found.occurrences[None]))
         parts = [[inner[place] for place in part] for part in groups(leaving[np.ix_(inner, inner)])]
         column_of = {key: column for column, key in enumerate(found.keys)}
         edges = [column_of[key] for key in edge]
@@ -279,15 +298,13 @@ class _Discovery:
             return None
         return _pieces(log, lambda path: _runs(path, redo))
 
-    def _end_to_begin(
-        self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]
-    ) -> "_Pieces | None":
+    def _end_to_begin(self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]) -> _Pieces | None:
         """The end of one repetition is right followed by the begin of the next."""
         return _pieces(log, lambda path: (_cut(path, lambda one, other: one in ends and other in begins), []))
 
     def _at_repetition(
         self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]
-    ) -> "_Pieces | None":
+    ) -> _Pieces | None:
         """A repetition begins where something comes again."""
         if not self._in_step(found).all():
             return None
@@ -312,7 +329,9 @@ class _Discovery:
                 best, at = unknown, size
         if not at:
             return None
-        return sequence(*(self.block(_projected(log, found, part), depth) for part in (order[:at], order[at:])))
+        return sequence(
+            *(self.block(_projected(log, found, part), depth) for part in (order[:at].tolist(), order[at:].tolist()))
+        )
 
     def _one_beside(self, log: Log, found: Relations, depth: int) -> Block | None:
         """One log key beside all the rest, if the rest can be cut without it."""
@@ -322,7 +341,7 @@ class _Discovery:
             rest = [other for other in range(len(found.keys)) if other != column]
             remaining = merged(_projected(log, found, rest))
             of_rest = Relations.of([(path, weight) for path, weight in remaining if path])
-            for cut in (self._choice, self._sequence, self._parallel, self._loop):
+            for cut in (self._choice, self._sequence, self._parallel, self._loop, self._plain_loop):
                 block = cut([(path, weight) for path, weight in remaining if path], of_rest, depth)
                 if block is not None:
                     missing = sum(weight for path, weight in remaining if not path)
@@ -333,7 +352,7 @@ class _Discovery:
     def _copies(self, log: Log, found: Relations, depth: int) -> Block | None:
         """As often the one as the other: copies of a part side by side."""
         having = np.maximum(found.having[:, None], found.having[None])
-        always = having - found.together <= self.limit(having)
+        always = having - found.together <= self.limits(having)
         if not (self._in_step(found) & always).all():
             return None
         counts: defaultdict[int, float] = defaultdict(float)
@@ -352,8 +371,7 @@ class _Discovery:
         return Loop(choice(*map(Step, found.keys)), EMPTY, 1, MAX_COPIES)
 
 
-_Pieces = tuple[list[tuple[tuple[int, ...], float]], list[tuple[tuple[int, ...], float]], dict[int, float]]
-"""Bodies and redo parts of a loop, and the weight of the paths with so many bodies."""
+_Runs: TypeAlias = list[tuple[int, ...]]
 
 
 def merged(log: Iterable[tuple[tuple[int, ...], float]]) -> list[tuple[tuple[int, ...], float]]:
@@ -367,8 +385,11 @@ def merged(log: Iterable[tuple[tuple[int, ...], float]]) -> list[tuple[tuple[int
     return list(_weights(log).items())
 
 
-def _weights(pairs: Iterable[tuple[object, float]]) -> dict:
-    found: defaultdict[object, float] = defaultdict(float)
+_One = TypeVar("_One", bound=Hashable)
+
+
+def _weights(pairs: Iterable[tuple[_One, float]]) -> dict[_One, float]:
+    found: defaultdict[_One, float] = defaultdict(float)
     for one, weight in pairs:
         found[one] += weight
     return dict(found)
@@ -380,8 +401,11 @@ def _projected(log: Log, found: Relations, part: Sequence[int]) -> Log:
     return [(tuple(key for key in path if key in kept), weight) for path, weight in log]
 
 
-def _pieces(log: Log, split) -> _Pieces:
-    bodies, redos = [], []
+def _pieces(
+    log: Log, split: Callable[[tuple[int, ...]], tuple[list[tuple[int, ...]], list[tuple[int, ...]]]]
+) -> _Pieces:
+    bodies: _Weighted = []
+    redos: _Weighted = []
     counts: defaultdict[int, float] = defaultdict(float)
     for path, weight in log:
         own, between = split(path)
@@ -391,7 +415,7 @@ def _pieces(log: Log, split) -> _Pieces:
     return merged(bodies), merged(redos), dict(counts)
 
 
-def _cut(path: tuple[int, ...], between) -> list[tuple[int, ...]]:
+def _cut(path: tuple[int, ...], between: Callable[[int, int], bool]) -> list[tuple[int, ...]]:
     """A path cut between neighbours.
 
     Examples

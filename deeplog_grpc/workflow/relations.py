@@ -87,12 +87,19 @@ class Relations:
             in_step=in_step,
             adjacent=adjacent,
             occurrences=weights @ counts,
-            begins=np.bincount(columns[starts], weights, len(keys)),
-            ends=np.bincount(columns[starts + lengths - 1], weights, len(keys)),
+            begins=_sums(columns[starts], weights, len(keys)),
+            ends=_sums(columns[starts + lengths - 1], weights, len(keys)),
         )
 
 
 _FAR = np.int64(1) << 40
+
+
+def _sums(columns: NDArray[np.int64], weights: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Sum of the weights of each column."""
+    sums = np.zeros(size)
+    np.add.at(sums, columns, weights)
+    return sums
 
 
 def _parts(rows: int, keys: int) -> Iterable[slice]:

@@ -1,4 +1,4 @@
-"""What tests need and users may use: a simulator of an application's log, with known faults.
+"""A simulator of an application's log, with known faults.
 
 The simulated application takes orders: each order is a session named by a request id, sessions overlap in time, the
 workflow has a choice, a loop and two steps that run side by side.

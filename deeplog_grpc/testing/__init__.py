@@ -1,0 +1,27 @@
+"""What tests need and users may use: simulators whose truth is known.
+
+:func:`simulate_log` writes the log of an application, with faults. :func:`simulate_process` makes a process of tasks as
+:mod:`deeplog_grpc.workflow` sees them, and draws executions, streams and faults of it.
+"""
+
+from deeplog_grpc.testing.faults import FAULTS, FaultySession, is_normal, with_fault
+from deeplog_grpc.testing.making import ProcessKind, simulate_process
+from deeplog_grpc.testing.processes import NOISE, Process, SimulatedSession, SimulatedStream
+from deeplog_grpc.testing.simulated_log import EPOCH_S, Fault, SimulatedLog, simulate_log
+
+__all__ = [
+    "EPOCH_S",
+    "FAULTS",
+    "NOISE",
+    "Fault",
+    "FaultySession",
+    "Process",
+    "ProcessKind",
+    "SimulatedLog",
+    "SimulatedSession",
+    "SimulatedStream",
+    "is_normal",
+    "simulate_log",
+    "simulate_process",
+    "with_fault",
+]
