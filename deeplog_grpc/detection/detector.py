@@ -96,6 +96,8 @@ class Detector:
         self._cold_until_ns: int | None = None
         self._closing: list[StateGraph] = []
         """Of earlier versions: let go of a little with each batch, for all at once would take some milliseconds."""
+        self._templates: dict[int, str] = {}
+        """Those asked for since the parser last read something: evidence names the same ones again and again."""
         self._diagnoser = Diagnoser(application.workflow, self.template)
         self._held: Session | None = None
         """The session of an entry whose time is held back."""
@@ -147,7 +149,10 @@ class Detector:
 
     def template(self, key: int) -> str:
         """The template of a log key, with ``<*>`` at its parameters."""
-        return self._parser.template(key).text
+        known = self._templates.get(key)
+        if known is None:
+            known = self._templates[key] = self._parser.template(key).text
+        return known
 
     def workflow_path(self, session: str) -> tuple[int, ...] | None:
         """States of the workflow that an open session went through, oldest first; None where it is not open."""
@@ -159,6 +164,7 @@ class Detector:
 
     def parse(self, bodies: Sequence[str]) -> ParsedBatch:
         """Parse bodies as :meth:`score` would; a message type never seen gets a new log key."""
+        self._templates.clear()
         return self._parser.parse(bodies)
 
     def judges_of(self, model: ApplicationModel) -> Judges:
@@ -200,7 +206,7 @@ class Detector:
         """
         if self._closing and self._closing[0].close(CLOSED_AT_ONCE):
             del self._closing[0]
-        parsed = self._parser.parse(batch.bodies)
+        parsed = self.parse(batch.bodies)
         identifiers = identify(batch.bodies, batch.sessions, batch.sources, self._patterns)
         ends: list[SessionEnd] = []
         paths: list[Path] = []

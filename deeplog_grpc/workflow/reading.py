@@ -115,28 +115,25 @@ class Reader:
         """What the end of a session is: too early, or else the first entry that left the workflow."""
         explained = self._replay.explain(keys, begins=begins, ended=True)
         visits = _visits(explained.moves)
-        odd = next(iter(self._deviations(keys, explained)), None)
-        whole = Reading(
-            deviation=Deviation.ALLOWED,
+        timed = tuple(self._timed(visits))
+        if not explained.missing and (odd := self._deviations(keys, explained)):
+            return replace(self._in_session(keys, explained, *odd[0], begins=begins), timed=timed)
+        return Reading(
+            deviation=Deviation.TRUNCATED if explained.missing else Deviation.ALLOWED,
+            skipped=explained.missing,
             state=visits[-1].state if visits else NO_STATE,
             expected=self._expected(_places(explained, begins=begins), visits),
             first_divergence=explained.divergence,
             has_returned=_has_returned(explained),
             path=explained.path,
-            timed=tuple(self._timed(visits)),
+            timed=timed,
         )
-        if explained.missing:
-            return replace(whole, deviation=Deviation.TRUNCATED, skipped=explained.missing)
-        if odd is None:
-            return whole
-        place, deviation, skipped = odd
-        return replace(self._in_session(keys, explained, place, deviation, skipped), timed=whole.timed)
 
     def session(self, keys: Sequence[int], *, ended: bool) -> Iterator[Reading]:
         """All that a whole session did otherwise, in order; ``first_divergence`` is the place of each."""
         explained = self._replay.explain(keys, ended=ended)
         for place, deviation, skipped in self._deviations(keys, explained):
-            yield self._in_session(keys, explained, place, deviation, skipped)
+            yield self._in_session(keys, explained, place, deviation, skipped, begins=True)
 
     def timed(self, keys: Sequence[int], *, begins: bool) -> tuple[Timed, ...]:
         """Entries of a session whose usual time is known."""
@@ -241,11 +238,18 @@ class Reader:
             latest[state] = place
 
     def _in_session(
-        self, keys: Sequence[int], explained: Explanation, place: int, deviation: Deviation, skipped: tuple[int, ...]
+        self,
+        keys: Sequence[int],
+        explained: Explanation,
+        place: int,
+        deviation: Deviation,
+        skipped: tuple[int, ...],
+        *,
+        begins: bool,
     ) -> Reading:
         """One deviation of a whole session, seen from its own place."""
         visits = _visits(explained.moves[:place])
-        before = self._replay.explain(keys[:place])
+        before = self._replay.explain(keys[:place], begins=begins)
         is_end = place == len(keys)
         move = None if is_end else explained.moves[place]
         own = () if is_end else self.workflow.states_of.get(keys[place], ())
@@ -253,7 +257,7 @@ class Reader:
             deviation=deviation,
             key=NO_KEY if is_end else keys[place],
             state=visits[-1].state if visits else NO_STATE,
-            expected=self._expected(before.places, visits),
+            expected=self._expected(_places(before, begins=begins), visits),
             known_states=tuple(known.number for known in own if move is None or known.number != move.state),
             skipped=skipped,
             first_divergence=place,

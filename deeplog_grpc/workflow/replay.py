@@ -201,6 +201,8 @@ class Replay:
 
     def ways(self, place: int, key: int) -> tuple[Way, ...]:
         """Ways to come from a place to a log key by leaving out steps, or none."""
+        if key not in self.workflow.states_of:
+            return ()
         found = self._ways.get((place, key))
         if found is None:
             found = self._ways[place, key] = tuple(self._found_ways(place, key))
@@ -309,6 +311,8 @@ class Replay:
 
     def _steps(self, place: int, key: int) -> tuple[Way, ...]:
         """What a log key may be at a place."""
+        if key not in self.workflow.states_of:
+            return ()
         known = self._next[place].get(key)
         if known is None:
             task, rest = self._rests[place]
