@@ -37,6 +37,7 @@ def show_anomaly(anomaly: anomaly_pb2.Anomaly) -> None:
     _line(Text.assemble((verdict.application, "dim"), " ", (verdict.session, "cyan")))
     _line(Text(verdict.template))
     _line(Text(verdict.reason, style="dim"))
+    _line(Text(verdict.diagnosis.text, style="italic"))
 
 
 def show_groups_head() -> None:
@@ -69,7 +70,12 @@ def show_evidence(anomaly: anomaly_pb2.Anomaly) -> None:
     for part in (_context_table(anomaly), _window_table(anomaly.verdict), _candidates_table(anomaly.verdict)):
         if part.row_count:
             OUTPUT.print(part)
-    for part in (_numbers_table(anomaly.verdict), _counts_table(anomaly.verdict)):
+    for part in (
+        _next_table(anomaly.verdict.diagnosis),
+        _slow_table(anomaly.verdict.diagnosis),
+        _numbers_table(anomaly.verdict),
+        _counts_table(anomaly.verdict),
+    ):
         if part.row_count:
             OUTPUT.print(part)
 
@@ -81,6 +87,7 @@ def _facts(anomaly: anomaly_pb2.Anomaly) -> Iterator[tuple[str, str]]:
     facts = {
         "kind": name_of(verdict, "kind"),
         "reason": verdict.reason,
+        "diagnosis": verdict.diagnosis.text,
         "entry": anomaly.body,
         "template": verdict.template,
         "log key": "" if verdict.key == -1 else str(verdict.key),
@@ -134,6 +141,25 @@ def _candidates_table(verdict: verdict_pb2.Verdict) -> Table:
     for candidate in verdict.candidates:
         template = Text(candidate.template, overflow="fold")
         table.add_row("end" if candidate.key == -1 else str(candidate.key), f"{candidate.probability:.2%}", template)
+    return table
+
+
+def _next_table(diagnosis: verdict_pb2.Diagnosis) -> Table:
+    """What the workflow has next."""
+    title = f"next in task {diagnosis.task}" if diagnosis.HasField("task") else "next in the workflow"
+    table = _table("key", "probability", "usual delay", "template", title=title)
+    for step in diagnosis.expected:
+        key = "end" if step.key == -1 else str(step.key)
+        delay = f"{step.p50_s:,.3g} s, 99 % in {step.p99_s:,.3g} s" if step.p99_s else ""
+        table.add_row(key, f"{step.probability:.2%}", delay, Text(step.template, overflow="fold"))
+    return table
+
+
+def _slow_table(diagnosis: verdict_pb2.Diagnosis) -> Table:
+    table = _table("key", "took", "usual delay", "template", title="slow steps of the session")
+    for step in diagnosis.slow_steps:
+        usual = f"{step.p50_s:,.3g} s, 99 % in {step.p99_s:,.3g} s"
+        table.add_row(str(step.key), f"{step.elapsed_s:,.3g} s", usual, Text(step.template, overflow="fold"))
     return table
 
 

@@ -14,6 +14,7 @@ from deeplog_grpc.cli.console import OUTPUT
 from deeplog_grpc.detection import Kind, Verdict
 from deeplog_grpc.detection.verdicts import AbnormalValue
 from deeplog_grpc.v1 import verdict_pb2
+from deeplog_grpc.workflow import Deviation
 
 KIND_STYLE: dict[int, str] = {
     Kind.UNSEEN_KEY: "red",
@@ -64,6 +65,10 @@ class AnomalyRow:
     """What is abnormal, where a value is: the fields of :class:`~deeplog_grpc.detection.verdicts.AbnormalValue`."""
     verdict_id: str
     """Of the stored anomaly, for feedback; empty where nothing is stored."""
+    deviation: str = ""
+    """What is wrong, seen from the workflow; empty where there is none."""
+    diagnosis: str = ""
+    """One sentence: where the session left its workflow."""
 
     def show(self) -> None:
         """Print it: where and what on a line of a table, the template and the reason below."""
@@ -79,6 +84,8 @@ class AnomalyRow:
         OUTPUT.print(head, no_wrap=True, overflow="ellipsis")
         OUTPUT.print(Padding(Text(self.template), _INDENT))
         OUTPUT.print(Padding(Text(self.reason, style="dim"), _INDENT))
+        if self.diagnosis:
+            OUTPUT.print(Padding(Text(self.diagnosis, style="italic"), _INDENT))
 
 
 def print_head() -> None:
@@ -110,6 +117,8 @@ def _plain(value: Any) -> Any:
 def _row(verdict: Any, kind: Kind, application: str, places: Places, value: dict[str, Any] | None) -> AnomalyRow:
     """Both shapes of a verdict have the same names of fields."""
     index = min(verdict.index, len(places.lines) - 1)
+    diagnosis = verdict.diagnosis
+    is_diagnosed = diagnosis is not None and diagnosis.deviation != 0
     return AnomalyRow(
         file=places.path,
         line=places.lines[index],
@@ -123,6 +132,8 @@ def _row(verdict: Any, kind: Kind, application: str, places: Places, value: dict
         reason=verdict.reason,
         abnormal_value=value,
         verdict_id=verdict.verdict_id,
+        deviation=Deviation(diagnosis.deviation).name.lower() if is_diagnosed else "",
+        diagnosis=diagnosis.text if is_diagnosed else "",
     )
 
 

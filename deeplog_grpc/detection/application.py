@@ -26,7 +26,7 @@ class ApplicationModel:
     timeout_s: float
     """Session time-out in force, in seconds of event time; 0 = sessions never time out."""
     workflow: Workflow = NO_WORKFLOW
-    """Tasks of its normal sessions; feedback does not change them."""
+    """Its tasks, to diagnose anomalies by; feedback does not change them."""
 
     @property
     def key_model(self) -> LogKeyModel:

@@ -29,14 +29,16 @@ from deeplog_grpc.detection.identifiers import (
     session_patterns,
 )
 from deeplog_grpc.detection.judges import Judges
+from deeplog_grpc.detection.paths import BatchPaths, Path, packed, past_of, tail_items
 from deeplog_grpc.detection.sessions import NOTHING, NS_PER_S, Session, SessionTable, Watermark
 from deeplog_grpc.detection.stand_ins import StandIns
 from deeplog_grpc.detection.states import StateGraph, Transition, WindowState
 from deeplog_grpc.detection.vectors import elapsed_s
-from deeplog_grpc.detection.verdict_batch import SessionEnd, VerdictBatch
+from deeplog_grpc.detection.verdict_batch import SessionEnd, VerdictBatch, known_keys
 from deeplog_grpc.detection.verdicts import EndReason
 from deeplog_grpc.models import END, UNSEEN, StandIn, Vocabulary, common_units
 from deeplog_grpc.parsing import ParsedBatch, slot_now
+from deeplog_grpc.workflow import Diagnoser
 
 CLOSED_AT_ONCE = 128
 """States of an earlier version: 0.1 ms."""
@@ -56,6 +58,9 @@ class DetectorConfig:
     clock_step_s: Annotated[float, Field(gt=0, le=30 * 86_400)] = 3600.0
     """A jump of event time ahead by more seconds than this is believed only when the next entry confirms it, so that
     one wrong time stamp does not end every session."""
+    path_entries: Annotated[int, Field(ge=0, le=65_536)] = 256
+    """Entries of an open session at most whose log keys and times are remembered, to diagnose an anomaly by the
+    workflow (12 bytes each); past it the older half is dropped. 0 = none, and no diagnosis."""
 
 
 class Detector:
@@ -91,6 +96,9 @@ class Detector:
         self._cold_until_ns: int | None = None
         self._closing: list[StateGraph] = []
         """Of earlier versions: let go of a little with each batch, for all at once would take some milliseconds."""
+        self._templates: dict[int, str] = {}
+        """Those asked for since the parser last read something: evidence names the same ones again and again."""
+        self._diagnoser = Diagnoser(application.workflow, self.template)
         self._held: Session | None = None
         """The session of an entry whose time is held back."""
 
@@ -141,10 +149,22 @@ class Detector:
 
     def template(self, key: int) -> str:
         """The template of a log key, with ``<*>`` at its parameters."""
-        return self._parser.template(key).text
+        known = self._templates.get(key)
+        if known is None:
+            known = self._templates[key] = self._parser.template(key).text
+        return known
+
+    def workflow_path(self, session: str) -> tuple[int, ...] | None:
+        """States of the workflow that an open session went through, oldest first; None where it is not open."""
+        found = self._table.get(cut(session))
+        if found is None:
+            return None
+        past = past_of(found.path)
+        return self._diagnoser.path(known_keys(past.keys, self._stand_ins.found), begins=past.begins)
 
     def parse(self, bodies: Sequence[str]) -> ParsedBatch:
         """Parse bodies as :meth:`score` would; a message type never seen gets a new log key."""
+        self._templates.clear()
         return self._parser.parse(bodies)
 
     def judges_of(self, model: ApplicationModel) -> Judges:
@@ -164,6 +184,8 @@ class Detector:
         units = common_units(before, vocabulary)
         judges.values.go_on_from(old.values)
         self._stand_ins.adopt(judges.model.key_model)
+        if judges.model.workflow is not old.model.workflow:
+            self._diagnoser = Diagnoser(judges.model.workflow, self.template)
         for session in chain(self._table.sessions(), self._streams.sessions()):
             old.graph.release(session.state)
             if units < before.assigned:
@@ -192,11 +214,12 @@ class Detector:
         """
         if self._closing and self._closing[0].close(CLOSED_AT_ONCE):
             del self._closing[0]
-        parsed = self._parser.parse(batch.bodies)
+        parsed = self.parse(batch.bodies)
         identifiers = identify(batch.bodies, batch.sessions, batch.sources, self._patterns)
         ends: list[SessionEnd] = []
-        steps, elapsed_s = self._walk(batch, parsed, identifiers, ends)
-        return self._judged(parsed, identifiers, steps, elapsed_s, ends)
+        paths: list[Path] = []
+        steps, elapsed_s = self._walk(batch, parsed, identifiers, ends, paths)
+        return self._judged(parsed, identifiers, steps, elapsed_s, ends, paths)
 
     def advance(self, now_ns: int) -> VerdictBatch:
         """Event time has come to ``now_ns`` without entries: sessions past their time-out end.
@@ -223,10 +246,15 @@ class Detector:
         return slot_now(self._judges.read_by[key], self._parser.template(key).pieces, slot)
 
     def _walk(
-        self, batch: EntryBatch, parsed: ParsedBatch, identifiers: Sequence[str], ends: list[SessionEnd]
+        self,
+        batch: EntryBatch,
+        parsed: ParsedBatch,
+        identifiers: Sequence[str],
+        ends: list[SessionEnd],
+        paths: list[Path],
     ) -> tuple[list[Transition], NDArray[np.float64]]:
-        """Take every entry's step, and the time that it took; collect the sessions that end."""
-        watermark, judges = self._watermark, self._judges
+        """Take every entry's step, and the time that it took; collect the sessions that end, and each entry's path."""
+        watermark, judges, tail = self._watermark, self._judges, tail_items(self._config.path_entries)
         unit_of, graph, knows_sessions = judges.unit_of, judges.graph, judges.knows_sessions
         deadline_ns = self._table.next_deadline_ns()
         steps: list[Transition] = []
@@ -265,6 +293,13 @@ class Detector:
             state = session.state
             step = state.next.get(unit) or graph.step(state, unit)
             session.state = step.next
+            if tail:
+                path = session.path
+                if len(path) > tail:
+                    path = session.path = packed(path, self._config.path_entries)
+                path.append(key)
+                path.append(time_ns)
+                paths.append(path)
             if not is_stream:  # which has no end to be judged at
                 session.counts[unit if unit != UNSEEN else session.unseen(key)] += 1
             steps.append(step)
@@ -307,11 +342,12 @@ class Detector:
             step=step,
             shape=shape,
             unseen=unseen,
+            path=session.path,
             ended_ns=session.last_ns + self._table.timeout_ns if reason is EndReason.TIMEOUT else 0,
         )
 
     def _only_ends(self, ends: list[SessionEnd]) -> VerdictBatch:
-        return self._judged(self._parser.parse([]), [], [], np.zeros(0), ends)
+        return self._judged(self._parser.parse([]), [], [], np.zeros(0), ends, [])
 
     def _judged(
         self,
@@ -320,6 +356,7 @@ class Detector:
         steps: list[Transition],
         elapsed: NDArray[np.float64],
         ends: list[SessionEnd],
+        paths: list[Path],
     ) -> VerdictBatch:
         judges = self._judges
         judges.graph.resolve(steps)
@@ -332,12 +369,14 @@ class Detector:
             steps=steps,
             outcomes=outcomes,
             ends=ends,
+            paths=BatchPaths(paths),
             behaviour=judges.model.behaviour,
             model_version=judges.model.version,
             template=self.template,
             stand_ins=self._stand_ins.found,
             usual_elapsed=judges.values.usual_elapsed,
             slot_now=self._slot_now,
+            diagnoser=self._diagnoser,
         )
 
 

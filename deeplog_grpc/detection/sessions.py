@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
+from deeplog_grpc.detection.paths import new_path
 from deeplog_grpc.detection.states import WindowState
 from deeplog_grpc.models import UNSEEN
 
@@ -83,7 +84,7 @@ class Watermark:
 class Session:
     """An open session."""
 
-    __slots__ = ("counts", "identifier", "last_ns", "state", "time_ns", "whole")
+    __slots__ = ("counts", "identifier", "last_ns", "path", "state", "time_ns", "whole")
 
     def __init__(self, identifier: str, state: WindowState) -> None:
         self.identifier = identifier
@@ -94,6 +95,8 @@ class Session:
         """Latest time of its own entries; 0 = none had one."""
         self.whole = state.judged
         """Whether it is known from its begin."""
+        self.path = new_path(whole=self.whole)
+        """Its entries so far, as far as they are remembered."""
         self.counts: defaultdict[int, int] = defaultdict(int)
         """Unit, or what stands for an unseen log key (:meth:`unseen`) -> times so far: no more of them than the model
         has units and `MAX_UNSEEN`. 40 ns an entry, half of a plain dict's."""

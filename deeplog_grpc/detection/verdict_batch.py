@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplog_grpc.detection.paths import BatchPaths, Past, Path, past_of
 from deeplog_grpc.detection.shapes import Shape
 from deeplog_grpc.detection.states import Transition, WindowState, surprise
 from deeplog_grpc.detection.values import ValueOutcome
@@ -15,6 +16,7 @@ from deeplog_grpc.detection.verdicts import NO_KEY, AbnormalValue, Candidate, En
 from deeplog_grpc.models import BEGIN_KEY, ELAPSED, UNKNOWN_KEY, UNSEEN, Behaviour, Prediction, StandIn
 from deeplog_grpc.models.vocabulary import BEGIN, END
 from deeplog_grpc.parsing import Parameter, ParsedBatch
+from deeplog_grpc.workflow import Concern, Diagnoser, Diagnosis, OddValue
 
 UsualElapsed = Callable[[tuple[int, int], int], tuple[float, float]]
 """The two log keys before, and a log key -> elapsed seconds between which nobody need look more closely."""
@@ -26,6 +28,13 @@ END_TEMPLATE = "<end of session>"
 SHOWN_CANDIDATES = 3
 """Expected log keys named in a reason: the most probable ones tell the story, the rest is in ``candidates``."""
 
+
+_CONCERNS = {
+    Kind.ELAPSED_TIME: Concern.ELAPSED,
+    Kind.PARAMETER_VALUE: Concern.VALUE,
+    Kind.NEW_VALUE: Concern.VALUE,
+}
+"""What a kind of an entry objects to, where it is not the path."""
 
 NO_STAND_INS: Mapping[int, StandIn] = MappingProxyType({})
 
@@ -46,6 +55,8 @@ class SessionEnd:
     """The session as a whole; None where its begin was not seen."""
     unseen: Mapping[int, int]
     """Log key -> times, of those that have no unit and were told apart."""
+    path: Path
+    """Its entries, as far as they are remembered."""
     ended_ns: int
     """Event time at which its time-out passed; 0 where something else ended it."""
 
@@ -77,6 +88,7 @@ class VerdictBatch:
     _steps: Sequence[Transition]
     _outcomes: Mapping[int, ValueOutcome]
     _parsed: ParsedBatch
+    _paths: BatchPaths
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -90,12 +102,14 @@ class VerdictBatch:
         steps: Sequence[Transition],
         outcomes: Mapping[int, ValueOutcome],
         ends: Sequence[SessionEnd],
+        paths: BatchPaths,
         behaviour: Behaviour,
         model_version: int,
         template: Callable[[int], str],
         stand_ins: Mapping[int, StandIn] = NO_STAND_INS,
         usual_elapsed: UsualElapsed,
         slot_now: SlotNow,
+        diagnoser: Diagnoser,
     ) -> "VerdictBatch":
         """Read the columns off judged steps."""
         evidence = _Evidence(
@@ -105,6 +119,7 @@ class VerdictBatch:
             stand_ins=stand_ins,
             usual_elapsed=usual_elapsed,
             slot_now=slot_now,
+            diagnoser=diagnoser,
         )
         count = len(steps)
         kinds = np.fromiter([step.kind for step in steps], np.int8, count=count)
@@ -126,6 +141,7 @@ class VerdictBatch:
             _steps=steps,
             _outcomes=outcomes,
             _parsed=parsed,
+            _paths=paths,
         )
 
     def anomalies(self) -> list[int]:
@@ -146,6 +162,7 @@ class VerdictBatch:
             self._steps[index],
             float(self.scores[index]),
             outcome,
+            None if kind is Kind.NORMAL else self._paths.past(index),
         )
 
 
@@ -159,6 +176,7 @@ class _Evidence:
     stand_ins: Mapping[int, StandIn]
     usual_elapsed: UsualElapsed
     slot_now: SlotNow
+    diagnoser: Diagnoser
 
     def of_entry(
         self,
@@ -171,6 +189,7 @@ class _Evidence:
         step: Transition,
         score: float,
         outcome: ValueOutcome | None,
+        past: Past | None,
     ) -> Verdict:
         candidates = self._candidates(step.state.prediction)
         template = self.template(key)
@@ -199,6 +218,7 @@ class _Evidence:
             stands_for=NO_KEY if stand_in is None else stand_in.key,
             abnormal_value=value,
             vector=None if outcome is None else outcome.vector,
+            diagnosis=None if past is None else self._diagnosis(past, _CONCERNS.get(kind, Concern.PATH), value),
         )
 
     def of_end(self, end: SessionEnd, step: Transition) -> Verdict:
@@ -231,6 +251,19 @@ class _Evidence:
             model_version=self.model_version,
             counts=counts,
             ended_ns=end.ended_ns,
+            diagnosis=None if kind is Kind.NORMAL else self._diagnosis(past_of(end.path), Concern.END, None),
+        )
+
+    def _diagnosis(self, past: Past, concern: Concern, value: AbnormalValue | None) -> Diagnosis | None:
+        """Where a session left its workflow."""
+        return self.diagnoser.diagnose(
+            known_keys(past.keys, self.stand_ins),
+            past.times_ns,
+            begins=past.begins,
+            concern=concern,
+            value=None
+            if value is None
+            else OddValue(slot=value.slot, observed=value.observed, low=value.low, high=value.high),
         )
 
     def _counts(self, shape: Shape, unseen: Mapping[int, int]) -> dict[int, int]:
@@ -346,6 +379,13 @@ def _stood_for(keys: NDArray[np.int32], stand_ins: Mapping[int, StandIn]) -> dic
         return {}
     rows = np.flatnonzero(np.isin(keys, list(stand_ins))).tolist()
     return {row: stand_ins[int(keys[row])].key for row in rows}
+
+
+def known_keys(keys: Sequence[int], stand_ins: Mapping[int, StandIn]) -> Sequence[int]:
+    """Log keys with each new one as the known one that it is judged as."""
+    if not stand_ins:
+        return keys
+    return [stand_ins[key].key if key in stand_ins else key for key in keys]
 
 
 def _range(least: int, most: int) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 from deeplog_grpc.parsing import Parameter
+from deeplog_grpc.workflow import Diagnosis
 
 NO_KEY = -1
 """Where there is no log key."""
@@ -142,6 +143,8 @@ class Verdict:
     """Event time at which a session's time-out passed, in nanoseconds since 1970-01-01 UTC; 0 for all else."""
     verdict_id: str = ""
     """Its name where it is stored; given by who stores it."""
+    diagnosis: Diagnosis | None = None
+    """Where the session left its workflow; only of an anomaly, and only where the application has a workflow."""
 
     @property
     def is_anomaly(self) -> bool:

@@ -16,6 +16,8 @@ from deeplog_grpc.serving.detectors import ParsedBodies, ScoredBatch, Scorer
 from deeplog_grpc.serving.recorder import LAST_ROW, Noted
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from deeplog_grpc.v1 import parameter_pb2, verdict_pb2
+from deeplog_grpc.workflow import Deviation, Diagnosis
+from deeplog_grpc.workflow.deviations import NO_STATE, NOWHERE
 
 VALUE_KINDS = {kind: f"VALUE_KIND_{kind.name}" for kind in ValueKind}
 END_REASONS = {
@@ -23,6 +25,7 @@ END_REASONS = {
     EndReason.TIMEOUT: verdict_pb2.SESSION_END_REASON_TIMEOUT,
     EndReason.FLUSH: verdict_pb2.SESSION_END_REASON_FLUSH,
 }
+DEVIATIONS = {deviation: getattr(verdict_pb2, f"DEVIATION_{deviation.name}") for deviation in Deviation}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +224,42 @@ def _add_evidence(message: verdict_pb2.Verdict, verdict: Verdict) -> None:
         added.key = candidate.key
         added.template = candidate.template
         added.probability = candidate.probability
+    if verdict.diagnosis is not None:
+        _add_diagnosis(message.diagnosis, verdict.diagnosis)
+
+
+def _add_diagnosis(message: verdict_pb2.Diagnosis, diagnosis: Diagnosis) -> None:
+    message.deviation = DEVIATIONS[diagnosis.deviation]
+    message.text = diagnosis.text
+    if diagnosis.task != NO_STATE:
+        message.task = diagnosis.task
+    if diagnosis.state != NO_STATE:
+        message.state = diagnosis.state
+    message.key = diagnosis.key
+    message.template = diagnosis.template
+    for expected in diagnosis.expected:
+        step = message.expected.add()
+        step.state = expected.state
+        step.key = expected.key
+        step.template = expected.template
+        step.probability = expected.probability
+        step.p50_s = expected.p50_s
+        step.p99_s = expected.p99_s
+    message.known_states.extend(diagnosis.known_states)
+    message.skipped.extend(diagnosis.skipped)
+    if diagnosis.first_divergence != NOWHERE:
+        message.first_divergence = diagnosis.first_divergence
+    message.has_returned = diagnosis.has_returned
+    for slow in diagnosis.slow_steps:
+        message.slow_steps.add(
+            state=slow.state,
+            key=slow.key,
+            template=slow.template,
+            elapsed_s=slow.elapsed_s,
+            p50_s=slow.p50_s,
+            p99_s=slow.p99_s,
+        )
+    message.path.extend(diagnosis.path)
 
 
 def _parameter(parameter: Parameter) -> parameter_pb2.Parameter:

@@ -7,6 +7,7 @@ from deeplog_grpc.workflow.blocks import EMPTY, Block, Choice, Copies, Loop, Par
 from deeplog_grpc.workflow.building import build_workflow
 from deeplog_grpc.workflow.construction import TrainingPath, WorkflowConfig, agreement, construct
 from deeplog_grpc.workflow.deviations import Concern, Deviation, Diagnosis, ExpectedStep, SlowStep
+from deeplog_grpc.workflow.diagnosis import Diagnoser, OddValue
 from deeplog_grpc.workflow.graph import (
     NO_TASK,
     NO_WORKFLOW,
@@ -32,6 +33,7 @@ __all__ = [
     "Concern",
     "Copies",
     "Deviation",
+    "Diagnoser",
     "Diagnosis",
     "Edge",
     "EdgeKind",
@@ -42,6 +44,7 @@ __all__ = [
     "Loop",
     "Method",
     "Move",
+    "OddValue",
     "Parallel",
     "Path",
     "Replay",

@@ -2,7 +2,8 @@
 
 As long as a session keeps to the workflow, all places where it may stand are known exactly. Where it leaves, the
 cheapest explanations are followed side by side: an entry too many costs 1, and each step left out costs 1 (an
-alignment by beam search). Places and steps are computed once and kept, so a session like others costs some look-ups.
+alignment by beam search). Places, steps and all that a log key brings about where explanations stand are computed once
+and kept, so a session like others costs some look-ups.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,9 @@ BEAM = 8
 
 MAX_PLACES = 100_000
 """Places kept; past it all are forgotten. Some 1 kB each."""
+
+MAX_SITUATIONS = 20_000
+"""Situations kept; past it all are forgotten. Some 2 kB each."""
 
 NO_STATE = -1
 """Where an entry is at no state."""
@@ -49,6 +53,8 @@ class Explanation:
     """States left out at the end; empty where the session goes on."""
     place: int
     """Where it stands; see :class:`Replay`."""
+    places: tuple[int, ...]
+    """Where it may stand: all places while it keeps to the workflow, else that one."""
     cost: int
     """Entries too many and states left out."""
 
@@ -80,13 +86,39 @@ class Way(NamedTuple):
         return Move(self.state, self.skipped, self.begins_task)
 
 
-class _Thread(NamedTuple):
-    """One explanation on its way."""
+class _Situation:
+    """Explanations followed at once, the cheapest first: all that what comes next depends on."""
+
+    __slots__ = ("costs", "has_diverged", "next", "places")
+
+    def __init__(self, places: tuple[int, ...], costs: tuple[int, ...], *, has_diverged: bool) -> None:
+        self.places = places
+        """Where each stands."""
+        self.costs = costs
+        """What each costs more than the cheapest."""
+        self.has_diverged = has_diverged
+        """Whether even the cheapest costs something."""
+        self.next: dict[int, _Turn] = {}
+        """Log key -> what it brings about."""
+
+
+class _Turn(NamedTuple):
+    """A log key that came in a situation."""
+
+    after: _Situation
+    cost: int
+    """That the cheapest explanation grew by."""
+    origins: tuple[tuple[int, Move], ...]
+    """Of each explanation after it: which one it was before, and what the log key is there."""
+
+
+class _Candidate(NamedTuple):
+    """An explanation that goes on."""
 
     cost: int
     place: int
-    move: Move | None
-    before: "_Thread | None"
+    origin: int
+    move: Move
 
 
 class Replay:
@@ -120,7 +152,10 @@ class Replay:
         self._number_of: dict[tuple[int, Rest], int] = {}
         self._rests: list[tuple[int, Rest]] = []
         self._next: list[dict[int, tuple[Way, ...]]] = []
+        self._may_end: dict[int, bool] = {}
+        self._expected: dict[int, tuple[int, ...]] = {}
         self._ways: dict[tuple[int, int], tuple[Way, ...]] = {}
+        self._situations: dict[tuple[tuple[int, ...], tuple[int, ...], bool], _Situation] = {}
         self._starts = [self._place(task.number, task.block) for task in self.workflow.tasks]
 
     def task(self, place: int) -> int:
@@ -137,20 +172,28 @@ class Replay:
 
     def may_end(self, place: int) -> bool:
         """Whether a session may end there."""
-        task, rest = self._rests[place]
-        follows = self.workflow.follows
-        return may_end(rest) and (self._any or not follows or (task, NO_TASK) in follows)
+        known = self._may_end.get(place)
+        if known is None:
+            task, rest = self._rests[place]
+            follows = self.workflow.follows
+            known = may_end(rest) and (self._any or not follows or (task, NO_TASK) in follows)
+            self._may_end[place] = known
+        return known
 
     def expected(self, places: Iterable[int]) -> tuple[int, ...]:
         """States that may come next."""
-        found: dict[int, None] = {}
-        for place in places:
+        return tuple(dict.fromkeys(state for place in places for state in self._expected_at(place)))
+
+    def _expected_at(self, place: int) -> tuple[int, ...]:
+        known = self._expected.get(place)
+        if known is None:
             task, rest = self._rests[place]
-            found.update(dict.fromkeys(firsts(rest)))
+            found = firsts(rest)
             if may_end(rest):
                 for following in self._following(task):
-                    found.update(dict.fromkeys(firsts(self._rests[self._starts[following]][1])))
-        return tuple(found)
+                    found += firsts(self._rests[self._starts[following]][1])
+            known = self._expected[place] = tuple(dict.fromkeys(found))
+        return known
 
     def expected_in_task(self, places: Iterable[int]) -> tuple[int, ...]:
         """States of the same task that may come next."""
@@ -170,6 +213,8 @@ class Replay:
 
     def ways(self, place: int, key: int) -> tuple[Way, ...]:
         """Ways to come from a place to a log key by leaving out steps, or none."""
+        if key not in self.workflow.states_of:
+            return ()
         found = self._ways.get((place, key))
         if found is None:
             found = self._ways[place, key] = tuple(self._found_ways(place, key))
@@ -205,50 +250,81 @@ class Replay:
             raise ValueError("a workflow without tasks explains nothing")
         if len(self._rests) > MAX_PLACES:
             self._forget()
-        threads = [_Thread(0, place, None, None) for place in self.beginnings()]
+        if len(self._situations) > MAX_SITUATIONS:
+            self._situations.clear()
+        turns, situation, cost = [], self._situation(self.beginnings(), (0,) * len(self.beginnings())), 0
         for number, key in enumerate(keys):
-            threads = self._went_on(threads, key, free=not number and not begins)
+            free = not number and not begins
+            turn = self._met_in_the_middle(situation, key) if free else situation.next.get(key)
+            if turn is None:
+                turn = situation.next[key] = self._turn(situation, key)
+            turns.append(turn)
+            situation, cost = turn.after, cost + turn.cost
+        costs = situation.costs
         if ended:
-            threads = [thread._replace(cost=thread.cost + len(self._left_out(thread.place))) for thread in threads]
-        best = min(threads, key=lambda thread: thread.cost)
+            left = zip(costs, situation.places, strict=True)
+            costs = tuple(more + len(self._left_out(place)) for more, place in left)
+        best = min(range(len(costs)), key=costs.__getitem__)
+        place = situation.places[best]
         return Explanation(
-            moves=_moves(best),
-            missing=self._left_out(best.place) if ended else (),
-            place=best.place,
-            cost=best.cost,
+            moves=_moves(turns, best),
+            missing=self._left_out(place) if ended else (),
+            place=place,
+            places=(place,) if situation.has_diverged else situation.places,
+            cost=cost + costs[best],
         )
 
     def _left_out(self, place: int) -> tuple[int, ...]:
         """What is missing where a session ends."""
         return () if self.may_end(place) else self.missing(place)
 
-    def _went_on(self, threads: list[_Thread], key: int, *, free: bool) -> list[_Thread]:
-        """Explanations of one entry more, the cheapest first."""
-        if free:
-            return self._met_in_the_middle(threads, key)
-        found: dict[int, _Thread] = {}
-        for thread in threads:
-            for way in self._steps(thread.place, key):
-                _keep(found, _Thread(thread.cost, way.place, way.move, thread))
+    def _turn(self, situation: _Situation, key: int) -> _Turn:
+        """What a log key brings about. Of equally cheap explanations those come first that leave out steps."""
+        found: dict[int, _Candidate] = {}
+        threads = tuple(zip(situation.costs, situation.places, strict=True))
+        for origin, (cost, place) in enumerate(threads):
+            for way in self._steps(place, key):
+                _keep(found, _Candidate(cost, way.place, origin, way.move))
         # While all keep to the workflow nothing else can be cheaper; after that a dearer one may turn out to be right.
-        if not found or threads[0].cost:
-            for thread in threads:
-                _keep(found, _Thread(thread.cost + 1, thread.place, Move(NO_STATE), thread))
-                for way in self.ways(thread.place, key):
+        if not found or situation.has_diverged:
+            for origin, (cost, place) in enumerate(threads):
+                for way in self.ways(place, key):
                     if way.skipped:
-                        _keep(found, _Thread(thread.cost + len(way.skipped), way.place, way.move, thread))
-        return sorted(found.values(), key=lambda thread: thread.cost)[:BEAM]
+                        _keep(found, _Candidate(cost + len(way.skipped), way.place, origin, way.move))
+                _keep(found, _Candidate(cost + 1, place, origin, Move(NO_STATE)))
+        return self._turned(found.values(), has_diverged=situation.has_diverged)
 
-    def _met_in_the_middle(self, threads: list[_Thread], key: int) -> list[_Thread]:
+    def _met_in_the_middle(self, situation: _Situation, key: int) -> _Turn:
         """Every place that the log key can lead to, at no cost."""
-        found: dict[int, _Thread] = {}
+        found: dict[int, _Candidate] = {}
         for start in self._starts:
             for way in self.ways(start, key):
-                _keep(found, _Thread(0, way.place, Move(way.state, begins_task=True), None))
-        return list(found.values())[:BEAM] or [_Thread(1, threads[0].place, Move(NO_STATE), None)]
+                _keep(found, _Candidate(0, way.place, 0, Move(way.state, begins_task=True)))
+        nowhere = _Candidate(1, situation.places[0], 0, Move(NO_STATE))
+        return self._turned(found.values() or [nowhere], has_diverged=False)
+
+    def _turned(self, found: Iterable[_Candidate], *, has_diverged: bool) -> _Turn:
+        """The cheapest ones."""
+        kept = sorted(found, key=lambda candidate: candidate.cost)[:BEAM]
+        least = kept[0].cost
+        after = self._situation(
+            tuple(candidate.place for candidate in kept),
+            tuple(candidate.cost - least for candidate in kept),
+            has_diverged=has_diverged or least > 0,
+        )
+        return _Turn(after, least, tuple((candidate.origin, candidate.move) for candidate in kept))
+
+    def _situation(self, places: tuple[int, ...], costs: tuple[int, ...], *, has_diverged: bool = False) -> _Situation:
+        known = self._situations.get((places, costs, has_diverged))
+        if known is None:
+            known = _Situation(places, costs, has_diverged=has_diverged)
+            self._situations[places, costs, has_diverged] = known
+        return known
 
     def _steps(self, place: int, key: int) -> tuple[Way, ...]:
         """What a log key may be at a place."""
+        if key not in self.workflow.states_of:
+            return ()
         known = self._next[place].get(key)
         if known is None:
             task, rest = self._rests[place]
@@ -288,18 +364,18 @@ class Replay:
         return number
 
 
-def _keep(found: dict[int, _Thread], thread: _Thread) -> None:
+def _keep(found: dict[int, _Candidate], candidate: _Candidate) -> None:
     """The cheapest explanation of each place; of equally cheap ones the first."""
-    known = found.get(thread.place)
-    if known is None or thread.cost < known.cost:
-        found[thread.place] = thread
+    known = found.get(candidate.place)
+    if known is None or candidate.cost < known.cost:
+        found[candidate.place] = candidate
 
 
-def _moves(last: _Thread) -> tuple[Move, ...]:
+def _moves(turns: Sequence[_Turn], last: int) -> tuple[Move, ...]:
+    """The moves of one of the explanations at the end, from the first entry on."""
     moves: list[Move] = []
-    thread: _Thread | None = last
-    while thread is not None:
-        if thread.move is not None:
-            moves.append(thread.move)
-        thread = thread.before
-    return tuple(reversed(moves))
+    for turn in reversed(turns):
+        last, move = turn.origins[last]
+        moves.append(move)
+    moves.reverse()
+    return tuple(moves)

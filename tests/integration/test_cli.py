@@ -11,15 +11,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from deeplog_grpc.detection import ApplicationModel
 from deeplog_grpc.storage import load_bundle
 from deeplog_grpc.testing import EPOCH_S, SimulatedLog, simulate_log
 from deeplog_grpc.training import Trainer
+from tests.learned_workflows import workflow_of_orders
 
 BOUND_S = 60.0
 """No wait of a test takes longer; a sound run needs seconds."""
@@ -40,6 +43,8 @@ ROW_KEYS = [
     "reason",
     "abnormal_value",
     "verdict_id",
+    "deviation",
+    "diagnosis",
 ]
 QUICK = ["--set", "key_model.epochs=2", "--set", "key_model.hidden=8"]
 
@@ -143,6 +148,19 @@ def test_rows_for_people(call: Any, folder: Path, rows: list[dict[str, Any]]) ->
     for row in rows:
         assert row["session"][:12] in out
     assert "sessions with an anomaly" in err
+
+
+def test_rows_say_where_sessions_left_the_workflow(call: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_workflow(directory: Path) -> ApplicationModel:
+        model = load_bundle(directory)
+        return replace(model, workflow=workflow_of_orders(model))
+
+    monkeypatch.setattr("deeplog_grpc.cli.score.load_bundle", with_workflow)
+    judge = ("score", folder / "judged.log", "--model", folder / "model")
+    rows = [json.loads(line) for line in call(*judge, "--json")[1].splitlines()]
+    assert {row["deviation"] for row in rows if row["kind"] == "unseen_key"} == {"unknown"}
+    assert all(row["diagnosis"] for row in rows)
+    assert "is in no task of the workflow" in " ".join(call(*judge)[1].split())
 
 
 def test_without_flush_open_sessions_are_not_judged(call: Any, folder: Path) -> None:

@@ -243,6 +243,10 @@ def test_one_anomaly_is_shown_with_its_evidence(ask: Any, fake: FakeService) -> 
     numbers = [verdict_pb2.ValueNumber(slot=-1, unit="s", number=3.25)]
     found.verdict.vector.CopyFrom(verdict_pb2.ValueVector(key=12, numbers=numbers))
     found.verdict.session_counts.update({4: 3, -2: 1})
+    diagnosis = found.verdict.diagnosis
+    diagnosis.deviation, diagnosis.text, diagnosis.task = verdict_pb2.DEVIATION_SLOW, "31 s passed", 2
+    diagnosis.expected.add(state=3, key=5, template="disk <*> checked", probability=0.98, p50_s=0.25, p99_s=0.5)
+    diagnosis.slow_steps.add(state=2, key=4, template="disk <*> found", elapsed_s=31.0, p50_s=0.25, p99_s=0.5)
     fake.answer(
         "ListAnomalies",
         lambda request: anomaly_pb2.ListAnomaliesResponse(
@@ -260,6 +264,10 @@ def test_one_anomaly_is_shown_with_its_evidence(ask: Any, fake: FakeService) -> 
         "not in the model 1 4 3",
         "false positive by feedback f-1",
         "this log key was not seen in training",
+        "diagnosis 31 s passed",
+        "next in task 2",
+        "5 98.00% 0.25 s, 99 % in 0.5 s disk <*> checked",
+        "4 31 s 0.25 s, 99 % in 0.5 s disk <*> found",
     ):
         assert text in flat(out.replace("┃", ""))
     assert json.loads(ask("anomalies", "show", "3-128", "--json")[1])["context"][0]["body"] == "disk sda [red]mounted"

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import grpc
 import pytest
 
 from deeplog_grpc.client import AsyncDeepLogClient
+from deeplog_grpc.detection import ApplicationModel
 from deeplog_grpc.errors import InputError
 from deeplog_grpc.feedback import DriftConfig
+from deeplog_grpc.storage import load_bundle
 from deeplog_grpc.testing import Fault
 from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2, model_pb2, verdict_pb2
 from tests.integration.served import Served, messages, order_of, probed, served, with_message
 from tests.integration.server_harness import BOUND_S, details, status_in, until
 from tests.trained import LATER_S
+from tests.learned_workflows import workflow_of_orders
 
 FALSE_POSITIVE = feedback_pb2.FEEDBACK_LABEL_FALSE_POSITIVE
 CONFIRMED = feedback_pb2.FEEDBACK_LABEL_CONFIRMED
@@ -26,6 +30,29 @@ NS = 10**9
 
 def names(anomalies: list[anomaly_pb2.Anomaly]) -> list[str]:
     return [one.verdict.verdict_id for one in anomalies]
+
+
+async def test_an_anomaly_says_where_its_session_left_the_workflow(
+    small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_workflow(directory: Path) -> ApplicationModel:
+        model = load_bundle(directory)
+        return replace(model, workflow=workflow_of_orders(model))
+
+    monkeypatch.setattr("tests.integration.served.load_bundle", with_workflow)
+    async with served(small_bundle, tmp_path) as up:
+        (told,) = await up.alarm(Fault.UNSEEN_KEY, session="job-1")
+        ends = await up.alarm(Fault.TRUNCATED, session="job-2", flush=True)
+        stored = {one.verdict.session: one.verdict for one in await up.stored()}
+    assert told.diagnosis.deviation == verdict_pb2.DEVIATION_UNKNOWN
+    assert "is in no task of the workflow" in told.diagnosis.text
+    assert told.diagnosis.HasField("state")
+    assert told.diagnosis.state in told.diagnosis.path
+    assert sum(step.probability for step in told.diagnosis.expected) == pytest.approx(1.0)
+    assert not told.diagnosis.HasField("first_divergence")
+    assert stored["job-1"].diagnosis == told.diagnosis
+    assert stored["job-2"].diagnosis.deviation == verdict_pb2.DEVIATION_TRUNCATED
+    assert stored["job-2"].diagnosis == ends[-1].diagnosis
 
 
 def watch(up: Served, **fields: Any) -> Any:

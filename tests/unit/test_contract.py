@@ -11,6 +11,7 @@ from deeplog_grpc.detection.verdicts import EndReason, Kind
 from deeplog_grpc.parsing import ValueKind
 from deeplog_grpc.serving.answers import END_REASONS, VALUE_KINDS
 from deeplog_grpc.v1 import parameter_pb2, verdict_pb2
+from deeplog_grpc.workflow import Deviation
 
 ROOT = Path(__file__).resolve().parents[2]
 BUF = Path(sysconfig.get_path("scripts")) / "buf"
@@ -37,6 +38,11 @@ def test_buf_finds_nothing(command: list[str]) -> None:
 def test_kinds_have_the_numbers_of_the_package() -> None:
     declared = {name.removeprefix("KIND_"): number for name, number in verdict_pb2.Kind.items() if number}
     assert declared == {kind.name: kind.value for kind in Kind}
+
+
+def test_every_deviation_has_its_number() -> None:
+    declared = {name.removeprefix("DEVIATION_"): number for name, number in verdict_pb2.Deviation.items() if number}
+    assert declared == {deviation.name: deviation.value for deviation in Deviation}
 
 
 def test_every_kind_of_value_has_its_number() -> None:
