@@ -156,7 +156,8 @@ class Detector:
 
     def workflow_path(self, session: str) -> tuple[int, ...] | None:
         """States of the workflow that an open session went through, oldest first; None where it is not open."""
-        found = self._table.get(cut(session))
+        name = cut(session)
+        found = self._table.get(name) or self._streams.get(name)
         if found is None:
             return None
         past = past_of(found.path)
@@ -191,14 +192,6 @@ class Detector:
             if units < before.assigned:
                 _forget_units(session, judges.graph, units, before)
         self._closing.append(old.graph)
-
-    def workflow_path(self, session: str) -> tuple[int, ...] | None:
-        """States of the workflow that an open session went through, oldest first; None = it is not open.
-
-        Sessions do not keep their way yet: it is told as empty.
-        """
-        is_open = any(table.get(cut(session)) is not None for table in (self._table, self._streams))
-        return () if is_open else None
 
     def parser_state(self) -> dict[str, Any]:
         """The parser's state as plain data: with the models, all that a restart needs to read log keys as now."""

@@ -192,7 +192,7 @@ class Trainer:
             seed=seed,
             on_epoch=on_value_epoch,
         )
-        fit = partial(
+        train = partial(
             self._fit_behaviour,
             cut,
             _with_confidence(thresholds, self._value_config),
@@ -202,7 +202,7 @@ class Trainer:
             on_fold=on_fold,
         )
         workflow = workflow or WorkflowConfig()
-        learned, drawn = fit_with_workflow(cut, config or KeyModelConfig(), workflow, fit, self._template, seed=seed)
+        learned, drawn = fit_with_workflow(cut, config or KeyModelConfig(), workflow, train, self._template, seed=seed)
         self._parser.seal()
         fit, behaviour = learned.key_fit, learned.behaviour
         best = next(epoch for epoch in reversed(fit.epochs) if epoch.best)

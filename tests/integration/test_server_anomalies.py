@@ -19,8 +19,8 @@ from deeplog_grpc.testing import Fault
 from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2, model_pb2, verdict_pb2
 from tests.integration.served import Served, messages, order_of, probed, served, with_message
 from tests.integration.server_harness import BOUND_S, details, status_in, until
-from tests.trained import LATER_S
 from tests.learned_workflows import workflow_of_orders
+from tests.trained import LATER_S
 
 FALSE_POSITIVE = feedback_pb2.FEEDBACK_LABEL_FALSE_POSITIVE
 CONFIRMED = feedback_pb2.FEEDBACK_LABEL_CONFIRMED

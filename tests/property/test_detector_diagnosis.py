@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from deeplog_grpc.detection import ApplicationModel, Detector, EntryBatch, SessionConfig
 from deeplog_grpc.detection.sessions import NS_PER_S
 from deeplog_grpc.workflow import Diagnosis
-from tests.trained import LATER_S, fresh_detector, order
 from tests.learned_workflows import workflow_of_orders
+from tests.trained import LATER_S, fresh_detector, order
 
 _BODIES = [*order(1).bodies, *order(2).bodies, "disk 7 is on fire"]
 _relaxed = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

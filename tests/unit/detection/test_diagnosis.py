@@ -7,8 +7,8 @@ import pytest
 from deeplog_grpc.detection import ApplicationModel, Detector, EntryBatch, SessionConfig, Verdict
 from deeplog_grpc.testing import Fault
 from deeplog_grpc.workflow import NO_WORKFLOW, Deviation
-from tests.trained import LATER_S, entry, fresh_detector, joined, order, rest_of_order
 from tests.learned_workflows import workflow_of_orders
+from tests.trained import LATER_S, entry, fresh_detector, joined, order, rest_of_order
 
 STRANGE = "kernel panic: not syncing, attempted to kill init"
 
