@@ -36,6 +36,8 @@ MOST_BRANCHES = 4
 MOST_BRANCH_STEPS = 3
 """Of a branch that runs beside others."""
 MOST_REPEATS = 4
+MOST_LOOP_STEPS = 4
+"""Of a loop in a plain process."""
 LEAST_SHARE = 0.1
 """Least probability of a branch."""
 LEAST_S, MOST_S = 0.05, 5.0
@@ -53,6 +55,9 @@ class ProcessKind(StrEnum):
     SHARED = "shared"
     """Segments that occur in several tasks."""
     MIXED = "mixed"
+    PLAIN = "plain"
+    """Sequences, straight branches side by side and short straight loops; no log key is at two places. What can be told
+    from a stream by co-occurrence alone. No seed gives it: ask for it."""
 
 
 FEATURES: Mapping[ProcessKind, Mapping[str, int]] = {
@@ -61,6 +66,7 @@ FEATURES: Mapping[ProcessKind, Mapping[str, int]] = {
     ProcessKind.LOOPS: {"loop": 3, "step": 3},
     ProcessKind.SHARED: {"step": 5, "choice": 1, "optional": 1, "parallel": 1, "loop": 1},
     ProcessKind.MIXED: {"parallel": 2, "choice": 2, "loop": 2, "optional": 1, "step": 3},
+    ProcessKind.PLAIN: {"parallel": 2, "loop": 1, "step": 4},
 }
 """Kind -> what its tasks are made of, and how often; each task has the first one."""
 
@@ -83,13 +89,14 @@ def simulate_process(seed: int, *, kind: ProcessKind | None = None, tasks: int |
     >>> process.kind, len(process.tasks), len(process.templates)
     (<ProcessKind.CHOICES: 'choices'>, 1, 13)
     """
-    kinds = list(ProcessKind)
+    kinds = [own for own in ProcessKind if own is not ProcessKind.PLAIN]
     kind = kinds[seed % len(kinds)] if kind is None else kind
     if tasks is None:
         tasks = 1 + (2 * seed + seed // len(kinds)) % MOST_TASKS
         tasks = max(2, tasks) if kind is ProcessKind.SHARED else tasks
     rng = random.Random(f"process {seed}")
-    made = _Maker(rng, kind).tasks(tasks, has_twice=seed % TWICE_EVERY == 0)
+    has_twice = seed % TWICE_EVERY == 0 and kind is not ProcessKind.PLAIN
+    made = _Maker(rng, kind).tasks(tasks, has_twice=has_twice)
     made = _with_keys_shuffled(made, rng)
     templates = _templates({step.key for block in made for step in steps(block)})
     workflow = build_workflow(made, (), method=Method.SESSIONS, template=templates.__getitem__)
@@ -112,6 +119,7 @@ class _Maker:
     def __init__(self, rng: random.Random, kind: ProcessKind) -> None:
         self._rng = rng
         self._kind = kind
+        self._is_plain = kind is ProcessKind.PLAIN
         self._keys = count()
         self._make: Mapping[str, Callable[[int], Block]] = {
             "choice": self._choice,
@@ -130,7 +138,7 @@ class _Maker:
         """Task -> segments that others have too."""
         places: dict[int, list[list[Step]]] = {}
         has_some = self._kind in (ProcessKind.SHARED, ProcessKind.MIXED) or self._rng.random() < 0.5
-        if tasks > 1 and has_some:
+        if tasks > 1 and has_some and not self._is_plain:
             for _ in range(1 if tasks < 4 else 2):
                 segment = [self._step() for _ in range(self._rng.randint(2, 3))]
                 for task in self._rng.sample(range(tasks), self._rng.randint(2, tasks)):
@@ -214,7 +222,7 @@ class _Maker:
 
     def _branch_of_parallel(self, room: int) -> Block:
         """A chain, now and then with a choice or a short loop in it."""
-        if self._rng.random() >= 0.3:
+        if self._is_plain or self._rng.random() >= 0.3:
             return self._chain(room)
         if room == 1:
             return self._repeated(self._step())
@@ -227,8 +235,8 @@ class _Maker:
 
     def _loop(self, room: int) -> Block:
         """A step, something else, another step; the last one may be a redo part."""
-        if room == 1:
-            return self._repeated(self._step())
+        if room == 1 or self._is_plain:
+            return self._repeated(self._chain(min(room, MOST_LOOP_STEPS)))
         redo = self._step() if self._rng.random() < 0.35 else EMPTY
         left = room - _size(redo) - 1
         inner = self._made(self._rng.choice(("loop", "choice", "optional", "step")), left) if left else EMPTY

@@ -20,7 +20,7 @@ from deeplog_grpc.models import LogKeyModel
 from deeplog_grpc.workflow.building import build_workflow
 from deeplog_grpc.workflow.cooccurrence import Form
 from deeplog_grpc.workflow.density import DensityConfig, density_tasks
-from deeplog_grpc.workflow.graph import NO_TASK, NO_WORKFLOW, Method, Workflow
+from deeplog_grpc.workflow.graph import NO_WORKFLOW, Method, Workflow
 from deeplog_grpc.workflow.growth import GrowthConfig, grow
 from deeplog_grpc.workflow.paths import Path, distinct_paths
 from deeplog_grpc.workflow.quality import fitness
@@ -225,4 +225,4 @@ def _executions(
     starts = np.flatnonzero(np.diff(found.executions[inside], prepend=NOBODY))
     pieces, times = np.split(keys[inside], starts[1:]), np.split(elapsed_s[inside], starts[1:])
     tasks = found.tasks[inside][starts].tolist() if len(starts) else []
-    return distinct_paths(pieces, times), Counter(pairwise([NO_TASK, *tasks, NO_TASK]))
+    return distinct_paths(pieces, times), Counter(pairwise(tasks))

@@ -39,7 +39,7 @@ def with_detours(block: Block, log: Log) -> Block:
     >>> [type(part).__name__ for part in with_detours(block, [usual, rare]).parts]
     ['Step', 'Step', 'Choice', 'Step']
     """
-    parts = list(block.parts) if isinstance(block, Sequence) else [block]
+    parts: list[Block] = list(block.parts) if isinstance(block, Sequence) else [block]
     if not parts:
         return block
     at_gap: defaultdict[int, defaultdict[frozenset[int], list[tuple[tuple[int, ...], float]]]]

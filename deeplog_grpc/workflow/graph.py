@@ -159,7 +159,7 @@ class Workflow:
     tasks: tuple[Task, ...]
     follows: Mapping[tuple[int, int], int]
     """(task, next task of the same session or stream) -> times in training, with :data:`NO_TASK` before the first and
-    after the last; empty where a session is one task."""
+    after the last; empty where a session is one task. Of a stream, which has neither begin nor end, without those."""
     sessions: int
     """Sessions of training that it was built from."""
     fitness: float

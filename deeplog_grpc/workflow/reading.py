@@ -270,11 +270,8 @@ class Reader:
         left = {place: list(move.skipped) for place, move in enumerate(explained.moves) if move.skipped}
         if explained.missing:
             left[len(keys)] = list(explained.missing)
-        found = [
-            (place, self._of_one_too_many(place, keys[place], explained, left), ())
-            for place, move in enumerate(explained.moves)
-            if move.state == NO_STATE
-        ]
+        too_many = [place for place, move in enumerate(explained.moves) if move.state == NO_STATE]
+        found = [(*self._of_one_too_many(place, keys[place], explained, left), ()) for place in too_many]
         skips = [
             (place, Deviation.TRUNCATED if place == len(keys) else Deviation.SKIPPED, tuple(states))
             for place, states in left.items()
@@ -282,19 +279,24 @@ class Reader:
         ]
         return sorted([*found, *skips], key=lambda one: one[0])
 
-    def _of_one_too_many(self, place: int, key: int, explained: Explanation, left: dict[int, list[int]]) -> Deviation:
-        """What an entry is that was no step; takes the one it may stand for out of those left out."""
+    def _of_one_too_many(
+        self, place: int, key: int, explained: Explanation, left: dict[int, list[int]]
+    ) -> tuple[int, Deviation]:
+        """What an entry is that was no step, and where that is first seen.
+
+        It takes the step that it may stand for out of those left out.
+        """
         own = {state.number for state in self.workflow.states_of.get(key, ())}
         if not own:
-            return Deviation.UNKNOWN
+            return place, Deviation.UNKNOWN
         for other in sorted(left, key=lambda other: abs(other - place)):
             if hit := next((state for state in left[other] if state in own), None):
                 left[other].remove(hit)
-                return Deviation.OUT_OF_ORDER
+                return min(place, other), Deviation.OUT_OF_ORDER
         tasks = {self.workflow.states[state].task for state in explained.path}
         if tasks and tasks.isdisjoint(self.workflow.states[state].task for state in own):
-            return Deviation.OTHER_TASK
-        return Deviation.REPEATED if own.intersection(explained.path) else Deviation.OUT_OF_ORDER
+            return place, Deviation.OTHER_TASK
+        return place, Deviation.REPEATED if own.intersection(explained.path) else Deviation.OUT_OF_ORDER
 
 
 def _visits(moves: Iterable[Move]) -> list[_Visit]:

@@ -146,6 +146,8 @@ class Replay:
     def __init__(self, workflow: Workflow, *, any_succession: bool = False) -> None:
         self.workflow = workflow
         self._any = any_succession
+        self._begins_anywhere = any_succession or all(first != NO_TASK for first, _ in workflow.follows)
+        self._ends_anywhere = any_succession or all(second != NO_TASK for _, second in workflow.follows)
         self._forget()
 
     def _forget(self) -> None:
@@ -176,7 +178,7 @@ class Replay:
         if known is None:
             task, rest = self._rests[place]
             follows = self.workflow.follows
-            known = may_end(rest) and (self._any or not follows or (task, NO_TASK) in follows)
+            known = may_end(rest) and (self._ends_anywhere or (task, NO_TASK) in follows)
             self._may_end[place] = known
         return known
 
@@ -352,7 +354,7 @@ class Replay:
     def _following(self, task: int) -> list[int]:
         """Tasks that may come after a task, or after the begin of a session."""
         follows, tasks = self.workflow.follows, self.workflow.tasks
-        if self._any or (not follows and task == NO_TASK):
+        if self._any or (task == NO_TASK and self._begins_anywhere):
             return list(range(len(tasks)))
         return [following.number for following in tasks if (task, following.number) in follows]
 
