@@ -232,10 +232,10 @@ class _Discovery:
             linked |= repeats[:, None] & repeats[None] & self._in_step(found)
         np.fill_diagonal(linked, False)
         if repeats.any():
-            self._link_what_is_inside(found, linked)
+            self._link_what_is_inside(found, linked, strictness)
         return linked
 
-    def _link_what_is_inside(self, found: Relations, linked: NDArray[np.bool_]) -> None:
+    def _link_what_is_inside(self, found: Relations, linked: NDArray[np.bool_], strictness: float) -> None:
         """A part that never begins, or never ends, what repeats runs beside nothing: it is inside of something."""
         limit = self.limit(found.total)
         for part in groups(linked):
