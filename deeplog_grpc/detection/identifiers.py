@@ -39,10 +39,7 @@ def _built_in(name: str, needle: str, expression: str) -> Pattern:
 
 _UUID = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 
-BUILT_IN: tuple[Pattern, ...] = (
-    _built_in("block id", "blk_", r"blk_-?\d+"),
-    # A bare UUID names the thing worked on (a virtual machine, an order); "req-" names one request about it.
-    _built_in("UUID", "-", rf"(?<![\w-]){_UUID}(?![\w-])"),
+REQUESTS: tuple[Pattern, ...] = (
     _built_in("request id", "req-", rf"req-{_UUID}"),
     *(
         _built_in(
@@ -50,6 +47,14 @@ BUILT_IN: tuple[Pattern, ...] = (
         )
         for needle in ("race", "RACE")
     ),
+)
+"""Identifiers of what is done, not of what it is done to."""
+
+BUILT_IN: tuple[Pattern, ...] = (
+    _built_in("block id", "blk_", r"blk_-?\d+"),
+    # A bare UUID names the thing worked on (a virtual machine, an order); "req-" names one request about it.
+    _built_in("UUID", "-", rf"(?<![\w-]){_UUID}(?![\w-])"),
+    *REQUESTS,
 )
 """Tried in this order. All are linear: no repeat inside a repeat."""
 

@@ -33,6 +33,9 @@ class SessionConfig:
     match, is the identifier. Tried in order, before the built-in ones."""
     built_in: bool = True
     """Also look for block ids, UUIDs, request ids and trace ids."""
+    part_patterns: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+    """Regular expressions (RE2) that find in a body which request it belongs to, where a session has several, one after
+    the other: training takes them apart as the tasks of the session. Tried in order, before the built-in ones."""
     end_patterns: Annotated[tuple[str, ...], Field(max_length=64)] = ()
     """Regular expressions (RE2): an entry whose body matches one is the last of its session."""
     timeout_s: Annotated[float, Field(ge=0, le=30 * 86_400)] | None = None

@@ -22,7 +22,7 @@ import orjson
 
 from deeplog_grpc.errors import CheckpointError, InputError
 
-FORMAT = 1
+FORMAT = 2
 """Grows when an older release could not read the checkpoint."""
 
 _MANIFEST = "checkpoint.json"

@@ -1,6 +1,6 @@
 """The history of an application: which log keys which session had, when. What models are trained on.
 
-Invariant: columns only; 17 bytes an entry and one dictionary slot a session.
+Invariant: columns only; 21 bytes an entry and one dictionary slot a session.
 """
 
 from array import array
@@ -15,6 +15,7 @@ from deeplog_grpc.detection.identifiers import STREAM_MARK
 from deeplog_grpc.detection.sessions import NS_PER_S
 from deeplog_grpc.detection.vectors import elapsed_s
 from deeplog_grpc.models import NO_PREVIOUS, TrainingSession
+from deeplog_grpc.training.parts import NO_REQUEST, parts_of
 
 MIN_TIMEOUT_S = 60.0
 """A learned time-out is not shorter: a logger may buffer its lines for some seconds."""
@@ -40,6 +41,9 @@ class SessionCut:
     """Sessions that were still running where the log stops: nothing is learned about their ends."""
     blocks: int
     """How many of `sessions` are blocks of streams, which have neither begin nor end."""
+    parts: tuple[tuple[int, ...], ...]
+    """Of each session, the places at which a part begins that is not its first: a task that follows another one. () for
+    one part, and for blocks of streams. See :func:`~deeplog_grpc.training.parts.parts_of`."""
     owners: NDArray[np.int32]
     """The session of each entry, by its place in `sessions`. Shape [entries]."""
     elapsed_s: NDArray[np.float64]
@@ -67,6 +71,7 @@ class History:
         self._keys = array("i")
         self._times_ns = array("q")
         self._lasts = array("b")
+        self._requests = array("I")
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -78,8 +83,18 @@ class History:
         times_ns: NDArray[np.int64],
         *,
         lasts: Collection[int] = (),
+        requests: NDArray[np.uint32] | None = None,
     ) -> None:
-        """Add entries in the order of their arrival; ``lasts`` are the rows that are the last of their sessions."""
+        """Add entries in the order of their arrival.
+
+        Parameters
+        ----------
+        lasts : collection of int
+            The rows that are the last of their sessions.
+        requests : uint32 array, optional
+            The request that each entry names, as :func:`~deeplog_grpc.training.parts.requests_of` has it; None = none
+            names one. Shape [n].
+        """
         numbers = self._numbers
         self._sessions.extend([numbers.setdefault(session, len(numbers)) for session in sessions])
         self._keys.frombytes(keys.astype(np.int32).tobytes())
@@ -87,6 +102,7 @@ class History:
         flags = np.zeros(len(keys), np.int8)
         flags[list(lasts)] = 1
         self._lasts.frombytes(flags.tobytes())
+        self._requests.frombytes((np.zeros(len(keys), np.uint32) if requests is None else requests).tobytes())
 
     def state(self) -> dict[str, Any]:
         """All that was added, as named columns and the sessions' names.
@@ -115,12 +131,13 @@ class History:
             raise ValueError("the columns of a history do not fit each other")
         return history
 
-    def _columns(self) -> dict[str, tuple["array[int]", type[np.signedinteger[Any]]]]:
+    def _columns(self) -> dict[str, tuple["array[int]", type[np.integer[Any]]]]:
         return {
             "sessions": (self._sessions, np.int32),
             "keys": (self._keys, np.int32),
             "times_ns": (self._times_ns, np.int64),
             "lasts": (self._lasts, np.int8),
+            "requests": (self._requests, np.uint32),
         }
 
     def cut(self, timeout_s: float | None, *, final_keys: NDArray[np.int32] | None = None) -> SessionCut:
@@ -162,7 +179,12 @@ class History:
         del silences_ns, is_stream
         usual_ns = np.quantile(inside_ns, 0.95, overwrite_input=True) if len(inside_ns) else 0.0
         ends = (lasts[stops - 1] | (latest_ns - last_ns > usual_ns) | (not latest_ns)) & ~is_block
+        del inside_ns
         owners = np.repeat(np.arange(len(starts), dtype=np.int32), stops - starts)
+        requests = np.frombuffer(self._requests, np.uint32)[order]
+        requests[is_block[owners]] = NO_REQUEST
+        parts = parts_of(requests, starts, owners)
+        del requests
         return SessionCut(
             sessions=tuple(
                 TrainingSession(keys=keys[start:stop], begins=not is_part, ends=end)
@@ -173,6 +195,7 @@ class History:
             timeout_s=timeout_s,
             open_at_end=int((~ends & ~is_block).sum()),
             blocks=int(is_block.sum()),
+            parts=parts,
             owners=_back_in_place(owners, order),
             elapsed_s=_back_in_place(elapsed, order),
             previous=_back_in_place(previous, order),
@@ -186,6 +209,7 @@ _NOTHING = SessionCut(
     timeout_s=0.0,
     open_at_end=0,
     blocks=0,
+    parts=(),
     owners=np.zeros(0, np.int32),
     elapsed_s=np.zeros(0),
     previous=np.zeros((0, 2), np.int32),

@@ -23,6 +23,7 @@ from deeplog_grpc.models import (
 from deeplog_grpc.parsing import Parser, ParserConfig
 from deeplog_grpc.training.history import History, SessionCut
 from deeplog_grpc.training.learned_keys import LearnedKey, learned_keys
+from deeplog_grpc.training.parts import part_patterns, requests_of
 from deeplog_grpc.training.value_learning import LearnedValues, fit_values
 from deeplog_grpc.training.values import ValueCollector
 from deeplog_grpc.training.workflows import WorkflowReport, fit_with_workflow, report_of
@@ -106,6 +107,7 @@ class Trainer:
         self._sessions = sessions or SessionConfig()
         self._patterns = session_patterns(self._sessions.patterns, built_in=self._sessions.built_in)
         self._end_patterns = compile_patterns(self._sessions.end_patterns, field="sessions.end_patterns")
+        self._part_patterns = part_patterns(self._sessions)
         self._history = History()
         self._value_config = values or ValueModelConfig()
         self._values = ValueCollector(max_vectors=self._value_config.max_vectors)
@@ -125,7 +127,8 @@ class Trainer:
         parsed = self._parser.parse(batch.bodies)
         sessions = identify(batch.bodies, batch.sessions, batch.sources, self._patterns)
         lasts = last_entries(batch.bodies, self._end_patterns)
-        self._history.extend(parsed.keys, sessions, batch.times_ns, lasts=lasts)
+        requests = requests_of(batch.bodies, sessions, self._part_patterns)
+        self._history.extend(parsed.keys, sessions, batch.times_ns, lasts=lasts, requests=requests)
         self._values.add(parsed)
 
     def state(self) -> dict[str, Any]:

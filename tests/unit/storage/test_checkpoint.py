@@ -91,6 +91,6 @@ def test_a_damaged_file_is_named_with_the_remedy(saved: Path, name: str, damage:
 
 def test_a_checkpoint_of_another_format_is_refused(saved: Path) -> None:
     manifest = saved / "000001" / "checkpoint.json"
-    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 9'))
-    with pytest.raises(CheckpointError, match="has format 9; this release reads format 1"):
+    manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 9'))
+    with pytest.raises(CheckpointError, match="has format 9; this release reads format 2"):
         load_checkpoint(saved)

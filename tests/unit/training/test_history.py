@@ -153,3 +153,48 @@ def test_a_state_that_does_not_fit_together_is_refused(wrong: dict[str, list[int
     state = history_of([("a", 1, 0), ("b", 2, 0), ("a", 3, 1)]).state()
     with pytest.raises(ValueError, match="do not fit each other"):
         History.from_state({**state, **wrong})
+
+
+def requested(entries: Sequence[tuple[str, int]], lasts: Sequence[int] = ()) -> History:
+    """A history of entries that are given as session and request."""
+    sessions, requests = zip(*entries, strict=True)
+    count = len(entries)
+    history = History()
+    history.extend(
+        np.arange(count, dtype=np.int32),
+        sessions,
+        np.zeros(count, np.int64),
+        lasts=lasts,
+        requests=np.array(requests, np.uint32),
+    )
+    return history
+
+
+def test_the_parts_of_a_session_are_those_of_its_own_entries() -> None:
+    history = requested([("a", 7), ("b", 5), ("a", 7), ("b", 5), ("a", 8), ("a", 8), ("b", 0)])
+    assert history.cut(0).parts == ((2,), ())
+
+
+def test_blocks_of_a_stream_have_no_parts_and_take_no_request_from_a_session() -> None:
+    stream = [("@host", request) for request in (1, 1, 2, 2)] * 50
+    found = requested([*stream, ("a", 1), ("a", 1), ("a", 2), ("a", 2)]).cut(0)
+    assert (found.blocks, found.parts) == (2, ((), (), (2,)))
+
+
+def test_a_session_that_ends_in_the_middle_of_a_request_is_one_part_as_the_next_one_is() -> None:
+    history = requested([("w", request) for request in (1, 1, 2, 2, 2, 2, 3, 3)], lasts=[3])
+    assert history.cut(0).parts == ((), ())
+
+
+def test_without_requests_every_session_is_one_part() -> None:
+    assert cut([("a", 1, 0), ("b", 2, 0), ("a", 3, 1)]).parts == ((), ())
+    assert History().cut(None).parts == ()
+
+
+def test_requests_are_a_part_of_the_state() -> None:
+    history = requested([("a", 2**32 - 1), ("a", 2**32 - 1), ("a", 3), ("a", 3)])
+    other = History.from_state(history.state())
+    assert other.state()["requests"].tolist() == [2**32 - 1, 2**32 - 1, 3, 3]
+    assert other.cut(0).parts == history.cut(0).parts == ((2,),)
+    with pytest.raises(ValueError, match="do not fit each other"):
+        History.from_state({**history.state(), "requests": [1]})

@@ -84,7 +84,7 @@ def test_a_session_too_short_for_windows_is_too_little_without_begin_and_end() -
         trainer.fit(application="shop", version=1, config=KeyModelConfig(begin_end=False))
 
 
-@pytest.mark.parametrize("field", ["patterns", "end_patterns"])
+@pytest.mark.parametrize("field", ["patterns", "part_patterns", "end_patterns"])
 def test_a_bad_pattern_is_refused_before_any_work(field: str) -> None:
     with pytest.raises(ConfigError, match=rf"sessions\.{field}\[0\]"):
         Trainer(sessions=SessionConfig(**{field: ("(",)}))  # type: ignore[arg-type]
@@ -107,6 +107,19 @@ def test_a_trainer_goes_on_from_its_state(training_log: SimulatedLog) -> None:
     assert [ours[name] for name in ("parser", "history_names")] == [
         theirs[name] for name in ("parser", "history_names")
     ]
+
+
+def test_a_trainer_notes_the_requests_that_entries_name() -> None:
+    bodies = ["[req 1] began", "[req 1] done", "[req 2] began", "tidied", "[req 2] done"]
+    whole, first = (Trainer(sessions=SessionConfig(part_patterns=(r"req \d",))) for _ in range(2))
+    batch = EntryBatch.of(bodies, sessions=["a"] * len(bodies))
+    whole.add(batch)
+    first.add(batch.slice(0, 3))
+    second = Trainer.from_state(first.state(), sessions=SessionConfig(part_patterns=(r"req \d",)))
+    second.add(batch.slice(3, len(batch)))
+    one, _, other, none, _ = whole.state()["history_requests"].tolist()
+    assert len({one, other, none}) == 3
+    assert second.state()["history_requests"].tolist() == [one, one, other, none, other]
 
 
 def test_a_state_without_a_part_is_refused() -> None:
