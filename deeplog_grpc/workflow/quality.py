@@ -22,6 +22,28 @@ def fitness(replay: Replay, paths: Sequence[Path]) -> float:
     return sum(path.count for path in paths if replay.fits(path.keys)) / total if total else float("nan")
 
 
+def alignment(replay: Replay, paths: Sequence[Path]) -> float:
+    """Share of entries and steps that agree, where sessions are explained as cheaply as can be; NaN without sessions.
+
+    One entry too many in a session of twenty costs a fortieth, not the whole session (alignment-based fitness,
+    Adriansyah 2014, by beam search).
+
+    Examples
+    --------
+    >>> from deeplog_grpc.workflow import Method, Step, build_workflow, distinct_paths, sequence
+    >>> workflow = build_workflow([sequence(Step(1), Step(2))], (), method=Method.SESSIONS)
+    >>> alignment(Replay(workflow), distinct_paths([[1, 2, 2, 2]]))
+    0.6666666666666666
+    """
+    agreed = total = 0
+    for path in paths:
+        found = replay.explain(path.keys, ended=True)
+        steps = sum(len(move.skipped) for move in found.moves) + len(found.path) + len(found.missing)
+        agreed += path.count * (len(path.keys) + steps - found.cost)
+        total += path.count * (len(path.keys) + steps)
+    return agreed / total if total else float("nan")
+
+
 def precision(replay: Replay, paths: Sequence[Path]) -> float:
     """Share of what the workflow allows next that sessions do there, weighted by how often they come there.
 

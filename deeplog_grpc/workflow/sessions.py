@@ -16,12 +16,15 @@ from deeplog_grpc.workflow.detours import with_detours
 from deeplog_grpc.workflow.discovery import DiscoveryConfig, discover
 from deeplog_grpc.workflow.graph import NO_TASK, NO_WORKFLOW, Method, Workflow
 from deeplog_grpc.workflow.paths import Path
-from deeplog_grpc.workflow.quality import fitness, precision
+from deeplog_grpc.workflow.quality import alignment, fitness, precision
 from deeplog_grpc.workflow.replay import Replay
 from deeplog_grpc.workflow.tasks import TaskConfig, sort_by_task
 
 HELD_OUT = 5
 """One in so many sessions is held back to choose what is noise."""
+
+MAX_ALIGNED = 200
+"""Distinct sessions held back that are explained to choose what is noise, the most frequent ones."""
 
 MAX_PATHS = 5_000
 """Distinct paths that a workflow is built from, the most frequent ones."""
@@ -48,13 +51,18 @@ class _Tried:
 
     noise: float
     fitness: float
+    alignment: float
     precision: float
 
     @property
     def score(self) -> float:
-        """Harmonic mean: a workflow that allows anything is as useless as one that allows nothing."""
-        both = self.fitness + self.precision
-        return 2 * self.fitness * self.precision / both if both > 0 else 0.0
+        """Harmonic mean: a workflow that allows anything is as useless as one that allows nothing.
+
+        Of the entries that agree, not of the sessions: where noise is in every fifth session, a workflow without it
+        must not lose against one that allows it.
+        """
+        both = self.alignment + self.precision
+        return 2 * self.alignment * self.precision / both if both > 0 else 0.0
 
 
 def workflow_of_sessions(
@@ -138,11 +146,11 @@ def _blocks(sorted_paths: Iterable[Sequence[Path]], noise: float) -> list[Block]
 def _best(sorted_paths: Sequence[Sequence[Path]], shares: Sequence[float]) -> _Tried:
     """The share of noise whose workflow is best on sessions held back; the smaller of equally good ones."""
     learned, held_out = _divided(sorted_paths)
-    flat = [path for own in held_out for path in own]
+    flat = sorted((path for own in held_out for path in own), key=lambda path: -path.count)
     tried = []
     for noise in shares:
         replay = Replay(build_workflow(_blocks(learned, noise), (), method=Method.SESSIONS))
-        found = _Tried(noise, fitness(replay, flat), precision(replay, flat))
+        found = _Tried(noise, fitness(replay, flat), alignment(replay, flat[:MAX_ALIGNED]), precision(replay, flat))
         tried.append(replace(found, precision=0.0) if isnan(found.precision) else found)
     return max(tried, key=lambda each: each.score)
 
