@@ -121,7 +121,8 @@ class Replay:
         self._rests: list[tuple[int, Rest]] = []
         self._next: list[dict[int, tuple[Way, ...]]] = []
         self._ways: dict[tuple[int, int], tuple[Way, ...]] = {}
-        self._starts = [self._place(task.number, task.block) for task in self.workflow.tasks]
+        # A loop of all of a task leads back to all of it: its begin is a place of its own.
+        self._starts = [self._new_place(task.number, task.block) for task in self.workflow.tasks]
 
     def task(self, place: int) -> int:
         """The task of a place."""
@@ -269,11 +270,15 @@ class Replay:
         return [following.number for following in tasks if (task, following.number) in follows]
 
     def _place(self, task: int, rest: Rest) -> int:
-        number = self._number_of.setdefault((task, rest), len(self._rests))
-        if number == len(self._rests):
-            self._rests.append((task, rest))
-            self._next.append({})
+        number = self._number_of.get((task, rest))
+        if number is None:
+            number = self._number_of[task, rest] = self._new_place(task, rest)
         return number
+
+    def _new_place(self, task: int, rest: Rest) -> int:
+        self._rests.append((task, rest))
+        self._next.append({})
+        return len(self._rests) - 1
 
 
 def _keep(found: dict[int, _Thread], thread: _Thread) -> None:
