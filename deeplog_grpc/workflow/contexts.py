@@ -5,8 +5,9 @@ always come in one row are looked at as one, so that the context of a segment is
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -47,8 +48,9 @@ def told_apart(log: Log, limit: Limit) -> Labelled:
     key_of: dict[int, int] = {}
     for _ in range(MAX_ROUNDS):
         following = _next_of(log, limit)
-        heads = [key for key in _keys(log) if key not in following.values()]
-        split = next((found for key in heads if (found := _places(log, _row(key, following), limit))), None)
+        where, inner = _where(log), set(following.values())
+        heads = [key for key in _keys(log) if key not in inner]
+        split = next((found for key in heads if (found := _places(where[key], _row(key, following), limit))), None)
         if split is None:
             break
         log, fresh = _relabelled(log, split, max([*_keys(log), 0]) + 1)
@@ -58,6 +60,19 @@ def told_apart(log: Log, limit: Limit) -> Labelled:
 
 def _keys(log: Log) -> list[int]:
     return sorted({key for path, _ in log for key in path})
+
+
+_Place: TypeAlias = tuple[tuple[int, ...], int, float]
+"""A path, a place in it, and the weight of the path."""
+
+
+def _where(log: Log) -> Mapping[int, list[_Place]]:
+    """Log key -> where it is."""
+    found: defaultdict[int, list[_Place]] = defaultdict(list)
+    for path, weight in log:
+        for at, key in enumerate(path):
+            found[key].append((path, at, weight))
+    return found
 
 
 def _next_of(log: Log, limit: Limit) -> dict[int, int]:
@@ -89,17 +104,17 @@ class _Split:
     """Neighbour of the row -> number of the place, 0 for the most frequent."""
 
 
-def _places(log: Log, row: tuple[int, ...], limit: Limit) -> _Split | None:
-    """Places of a row of log keys; None where it has but one.
+def _places(where: Iterable[_Place], row: tuple[int, ...], limit: Limit) -> _Split | None:
+    """Places of a row of log keys, given where the first of them is; None where it has but one.
 
     What may be on either side of one place hangs together: it is seen around the same occurrence, or is beside the
     row and so on both of its sides.
     """
     around: Counter[tuple[int, int]] = Counter()
     occurrences = 0.0
-    for path, weight in log:
-        for before, after in _neighbours(path, row):
-            around[before, after] += weight  # type: ignore[assignment]  # a Counter holds any number
+    for path, at, weight in where:
+        if path[at : at + len(row)] == row:
+            around[_neighbours(path, at, len(row))] += weight  # type: ignore[assignment]  # a Counter holds any number
             occurrences += weight
     nodes = sorted({node for pair in around for node in pair})
     if len(nodes) < 3:
@@ -131,20 +146,15 @@ def _hanging_together(weights: np.ndarray, limit: float) -> list[list[int]]:
         parts = [[column for number in group for column in parts[number]] for group in joined]
 
 
-def _neighbours(path: tuple[int, ...], row: tuple[int, ...]) -> list[tuple[int, int]]:
-    """What is before and after each occurrence of a row.
+def _neighbours(path: tuple[int, ...], at: int, size: int) -> tuple[int, int]:
+    """What is before and after so many entries.
 
     Examples
     --------
-    >>> _neighbours((5, 1, 2, 6, 1, 2), (1, 2))
-    [(5, 6), (6, -2)]
+    >>> _neighbours((5, 1, 2, 6, 1, 2), 1, 2), _neighbours((5, 1, 2, 6, 1, 2), 4, 2)
+    ((5, 6), (6, -2))
     """
-    size = len(row)
-    return [
-        (path[at - 1] if at else BEGIN, path[at + size] if at + size < len(path) else END)
-        for at in range(len(path) - size + 1)
-        if path[at : at + size] == row
-    ]
+    return (path[at - 1] if at else BEGIN, path[at + size] if at + size < len(path) else END)
 
 
 def _relabelled(log: Log, split: _Split, first: int) -> tuple[Log, dict[int, int]]:

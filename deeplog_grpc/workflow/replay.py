@@ -15,6 +15,9 @@ from deeplog_grpc.workflow.graph import NO_TASK, Workflow
 BEAM = 8
 """Explanations followed at once: more than the places where a log key can come again in one task."""
 
+MAX_AT_ONCE = 64
+"""Places where a session may stand at once that are followed; a workflow with more of them says nothing of an entry."""
+
 MAX_PLACES = 100_000
 """Places kept; past it all are forgotten. Some 1 kB each."""
 
@@ -41,7 +44,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """The cheapest explanation of a session."""
+    """The cheapest explanation of a session that keeps to the workflow as long as it can."""
 
     moves: tuple[Move, ...]
     """One an entry."""
@@ -134,7 +137,8 @@ class Replay:
 
     def step(self, places: Iterable[int], key: int) -> tuple[int, ...]:
         """Where a log key leads; nothing where the workflow has it at none of the places."""
-        return tuple(dict.fromkeys(way.place for place in places for way in self._steps(place, key)))
+        following = dict.fromkeys(way.place for place in places for way in self._steps(place, key))
+        return tuple(following)[:MAX_AT_ONCE]
 
     def may_end(self, place: int) -> bool:
         """Whether a session may end there."""

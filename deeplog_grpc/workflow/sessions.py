@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from math import isnan
 from typing import Annotated
 
@@ -23,6 +24,12 @@ HELD_OUT = 5
 
 MAX_PATHS = 5_000
 """Distinct paths that a workflow is built from, the most frequent ones."""
+
+MAX_LENGTH = 10_000
+"""Entries of a path at most; a longer one is no execution of a task, and is left out."""
+
+MAX_ENTRIES = 1_000_000
+"""Entries of all these paths together; the rarest are left out."""
 
 
 @validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -80,13 +87,20 @@ def workflow_of_sessions(
     (2, 1.0)
     """
     config = config or SessionWorkflowConfig()
-    paths = [path for path in paths if path.keys][:MAX_PATHS]
+    paths = _usable(paths)
     if not paths:
         return NO_WORKFLOW
     sorted_paths = _by_task(paths, config)
     best = _best(sorted_paths, NOISE if config.noise is None else (config.noise,))
     blocks = _blocks(sorted_paths, best.noise)
     return build_workflow(blocks, paths, method=method, template=template, follows=follows, fitness=best.fitness)
+
+
+def _usable(paths: Sequence[Path]) -> list[Path]:
+    """As many of the most frequent paths as can be looked at."""
+    paths = [path for path in paths if 0 < len(path.keys) <= MAX_LENGTH][:MAX_PATHS]
+    entries = accumulate(len(path.keys) for path in paths)
+    return [path for path, so_far in zip(paths, entries, strict=True) if so_far <= MAX_ENTRIES]
 
 
 def _by_task(paths: Sequence[Path], config: SessionWorkflowConfig) -> list[list[Path]]:

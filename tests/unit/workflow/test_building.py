@@ -24,6 +24,7 @@ from deeplog_grpc.workflow import (
 )
 from deeplog_grpc.workflow.blocks import children, steps
 from deeplog_grpc.workflow.derivatives import Rest, derive, may_end
+from deeplog_grpc.workflow.graph import key_edges
 from tests.block_languages import Word, blocks, words
 
 KEYS = (1, 2, 3)
@@ -147,7 +148,12 @@ def test_times_of_edges_are_those_between_their_states() -> None:
 def test_what_leaves_the_workflow_counts_no_edge() -> None:
     block = Sequence((Step(1), Step(2), Step(3)))
     (task,) = built(block, (1, 2, 3), (1, 3), (1, 2, 9, 3)).tasks
-    assert [(edge.source, edge.target, edge.count) for edge in task.edges] == [(0, 1, 3), (1, 2, 2), (2, 3, 2), (3, 4, 3)]
+    assert [(edge.source, edge.target, edge.count) for edge in task.edges] == [
+        (0, 1, 3),
+        (1, 2, 2),
+        (2, 3, 2),
+        (3, 4, 3),
+    ]
     assert [state.count for state in task.states] == [3, 3, 2, 3, 3]
 
 
@@ -161,3 +167,10 @@ def test_without_sessions_what_follows_is_equally_likely() -> None:
     (task,) = built(Choice((Step(1), Step(2)))).tasks
     assert [edge.probability for edge in task.outgoing[0]] == [0.5, 0.5]
     assert task.sessions == 0
+
+
+def test_there_may_be_any_number_of_routes_through_forks() -> None:
+    optional = [Choice((Parallel((Choice((Step(key), EMPTY)), Choice((Step(key + 1), EMPTY)))), EMPTY)) for key in KEYS]
+    (task,) = built(Sequence(tuple(optional * 10)), (1, 2, 3)).tasks
+    assert set(key_edges(task)) == {(one, other) for one in (-1, 1, 2, 3, 4) for other in (-1, 1, 2, 3, 4)}
+    assert task.end.count == 1
