@@ -4,9 +4,9 @@ from deeplog_grpc.workflow.paths import MAX_TIMES, distinct_paths
 
 
 def test_the_order_of_sessions_does_not_matter() -> None:
-    sessions = [[1, 2], [3], [1, 2], [2], np.array([3], np.int32)]
+    sessions = [np.array(keys, np.int32) for keys in ([1, 2], [3], [1, 2], [2], [3])]
     expected = [((1, 2), 2), ((3,), 2), ((2,), 1)]
-    for order in (sessions, sessions[::-1]):
+    for order in (sessions, sessions[::-1], [session.tolist() for session in sessions]):
         assert [(path.keys, path.count) for path in distinct_paths(order)] == expected
 
 
