@@ -1,6 +1,6 @@
 """Blocks drawn as states and edges, with what training sessions did on them."""
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ from deeplog_grpc.workflow.blocks import (
     numbered,
     steps,
 )
-from deeplog_grpc.workflow.derivatives import shortest
+from deeplog_grpc.workflow.derivatives import may_end, shortest
 from deeplog_grpc.workflow.graph import (
     Edge,
     EdgeKind,
@@ -128,12 +128,12 @@ class _Pen:
                     sources, kind = self.draw(part, sources, kind), EdgeKind.SEQUENCE
                 return sources
             case Choice(parts):
-                ends = [end for part in parts for end in self.draw(part, sources, kind)]
-                return tuple(dict.fromkeys(ends))
+                return tuple(dict.fromkeys(end for part in parts for end in self.draw(part, sources, kind)))
             case Parallel(parts):
                 return self._side_by_side(parts, sources, kind, 1, 1)
             case Copies(body, least, most):
-                return self._side_by_side((body,), sources, kind, least, most)
+                ends = self._side_by_side((body,), sources, kind, least, most)
+                return ends if least else (*sources, *ends)
             case Loop(body, redo, least, most):
                 return self._loop(body, redo, sources, kind, least, most)
 
@@ -152,12 +152,18 @@ class _Pen:
     ) -> tuple[int, ...]:
         before = set(self.links)
         ends = self.draw(body, sources, kind)
-        inside = tuple(end for end in ends if end not in sources)
-        entered = [link.target for pair, link in self.links.items() if pair not in before and pair[0] in sources]
-        back = self.draw(redo, inside, EdgeKind.SEQUENCE)
+        entered, before = self._entered(sources, before), set(self.links)
+        back = self.draw(redo, ends, EdgeKind.SEQUENCE)
+        if may_end(body):  # what comes between may come first, and again, and last
+            entered += self._entered(ends, before)
+            ends = tuple(dict.fromkeys((*ends, *back)))
         for target in dict.fromkeys(entered):
-            self.link(back, target, EdgeKind.LOOP, least, most)
+            self.link((source for source in back if source not in sources), target, EdgeKind.LOOP, least, most)
         return ends
+
+    def _entered(self, sources: tuple[int, ...], before: set[tuple[int, int]]) -> list[int]:
+        """Where edges lead that are new."""
+        return [link.target for pair, link in self.links.items() if pair not in before and pair[0] in sources]
 
 
 def _drawn(number: int, first: int, block: Block, template: Callable[[int], str]) -> Task:
@@ -213,7 +219,7 @@ class _Routes:
     before: Mapping[int, frozenset[int]]
     """State -> states right before it."""
     loops: frozenset[tuple[int, int]]
-    """Of the pairs, those that are joined only by going back in a loop."""
+    """Of the pairs, those that are joined only by going back to a fork in a loop."""
 
     @classmethod
     def of(cls, task: Task) -> "_Routes":
@@ -222,21 +228,22 @@ class _Routes:
         edges: dict[tuple[int, int], tuple[tuple[int, int], ...]] = {}
         before: defaultdict[int, set[int]] = defaultdict(set)
 
-        def walk(source: int, at: int, route: tuple[tuple[int, int], ...]) -> None:
-            for edge in task.outgoing.get(at, ()):
-                step = (edge.source, edge.target)
-                if step in route:
-                    continue
-                if edge.target in gateways:
-                    walk(source, edge.target, (*route, step))
-                else:
-                    edges.setdefault((source, edge.target), (*route, step))
-                    before[edge.target].add(source)
-
         for state in task.states:
-            if state.number not in gateways:
-                walk(state.number, state.number, ())
-        back = {(edge.source, edge.target) for edge in task.edges if edge.kind is EdgeKind.LOOP}
+            if state.number in gateways:
+                continue
+            routes: dict[int, tuple[tuple[int, int], ...]] = {state.number: ()}
+            waiting = deque(routes)  # the nearest first, each fork and join once: there are far too many routes
+            while waiting:
+                for edge in task.outgoing.get(at := waiting.popleft(), ()):
+                    route = (*routes[at], (edge.source, edge.target))
+                    if edge.target not in gateways:
+                        edges.setdefault((state.number, edge.target), route)
+                        before[edge.target].add(state.number)
+                    elif edge.target not in routes:
+                        routes[edge.target] = route
+                        waiting.append(edge.target)
+        forks = {state.number for state in task.states if state.kind is StateKind.FORK}
+        back = {(e.source, e.target) for e in task.edges if e.kind is EdgeKind.LOOP and e.target in forks}
         return cls(
             start=task.start.number,
             end=task.end.number,

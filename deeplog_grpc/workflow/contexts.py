@@ -5,8 +5,9 @@ always come in one row are looked at as one, so that the context of a segment is
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -47,17 +48,35 @@ def told_apart(log: Log, limit: Limit) -> Labelled:
     key_of: dict[int, int] = {}
     for _ in range(MAX_ROUNDS):
         following = _next_of(log, limit)
-        heads = [key for key in _keys(log) if key not in following.values()]
-        split = next((found for key in heads if (found := _places(log, _row(key, following), limit))), None)
-        if split is None:
+        where, inner = _where(log), set(following.values())
+        heads = [key for key in _keys(log) if key not in inner]
+        free = max([*_keys(log), 0]) + 1
+        split = next((found for key in heads if (found := _places(where[key], _row(key, following), limit))), None)
+        if split is not None:
+            log, fresh = _relabelled(log, split, free)
+        elif (turn := _turn(log, limit)) is not None:
+            log, fresh = _from_turn_on(log, *turn, free), {free: turn[0]}
+        else:
             break
-        log, fresh = _relabelled(log, split, max([*_keys(log), 0]) + 1)
         key_of.update({label: key_of.get(key, key) for label, key in fresh.items()})
     return Labelled(log, key_of)
 
 
 def _keys(log: Log) -> list[int]:
     return sorted({key for path, _ in log for key in path})
+
+
+_Place: TypeAlias = tuple[tuple[int, ...], int, float]
+"""A path, a place in it, and the weight of the path."""
+
+
+def _where(log: Log) -> Mapping[int, list[_Place]]:
+    """Log key -> where it is."""
+    found: defaultdict[int, list[_Place]] = defaultdict(list)
+    for path, weight in log:
+        for at, key in enumerate(path):
+            found[key].append((path, at, weight))
+    return found
 
 
 def _next_of(log: Log, limit: Limit) -> dict[int, int]:
@@ -89,17 +108,17 @@ class _Split:
     """Neighbour of the row -> number of the place, 0 for the most frequent."""
 
 
-def _places(log: Log, row: tuple[int, ...], limit: Limit) -> _Split | None:
-    """Places of a row of log keys; None where it has but one.
+def _places(where: Iterable[_Place], row: tuple[int, ...], limit: Limit) -> _Split | None:
+    """Places of a row of log keys, given where the first of them is; None where it has but one.
 
     What may be on either side of one place hangs together: it is seen around the same occurrence, or is beside the
     row and so on both of its sides.
     """
     around: Counter[tuple[int, int]] = Counter()
     occurrences = 0.0
-    for path, weight in log:
-        for before, after in _neighbours(path, row):
-            around[before, after] += weight  # type: ignore[assignment]  # a Counter holds any number
+    for path, at, weight in where:
+        if path[at : at + len(row)] == row:
+            around[_neighbours(path, at, len(row))] += weight  # type: ignore[assignment]  # a Counter holds any number
             occurrences += weight
     nodes = sorted({node for pair in around for node in pair})
     if len(nodes) < 3:
@@ -131,20 +150,15 @@ def _hanging_together(weights: np.ndarray, limit: float) -> list[list[int]]:
         parts = [[column for number in group for column in parts[number]] for group in joined]
 
 
-def _neighbours(path: tuple[int, ...], row: tuple[int, ...]) -> list[tuple[int, int]]:
-    """What is before and after each occurrence of a row.
+def _neighbours(path: tuple[int, ...], at: int, size: int) -> tuple[int, int]:
+    """What is before and after so many entries.
 
     Examples
     --------
-    >>> _neighbours((5, 1, 2, 6, 1, 2), (1, 2))
-    [(5, 6), (6, -2)]
+    >>> _neighbours((5, 1, 2, 6, 1, 2), 1, 2), _neighbours((5, 1, 2, 6, 1, 2), 4, 2)
+    ((5, 6), (6, -2))
     """
-    size = len(row)
-    return [
-        (path[at - 1] if at else BEGIN, path[at + size] if at + size < len(path) else END)
-        for at in range(len(path) - size + 1)
-        if path[at : at + size] == row
-    ]
+    return (path[at - 1] if at else BEGIN, path[at + size] if at + size < len(path) else END)
 
 
 def _relabelled(log: Log, split: _Split, first: int) -> tuple[Log, dict[int, int]]:
@@ -174,3 +188,52 @@ def _place_at(path: tuple[int, ...], at: int, split: _Split) -> int:
             if node not in split.row and (place := split.place_of.get(node)) is not None:
                 return place
     return 0
+
+
+def _turn(log: Log, limit: Limit) -> tuple[int, int] | None:
+    """A log key that always comes before and after another one that comes once; None = there is no such key.
+
+    No loop has such a key in it, for what is between would come again too: it is at two places of the task.
+    """
+    found = Relations.of(log)
+    once = found.repeating <= [limit(float(weight)) for weight in found.having]
+    for column in np.flatnonzero(~once).tolist():
+        key = found.keys[column]
+        for other in np.flatnonzero(once).tolist():
+            having, turn = float(found.having[column]), found.keys[other]
+            if having - found.together[column, other] > limit(having):
+                continue
+            both = sum(weight for path, weight in log if key in path and _is_around(path, key, turn))
+            if having - both <= limit(having):
+                return key, turn
+    return None
+
+
+def _is_around(path: tuple[int, ...], key: int, turn: int) -> bool:
+    """Whether a log key comes both before and after another one.
+
+    Examples
+    --------
+    >>> _is_around((1, 2, 1), 1, 2), _is_around((1, 1, 2), 1, 2), _is_around((1, 1), 1, 2)
+    (True, False, False)
+    """
+    if turn not in path:
+        return False
+    at = path.index(turn)
+    return key in path[:at] and key in path[at:]
+
+
+def _from_turn_on(log: Log, key: int, turn: int, label: int) -> Log:
+    """The log with a label for a log key after another one; where that is missing, after the first time.
+
+    Examples
+    --------
+    >>> _from_turn_on([((1, 2, 1), 3.0), ((1, 1), 1.0)], 1, 2, 9)
+    [((1, 2, 9), 3.0), ((1, 9), 1.0)]
+    """
+
+    def relabelled(path: tuple[int, ...]) -> tuple[int, ...]:
+        start = path.index(turn) if turn in path else path.index(key) + 1 if key in path else len(path)
+        return (*path[:start], *(label if own == key else own for own in path[start:]))
+
+    return [(relabelled(path), weight) for path, weight in log]

@@ -70,7 +70,7 @@ def may_end(rest: Rest) -> bool:
         case Copies(body, least):
             return not least or may_end(body)
         case Running(of, begun, running):
-            return begun >= of.least and all(map(may_end, running))
+            return (begun >= of.least or may_end(of.body)) and all(map(may_end, running))
 
 
 def derive(rest: Rest, key: int) -> list[tuple[int, Rest]]:

@@ -22,8 +22,18 @@ from deeplog_grpc.workflow.relations import Log, Relations, closure, groups
 MAX_COPIES = 16
 """More are a loop."""
 
-DEPTH = 64
+DEPTH = 12
 """Blocks inside blocks at most; what is deeper may come in any order."""
+
+MAX_KEYS = 500
+"""Log keys of a task that are looked at, those in most of its sessions."""
+
+MAX_CELLS = 10_000_000
+"""Pairs of log keys that are compared in all paths together, at most: of many log keys, only the most frequent paths
+are looked at."""
+
+MAX_WORK = 10 * MAX_CELLS
+"""The same over all cuts, an entry as ten pairs; what is left then may come in any order."""
 
 
 @validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -53,8 +63,18 @@ def discover(log: Log, config: DiscoveryConfig | None = None) -> Block:
     Loop(body=Sequence(parts=(Step(key=1, state=0), Step(key=2, state=0))), redo=Sequence(parts=()), least=1, most=2)
     """
     discovery = _Discovery(config or DiscoveryConfig())
-    labelled = told_apart(discovery.without_rare_keys(merged(log)), discovery.limit)
+    labelled = told_apart(discovery.without_rare_keys(_bounded(merged(log))), discovery.limit)
     return labelled.with_keys(discovery.block(labelled.log, 0))
+
+
+def _bounded(log: Log) -> Log:
+    """As much of a log as can be compared: what is most frequent."""
+    having = _weights((key, weight) for path, weight in log for key in set(path))
+    if len(having) > MAX_KEYS:
+        kept = set(sorted(having, key=lambda key: (-having[key], key))[:MAX_KEYS])
+        log = merged((tuple(key for key in path if key in kept), weight) for path, weight in log)
+    most = MAX_CELLS // max(1, min(len(having), MAX_KEYS)) ** 2
+    return log if len(log) <= most else sorted(log, key=lambda each: (-each[1], each[0]))[:most]
 
 
 _MOST_UNKNOWN = 0.5
@@ -73,6 +93,7 @@ class _Discovery:
     def __init__(self, config: DiscoveryConfig) -> None:
         self._noise = config.noise
         self._strictness = (1.0, config.strictness, 0.0)
+        self._work = MAX_WORK
 
     def limit(self, weight: float) -> float:
         """What noise gives at most of so many sessions: two standard deviations more than its share of them."""
@@ -110,10 +131,10 @@ class _Discovery:
 
     def _of_something(self, log: Log, depth: int) -> Block:
         """The block of a log without empty paths."""
-        found = Relations.of(log)
+        found = self._relations(log)
         if len(found.keys) == 1:
             return self._of_one_key(log, found.keys[0])
-        if depth >= DEPTH:
+        if depth >= DEPTH or self._work < 0:
             return self._any_order(found)
         for cut in (
             self._choice,
@@ -129,6 +150,11 @@ class _Discovery:
             if block is not None:
                 return block
         return self._any_order(found)
+
+    def _relations(self, log: Log) -> Relations:
+        found = Relations.of(log)
+        self._work -= len(log) * len(found.keys) ** 2 + 10 * sum(len(path) for path, _ in log)
+        return found
 
     def _of_one_key(self, log: Log, key: int) -> Block:
         counts = _weights((len(path), weight) for path, weight in log)
@@ -338,9 +364,11 @@ class _Discovery:
         if len(found.keys) < 3:
             return None
         for column in np.argsort(found.repeating, kind="stable").tolist():
+            if self._work < 0:
+                return None
             rest = [other for other in range(len(found.keys)) if other != column]
             remaining = merged(_projected(log, found, rest))
-            of_rest = Relations.of([(path, weight) for path, weight in remaining if path])
+            of_rest = self._relations([(path, weight) for path, weight in remaining if path])
             for cut in (self._choice, self._sequence, self._parallel, self._loop, self._plain_loop):
                 block = cut([(path, weight) for path, weight in remaining if path], of_rest, depth)
                 if block is not None:

@@ -336,16 +336,21 @@ def key_edges(task: Task) -> Iterator[tuple[int, int]]:
     states = {state.number: state for state in task.states}
     gateways = (StateKind.FORK, StateKind.JOIN)
 
-    def targets(number: int, seen: frozenset[int]) -> Iterator[int]:
-        for edge in task.outgoing.get(number, ()):
-            if states[edge.target].kind not in gateways:
-                yield edge.target
-            elif edge.target not in seen:
-                yield from targets(edge.target, seen | {edge.target})
+    def targets(number: int) -> set[int]:
+        found: set[int] = set()
+        seen, waiting = {number}, [number]
+        while waiting:
+            for edge in task.outgoing.get(waiting.pop(), ()):
+                if states[edge.target].kind not in gateways:
+                    found.add(edge.target)
+                elif edge.target not in seen:
+                    seen.add(edge.target)
+                    waiting.append(edge.target)
+        return found
 
     for state in task.states:
         if state.kind not in gateways:
-            for target in sorted(set(targets(state.number, frozenset()))):
+            for target in sorted(targets(state.number)):
                 yield state.key, states[target].key
 
 

@@ -50,6 +50,8 @@ class Reading:
     """Where else its log key is."""
     skipped: tuple[int, ...] = ()
     """States that should have come before it."""
+    late: int = NO_KEY
+    """Log key of a step that should have come in its place, and came later; -1 = there is none, or it is not known."""
     first_divergence: int = NOWHERE
     has_returned: bool = False
     path: tuple[int, ...] = ()
@@ -62,6 +64,16 @@ class _Visit(NamedTuple):
     place: int
     state: int
     begins_task: bool
+
+
+class _Found(NamedTuple):
+    """A deviation of a whole session."""
+
+    place: int
+    """Where it is first seen."""
+    deviation: Deviation
+    skipped: tuple[int, ...] = ()
+    late: int = NO_KEY
 
 
 class Reader:
@@ -117,7 +129,7 @@ class Reader:
         visits = _visits(explained.moves)
         timed = tuple(self._timed(visits))
         if not explained.missing and (odd := self._deviations(keys, explained)):
-            return replace(self._in_session(keys, explained, *odd[0], begins=begins), timed=timed)
+            return replace(self._in_session(keys, explained, odd[0], begins=begins), timed=timed)
         return Reading(
             deviation=Deviation.TRUNCATED if explained.missing else Deviation.ALLOWED,
             skipped=explained.missing,
@@ -132,8 +144,8 @@ class Reader:
     def session(self, keys: Sequence[int], *, ended: bool) -> Iterator[Reading]:
         """All that a whole session did otherwise, in order; ``first_divergence`` is the place of each."""
         explained = self._replay.explain(keys, ended=ended)
-        for place, deviation, skipped in self._deviations(keys, explained):
-            yield self._in_session(keys, explained, place, deviation, skipped, begins=True)
+        for found in self._deviations(keys, explained):
+            yield self._in_session(keys, explained, found, begins=True)
 
     def timed(self, keys: Sequence[int], *, begins: bool) -> tuple[Timed, ...]:
         """Entries of a session whose usual time is known."""
@@ -241,62 +253,60 @@ class Reader:
         self,
         keys: Sequence[int],
         explained: Explanation,
-        place: int,
-        deviation: Deviation,
-        skipped: tuple[int, ...],
+        found: _Found,
         *,
         begins: bool,
     ) -> Reading:
         """One deviation of a whole session, seen from its own place."""
+        place = found.place
         visits = _visits(explained.moves[:place])
         before = self._replay.explain(keys[:place], begins=begins)
         is_end = place == len(keys)
         move = None if is_end else explained.moves[place]
         own = () if is_end else self.workflow.states_of.get(keys[place], ())
         return Reading(
-            deviation=deviation,
+            deviation=found.deviation,
             key=NO_KEY if is_end else keys[place],
+            late=found.late,
             state=visits[-1].state if visits else NO_STATE,
             expected=self._expected(_places(before, begins=begins), visits),
             known_states=tuple(known.number for known in own if move is None or known.number != move.state),
-            skipped=skipped,
+            skipped=found.skipped,
             first_divergence=place,
             has_returned=any(move.keeps_to_workflow for move in explained.moves[place + 1 :]),
             path=explained.path,
         )
 
-    def _deviations(self, keys: Sequence[int], explained: Explanation) -> list[tuple[int, Deviation, tuple[int, ...]]]:
-        """Place, what it is, and states left out, in order. What was left out and came elsewhere is out of order."""
+    def _deviations(self, keys: Sequence[int], explained: Explanation) -> list[_Found]:
+        """All, in order. What was left out and came elsewhere is out of order."""
         left = {place: list(move.skipped) for place, move in enumerate(explained.moves) if move.skipped}
         if explained.missing:
             left[len(keys)] = list(explained.missing)
         too_many = [place for place, move in enumerate(explained.moves) if move.state == NO_STATE]
-        found = [(*self._of_one_too_many(place, keys[place], explained, left), ()) for place in too_many]
+        found = [self._of_one_too_many(place, keys[place], explained, left) for place in too_many]
         skips = [
-            (place, Deviation.TRUNCATED if place == len(keys) else Deviation.SKIPPED, tuple(states))
+            _Found(place, Deviation.TRUNCATED if place == len(keys) else Deviation.SKIPPED, tuple(states))
             for place, states in left.items()
             if states
         ]
-        return sorted([*found, *skips], key=lambda one: one[0])
+        return sorted([*found, *skips], key=lambda one: one.place)
 
-    def _of_one_too_many(
-        self, place: int, key: int, explained: Explanation, left: dict[int, list[int]]
-    ) -> tuple[int, Deviation]:
+    def _of_one_too_many(self, place: int, key: int, explained: Explanation, left: dict[int, list[int]]) -> _Found:
         """What an entry is that was no step, and where that is first seen.
 
         It takes the step that it may stand for out of those left out.
         """
         own = {state.number for state in self.workflow.states_of.get(key, ())}
         if not own:
-            return place, Deviation.UNKNOWN
+            return _Found(place, Deviation.UNKNOWN)
         for other in sorted(left, key=lambda other: abs(other - place)):
             if hit := next((state for state in left[other] if state in own), None):
                 left[other].remove(hit)
-                return min(place, other), Deviation.OUT_OF_ORDER
+                return _Found(min(place, other), Deviation.OUT_OF_ORDER, late=key if other < place else NO_KEY)
         tasks = {self.workflow.states[state].task for state in explained.path}
         if tasks and tasks.isdisjoint(self.workflow.states[state].task for state in own):
-            return place, Deviation.OTHER_TASK
-        return place, Deviation.REPEATED if own.intersection(explained.path) else Deviation.OUT_OF_ORDER
+            return _Found(place, Deviation.OTHER_TASK)
+        return _Found(place, Deviation.REPEATED if own.intersection(explained.path) else Deviation.OUT_OF_ORDER)
 
 
 def _visits(moves: Iterable[Move]) -> list[_Visit]:

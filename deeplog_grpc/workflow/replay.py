@@ -16,6 +16,9 @@ from deeplog_grpc.workflow.graph import NO_TASK, Workflow
 BEAM = 8
 """Explanations followed at once: more than the places where a log key can come again in one task."""
 
+MAX_AT_ONCE = 64
+"""Places where a session may stand at once that are followed; a workflow with more of them says nothing of an entry."""
+
 MAX_PLACES = 100_000
 """Places kept; past it all are forgotten. Some 1 kB each."""
 
@@ -45,7 +48,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """The cheapest explanation of a session."""
+    """The cheapest explanation of a session that keeps to the workflow as long as it can."""
 
     moves: tuple[Move, ...]
     """One an entry."""
@@ -158,7 +161,8 @@ class Replay:
         self._expected: dict[int, tuple[int, ...]] = {}
         self._ways: dict[tuple[int, int], tuple[Way, ...]] = {}
         self._situations: dict[tuple[tuple[int, ...], tuple[int, ...], bool], _Situation] = {}
-        self._starts = [self._place(task.number, task.block) for task in self.workflow.tasks]
+        # A loop of all of a task leads back to all of it: its begin is a place of its own.
+        self._starts = [self._new_place(task.number, task.block) for task in self.workflow.tasks]
 
     def task(self, place: int) -> int:
         """The task of a place."""
@@ -170,7 +174,8 @@ class Replay:
 
     def step(self, places: Iterable[int], key: int) -> tuple[int, ...]:
         """Where a log key leads; nothing where the workflow has it at none of the places."""
-        return tuple(dict.fromkeys(way.place for place in places for way in self._steps(place, key)))
+        following = dict.fromkeys(way.place for place in places for way in self._steps(place, key))
+        return tuple(following)[:MAX_AT_ONCE]
 
     def may_end(self, place: int) -> bool:
         """Whether a session may end there."""
@@ -359,11 +364,15 @@ class Replay:
         return [following.number for following in tasks if (task, following.number) in follows]
 
     def _place(self, task: int, rest: Rest) -> int:
-        number = self._number_of.setdefault((task, rest), len(self._rests))
-        if number == len(self._rests):
-            self._rests.append((task, rest))
-            self._next.append({})
+        number = self._number_of.get((task, rest))
+        if number is None:
+            number = self._number_of[task, rest] = self._new_place(task, rest)
         return number
+
+    def _new_place(self, task: int, rest: Rest) -> int:
+        self._rests.append((task, rest))
+        self._next.append({})
+        return len(self._rests) - 1
 
 
 def _keep(found: dict[int, _Candidate], candidate: _Candidate) -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from math import isnan
 from typing import Annotated
 
@@ -28,6 +29,12 @@ MAX_ALIGNED = 200
 
 MAX_PATHS = 5_000
 """Distinct paths that a workflow is built from, the most frequent ones."""
+
+MAX_LENGTH = 10_000
+"""Entries of a path at most; a longer one is no execution of a task, and is left out."""
+
+MAX_ENTRIES = 1_000_000
+"""Entries of all these paths together; the rarest are left out."""
 
 
 @validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -93,7 +100,7 @@ def workflow_of_sessions(
     (2, 1.0)
     """
     config = config or SessionWorkflowConfig()
-    paths = [path for path in paths if path.keys][:MAX_PATHS]
+    paths = _usable(paths)
     if not paths:
         return NO_WORKFLOW
     sorted_paths = _by_task(paths, config)
@@ -106,6 +113,13 @@ def workflow_of_sessions(
         follows=_follows(sorted_paths, successions or {}),
         fitness=best.fitness,
     )
+
+
+def _usable(paths: Sequence[Path]) -> list[Path]:
+    """As many of the most frequent paths as can be looked at."""
+    paths = [path for path in paths if 0 < len(path.keys) <= MAX_LENGTH][:MAX_PATHS]
+    entries = accumulate(len(path.keys) for path in paths)
+    return [path for path, so_far in zip(paths, entries, strict=True) if so_far <= MAX_ENTRIES]
 
 
 def _by_task(paths: Sequence[Path], config: SessionWorkflowConfig) -> list[list[Path]]:

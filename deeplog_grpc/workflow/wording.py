@@ -77,7 +77,8 @@ class Wording:
             case Deviation.REPEATED:
                 return f"{came} has come already and does not come again {where}"
             case Deviation.OUT_OF_ORDER:
-                return f"{came} came {where}; {self._place(reading)}"
+                other = self._place(reading) if reading.late == NO_KEY else f"{self._name(reading.late)} came later"
+                return f"{came} came {where}; {other}"
             case _:
                 return self._allowed(reading, came, after)
 

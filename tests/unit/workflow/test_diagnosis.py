@@ -237,7 +237,7 @@ def of_session(by: Workflow, keys: Sequence[int], *, ended: bool = True) -> list
 
 def test_a_whole_session_with_what_came_after_in_view() -> None:
     assert of_session(LINE, [A, B, C, D]) == []
-    assert of_session(LINE, [A, C, B, D]) == [(Deviation.OUT_OF_ORDER, 2, True)]
+    assert of_session(LINE, [A, C, B, D]) == [(Deviation.OUT_OF_ORDER, 1, True)]
     assert of_session(LINE, [A, X, B, D]) == [(Deviation.UNKNOWN, 1, True), (Deviation.SKIPPED, 3, False)]
     assert of_session(LINE, [A, B, B, C, D]) == [(Deviation.REPEATED, 2, True)]
     assert of_session(LINE, [A, B]) == [(Deviation.TRUNCATED, 2, False)]
