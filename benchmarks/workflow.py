@@ -9,7 +9,7 @@ seeds are not those that the methods were made with. The data folder holds ``hdf
 import argparse
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,15 @@ from deeplog_grpc.cli.evaluate import read_sequences
 from deeplog_grpc.detection import SessionConfig
 from deeplog_grpc.detection.sessions import NS_PER_S
 from deeplog_grpc.models import KeyModelConfig, TrainingSession, fit_key_model, set_threads
-from deeplog_grpc.testing import FAULTS, FaultySession, Process, ProcessKind, simulate_process, with_fault
+from deeplog_grpc.testing import (
+    FAULTS,
+    FaultySession,
+    Process,
+    ProcessKind,
+    SimulatedStream,
+    simulate_process,
+    with_fault,
+)
 from deeplog_grpc.testing.making import MOST_TASKS
 from deeplog_grpc.training import Trainer
 from deeplog_grpc.workflow import (
@@ -103,6 +111,10 @@ def from_stream(process: Process, seed: int, noise: float) -> Workflow:
 
 Build = Callable[[Process, int, float], Workflow]
 """Process, seed of what it logs, and noise -> workflow."""
+Separate = Callable[[Workflow, SimulatedStream, bool], Sequence[int]]
+"""Workflow, stream, and whether executions overlap -> group of each entry."""
+Diagnose = Callable[[Workflow, FaultySession], Diagnosis | None]
+"""Workflow and session -> what is said of it first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,9 +161,9 @@ def paths_of(process: Process, seed: int, noise: float) -> tuple[KeyPath, ...]:
     return distinct_paths((session.keys for session in sessions), (np.array(session.elapsed_s) for session in sessions))
 
 
-def generated(method: str, build: Build, processes: Iterable[Process]) -> dict[str, Any]:
-    """Workflows of processes, one a seed, beside the truth."""
-    found = [rebuilt(build, seed, process) for seed, process in zip(SEEDS, processes, strict=True)]
+def generated(method: str, build: Build, processes: Mapping[int, Process]) -> dict[str, Any]:
+    """Workflows of processes, by seed, beside the truth."""
+    found = [rebuilt(build, seed, process) for seed, process in processes.items()]
     _show(f"generated processes, workflows from {method}", found)
     judged = [fork for one in found for fork in one.forks]
     side_by_side = [fork for fork in judged if fork.relation is Relation.SIDE_BY_SIDE]
@@ -202,18 +214,17 @@ def _means(found: Sequence[Rebuilt]) -> list[float]:
     ]
 
 
-def separation(seeds: Iterable[int] = SEEDS) -> dict[str, Any]:
-    """Entries of a stream sorted by task, with the workflow from sessions: one task at a time, and some at once."""
+def separation(separated: Separate, seeds: Iterable[int] = SEEDS) -> dict[str, Any]:
+    """Entries of a stream sorted by task: one task at a time, and some at once."""
     scores: defaultdict[int, list[float]] = defaultdict(list)
     for seed in seeds:
         process, noise = simulate_process(seed), noise_of(seed)
         if len(process.tasks) == 1:
             continue
-        replay = Replay(from_sessions(process, seed, noise), any_succession=True)
+        workflow = from_sessions(process, seed, noise)
         for workers in (1, WORKERS):
             stream = process.draw_stream(SESSIONS, seed=seed + HELD_OUT, noise=noise, interleave=workers)
-            told = separate(replay, stream.keys, interleaved=workers > 1)
-            scores[workers].append(adjusted_rand(stream.tasks, told.tasks.tolist()))
+            scores[workers].append(adjusted_rand(stream.tasks, separated(workflow, stream, workers > 1)))
     return {
         "separation_ari": statistics.mean(scores[1]),
         "separation_ari_min": min(scores[1]),
@@ -221,16 +232,22 @@ def separation(seeds: Iterable[int] = SEEDS) -> dict[str, Any]:
     }
 
 
-def diagnosed(seeds: Iterable[int] = SEEDS) -> dict[str, Any]:
+def by_replay(workflow: Workflow, stream: SimulatedStream, interleaved: bool) -> Sequence[int]:
+    """Task of each entry, by its log keys alone."""
+    found = separate(Replay(workflow, any_succession=True), stream.keys, interleaved=interleaved)
+    tasks: list[int] = found.tasks.tolist()
+    return tasks
+
+
+def diagnosed(build: Build, diagnose: Diagnose, seeds: Iterable[int] = SEEDS) -> dict[str, Any]:
     """Faults put into held-out sessions: whether the state before and the kind of fault are told."""
     right: defaultdict[Deviation, list[tuple[bool, bool]]] = defaultdict(list)
     for seed in seeds:
         process = simulate_process(seed)
-        workflow = from_sessions(process, seed, noise_of(seed))
+        workflow = build(process, seed, noise_of(seed))
         true_state = true_states(workflow, process.draw(SESSIONS, seed=seed))
-        diagnoser = Diagnoser(workflow, str)
         for faulty in faults_of(process, seed):
-            said = _first(diagnoser, faulty)
+            said = diagnose(workflow, faulty)
             state = NO_STATE if said is None or said.state == NO_STATE else true_state.get(said.state)
             kind = None if said is None else said.deviation
             right[faulty.fault].append((state == faulty.state, kind is faulty.fault))
@@ -245,10 +262,10 @@ def diagnosed(seeds: Iterable[int] = SEEDS) -> dict[str, Any]:
     return {"diagnosis_state_accuracy": states, "diagnosis_kind_accuracy": kinds, **figures}
 
 
-def _first(diagnoser: Diagnoser, faulty: FaultySession) -> Diagnosis | None:
+def first_said(workflow: Workflow, faulty: FaultySession) -> Diagnosis | None:
     """The first thing that is said of a whole session; None = nothing is."""
     times_ns = np.cumsum(np.nan_to_num(faulty.session.elapsed_s, nan=1.0)) * NS_PER_S
-    found = diagnoser.diagnose_session(faulty.session.keys, times_ns.astype(np.int64).tolist())
+    found = Diagnoser(workflow, str).diagnose_session(faulty.session.keys, times_ns.astype(np.int64).tolist())
     return found[0] if found else None
 
 
@@ -347,20 +364,26 @@ def _text(block: Block) -> str:
 
 def by_density() -> dict[str, Any]:
     """The density method where its assumptions hold, and on all processes."""
-    plain = [simulate_process(seed, kind=ProcessKind.PLAIN, tasks=2 + seed % (MOST_TASKS - 1)) for seed in SEEDS]
-    others = [simulate_process(seed) for seed in SEEDS]
+    tasks_of = {seed: 2 + seed % (MOST_TASKS - 1) for seed in SEEDS}
+    plain = {seed: simulate_process(seed, kind=ProcessKind.PLAIN, tasks=tasks) for seed, tasks in tasks_of.items()}
     figures = generated("density", from_stream, plain)
-    return {**figures, "edge_f1_density_any": generated("density, any", from_stream, others)["edge_f1_density, any"]}
+    any_process = generated("density, any", from_stream, {seed: simulate_process(seed) for seed in SEEDS})
+    return {**figures, "edge_f1_density_any": any_process["edge_f1_density, any"]}
 
 
 def all_generated(_: Path) -> dict[str, Any]:
     """Generated processes, by every method."""
-    processes = [simulate_process(seed) for seed in SEEDS]
+    processes = {seed: simulate_process(seed) for seed in SEEDS}
     figures = generated("sessions", from_sessions, processes)
     figures |= {**generated("model", from_model, processes), **by_density()}
     forks_of = {method: figures[f"forks_{method}"] for method in ("sessions", "model", "density")}
     told = sum(forks_of[method] * figures[f"fork_accuracy_{method}"] for method in forks_of)
-    return {"fork_accuracy": told / sum(forks_of.values()), **figures, **separation(), **diagnosed()}
+    return {
+        "fork_accuracy": told / sum(forks_of.values()),
+        **figures,
+        **separation(by_replay),
+        **diagnosed(from_sessions, first_said),
+    }
 
 
 PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
