@@ -55,7 +55,7 @@ def state_lines(view: View, state: State) -> list[str]:
         return [state.kind.value]
     note = view.notes.get(state.number, "")
     return [
-        *lines_of(state.template),
+        *lines_of(view.names.name(state.template)),
         f"key {state.key} · {state.count:,}",
         *([legible(note, NOTE_CHARS)] if note else []),
     ]
@@ -65,13 +65,16 @@ def anomaly_lines(view: View) -> list[str]:
     """The words at the place where the session left its workflow."""
     if view.anomaly is None:
         return []
-    return [legible(view.anomaly.text, NOTE_CHARS), *(lines_of(view.anomaly.came) if view.anomaly.came else [])]
+    return [
+        legible(view.anomaly.text, NOTE_CHARS),
+        *(lines_of(view.names.name(view.anomaly.came)) if view.anomaly.came else []),
+    ]
 
 
 def title(view: View, task: int) -> str:
     """The name of a task."""
     (found,) = (one for one in view.tasks if one.number == task)
-    return f"task {task}: {legible(found.name, 60)} ({found.sessions:,} times)"
+    return f"task {task}: {legible(view.names.name(found.name), 60)} ({found.sessions:,} times)"
 
 
 def legend(view: View) -> list[str]:

@@ -44,22 +44,16 @@ def facts(view: View) -> dict[str, str]:
             f"{first} → {second} ({count:,} times)" for (first, second), count in sorted(view.follows.items())
         )
     if view.anomaly is not None:
-        came = f": {legible(view.anomaly.came, STEP_CHARS)}" if view.anomaly.came else ""
+        came = f": {legible(view.names.name(view.anomaly.came), STEP_CHARS)}" if view.anomaly.came else ""
         known["marked"] = f"{legible(view.anomaly.text, 300)}{came}"
     return known
 
 
-def step(state: State) -> str:
-    """A state in words.
-
-    Examples
-    --------
-    >>> step(State(number=3, task=0, kind=StateKind.KEY, key=7, template="disk <*> is full"))
-    '7 disk <*> is full'
-    >>> step(State(number=0, task=0, kind=StateKind.START))
-    'start'
-    """
-    return f"{state.key} {legible(state.template, STEP_CHARS)}" if state.kind is StateKind.KEY else state.kind.value
+def step(view: View, state: State) -> str:
+    """A state in words: its log key and its short name, or its kind."""
+    if state.kind is not StateKind.KEY:
+        return state.kind.value
+    return f"{state.key} {legible(view.names.name(state.template), STEP_CHARS)}"
 
 
 def task_rows(view: View) -> Rows:
@@ -70,7 +64,7 @@ def task_rows(view: View) -> Rows:
         rows=tuple(
             (
                 str(task.number),
-                legible(task.name, STEP_CHARS),
+                legible(view.names.name(task.name), STEP_CHARS),
                 f"{task.sessions:,}",
                 str(len({state.key for state in task.states if state.kind is StateKind.KEY})),
                 f"{task.shortest:,}",
@@ -91,7 +85,7 @@ def point_rows(view: View, limit: int | None = None) -> Rows:
     return _cut(
         "Divergence points",
         ("task", "after", "what follows", "log keys"),
-        [(str(number), step(point.state), _branches(point), str(point.width)) for number, point in points],
+        [(str(number), step(view, point.state), _branches(view, point), str(point.width)) for number, point in points],
         words=3,
         limit=limit,
     )
@@ -106,8 +100,8 @@ def loop_rows(view: View, limit: int | None = None) -> Rows:
         [
             (
                 str(task.number),
-                step(states[edge.source]),
-                step(states[edge.target]),
+                step(view, states[edge.source]),
+                step(view, states[edge.target]),
                 range_text(edge.least, edge.most),
                 f"{edge.probability:.2%}",
                 f"{edge.count:,}",
@@ -132,8 +126,8 @@ def slow_rows(view: View, limit: int | None = None) -> Rows:
         ("from", "to", "half of the time", "95 %", "99 %", "times"),
         [
             (
-                step(states[edge.source]),
-                step(states[edge.target]),
+                step(view, states[edge.source]),
+                step(view, states[edge.target]),
                 *(duration_text(seconds) for seconds in (elapsed.p50, elapsed.p95, elapsed.p99)),
                 f"{elapsed.count:,}",
             )
@@ -144,9 +138,10 @@ def slow_rows(view: View, limit: int | None = None) -> Rows:
     )
 
 
-def _branches(point: DivergencePoint) -> str:
+def _branches(view: View, point: DivergencePoint) -> str:
     texts = (
-        f"{'' if point.is_fork else f'{branch.probability:.1%} '}{step(branch.state)}" for branch in point.branches
+        f"{'' if point.is_fork else f'{branch.probability:.1%} '}{step(view, branch.state)}"
+        for branch in point.branches
     )
     return ("side by side: " if point.is_fork else "") + "; ".join(texts)
 

@@ -13,6 +13,7 @@ from deeplog_grpc.errors import InputError, NotFoundError, PreconditionError
 from deeplog_grpc.workflow import Edge, EdgeKind, State, StateKind, Task, Workflow
 from deeplog_grpc.workflow.building import GATEWAYS
 from deeplog_grpc.workflow.deviations import NO_STATE
+from deeplog_grpc.workflow.names import Names
 from deeplog_grpc.workflow.suggestion import DivergencePoint, Suggestion, divergence_points, edges_from, suggest
 
 CUT = (EdgeKind.CHOICE, EdgeKind.LOOP)
@@ -112,6 +113,11 @@ class View:
     def state_of(self) -> Mapping[int, State]:
         """Number -> state that is shown."""
         return {state.number: state for task in self.tasks for state in task.states}
+
+    @cached_property
+    def names(self) -> Names:
+        """Short names of the steps that are shown."""
+        return Names.of(state.template for state in self.state_of.values() if state.kind is StateKind.KEY)
 
 
 def view(

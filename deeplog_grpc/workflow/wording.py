@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from deeplog_grpc.workflow.deviations import NO_STATE, NOWHERE, Deviation, SlowStep
 from deeplog_grpc.workflow.graph import NO_KEY, Workflow
+from deeplog_grpc.workflow.names import Names
 from deeplog_grpc.workflow.reading import Expected, Reading
 
 END_TEMPLATE = "<end of session>"
@@ -55,6 +56,7 @@ class Wording:
     def __init__(self, workflow: Workflow, template: Callable[[int], str], usual_before: Callable[[int], int]) -> None:
         self._workflow = workflow
         self._template = template
+        self._names = Names.of_workflow(workflow)
         self._usual_before = usual_before
 
     def path(self, reading: Reading) -> str:
@@ -143,7 +145,8 @@ class Wording:
 
     def _alone(self, tasks: Iterable[int]) -> str:
         named = [
-            f"the task that begins with {_shortened(self._workflow.tasks[task].name)}" for task in dict.fromkeys(tasks)
+            f"the task that begins with {_shortened(self._names.name(self._workflow.tasks[task].name))}"
+            for task in dict.fromkeys(tasks)
         ]
         return _one_of(named[:MOST_NAMED])
 
@@ -177,7 +180,7 @@ class Wording:
         return " and ".join([", ".join(named[:-1]), *named[-1:]]) if len(named) > 1 else "".join(named)
 
     def _name(self, key: int) -> str:
-        return "the end" if key == NO_KEY else _shortened(self._template(key))
+        return "the end" if key == NO_KEY else _shortened(self._names.name(self._template(key)))
 
 
 def duration(seconds: float) -> str:

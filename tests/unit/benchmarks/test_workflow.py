@@ -63,6 +63,6 @@ def test_diagnosis_counts_state_and_kind() -> None:
     figures = benchmark.diagnosed(truth, guesses, [SEED])
     assert figures["diagnosis_kind_accuracy"] == pytest.approx(1 / len(FAULTS))
     assert figures["diagnosis_kind_skipped"] == 1.0
+    assert figures["diagnosis_state_unknown"] == 0.0
     figures = benchmark.diagnosed(benchmark.from_sessions, benchmark.first_said, [SEED])
     assert min(figures["diagnosis_state_accuracy"], figures["diagnosis_kind_accuracy"]) > 0.9
-    assert figures["diagnosis_state_unknown"] == 0.0
