@@ -75,7 +75,7 @@ from deeplog_grpc.workflow.sessions import workflow_of_sessions
 
 SEEDS = range(100, 140)
 """Methods were made with seeds from 0 to 39."""
-KEY_MODEL = KeyModelConfig(epochs=100, patience=25, batch_rows=64, hidden=32, layers=1, learning_rate=1e-2)
+KEY_MODEL = KeyModelConfig(epochs=100, patience=25, batch_rows=64)
 """Of the model method: small logs need more passes than the default, or the model is not sure enough to grow from."""
 NOISES = (0.0, 0.005, 0.01, 0.02)
 """Noise of the training sessions; processes take turns."""

@@ -258,15 +258,26 @@ class _Discovery:
             linked |= repeats[:, None] & repeats[None] & self._in_step(found)
         np.fill_diagonal(linked, False)
         if repeats.any():
-            self._link_what_is_inside(found, linked, strictness)
+            self._link_what_is_inside(found, linked)
         return linked
 
-    def _link_what_is_inside(self, found: Relations, linked: NDArray[np.bool_], strictness: float) -> None:
-        """A part that never begins, or never ends, what repeats runs beside nothing: it is inside of something."""
+    def _link_what_is_inside(self, found: Relations, linked: NDArray[np.bool_]) -> None:
+        """A part that never begins, or never ends, what repeats runs beside nothing: it is inside of something.
+
+        Not so a part that always comes, and once: inside of what repeats it would come again.
+        """
         limit = self.limit(found.total)
         for part in groups(linked):
-            if found.begins[part].sum() <= limit or found.ends[part].sum() <= limit:
+            inside = found.begins[part].sum() <= limit or found.ends[part].sum() <= limit
+            if inside and not self._comes_once(found, part):
                 linked[part[0], :] = True
+
+    def _comes_once(self, found: Relations, part: list[int]) -> bool:
+        """Whether every session has something of a part once: a log key, or one of some that exclude each other."""
+        single = [column for column in part if not self._repeats(found)[column]]
+        apart = [column for column in single if not (self._meet(found)[column, single].sum() > 1)]
+        most = max([0.0, *found.having[single], found.having[apart].sum()])
+        return bool(found.total - most <= self.limit(found.total))
 
     def _repeats(self, found: Relations) -> NDArray[np.bool_]:
         """Which log keys come again. Shape [k]."""

@@ -35,7 +35,7 @@ class Names:
     def of(cls, templates: Iterable[str]) -> "Names":
         """Find the common words."""
         distinct = set(templates)
-        counts = Counter(word for template in distinct for word in set(template.split()))
+        counts = Counter(word for template in distinct for word in set(template.split()) if any(map(str.isalpha, word)))
         if len(distinct) < LEAST_TEMPLATES:
             return cls(frozenset())
         return cls(frozenset(word for word, count in counts.items() if count >= COMMON_SHARE * len(distinct)))

@@ -17,7 +17,7 @@ from deeplog_grpc.workflow.detours import with_detours
 from deeplog_grpc.workflow.discovery import DiscoveryConfig, discover
 from deeplog_grpc.workflow.graph import NO_TASK, NO_WORKFLOW, Method, Workflow
 from deeplog_grpc.workflow.paths import Path
-from deeplog_grpc.workflow.quality import alignment, fitness, precision
+from deeplog_grpc.workflow.quality import alignment, fitness, precision, simplicity
 from deeplog_grpc.workflow.replay import Replay
 from deeplog_grpc.workflow.tasks import TaskConfig, sort_by_task
 
@@ -60,16 +60,18 @@ class _Tried:
     fitness: float
     alignment: float
     precision: float
+    simplicity: float
 
     @property
     def score(self) -> float:
         """Harmonic mean: a workflow that allows anything is as useless as one that allows nothing.
 
         Of the entries that agree, not of the sessions: where noise is in every fifth session, a workflow without it
-        must not lose against one that allows it.
+        must not lose against one that allows it. And of how simple it is: "all of these in any order" is never much
+        less precise than what really runs side by side.
         """
-        both = self.alignment + self.precision
-        return 2 * self.alignment * self.precision / both if both > 0 else 0.0
+        parts = (self.alignment, self.precision, self.simplicity)
+        return len(parts) / sum(1 / part for part in parts) if min(parts) > 0 else 0.0
 
 
 def workflow_of_sessions(
@@ -163,9 +165,18 @@ def _best(sorted_paths: Sequence[Sequence[Path]], shares: Sequence[float]) -> _T
     flat = sorted((path for own in held_out for path in own), key=lambda path: -path.count)
     tried = []
     for noise in shares:
-        replay = Replay(build_workflow(_blocks(learned, noise), (), method=Method.SESSIONS))
-        found = _Tried(noise, fitness(replay, flat), alignment(replay, flat[:MAX_ALIGNED]), precision(replay, flat))
-        tried.append(replace(found, precision=0.0) if isnan(found.precision) else found)
+        workflow = build_workflow(_blocks(learned, noise), (), method=Method.SESSIONS)
+        replay = Replay(workflow)
+        exact = precision(replay, flat)
+        tried.append(
+            _Tried(
+                noise=noise,
+                fitness=fitness(replay, flat),
+                alignment=alignment(replay, flat[:MAX_ALIGNED]),
+                precision=0.0 if isnan(exact) else exact,
+                simplicity=simplicity(workflow),
+            )
+        )
     return max(tried, key=lambda each: each.score)
 
 
