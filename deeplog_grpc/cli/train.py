@@ -158,7 +158,9 @@ def _workflow(workflow: WorkflowReport) -> str:
     if not workflow.tasks:
         return "none: too few whole sessions, or workflow.method is off"
     fits = "" if workflow.fitness is None else f"; {workflow.fitness:.1%} of the sessions held back keep to it"
-    agrees = "" if workflow.agreement is None else f", and {workflow.agreement:.1%} of what the key model predicts"
+    agrees = (
+        "" if workflow.agreement is None else f", and {workflow.agreement:.1%} of the steps that the key model predicts"
+    )
     tasks = "1 task" if workflow.tasks == 1 else f"{workflow.tasks} tasks"
     return f"{tasks}, {workflow.states} states, from {workflow.method}{fits}{agrees}"
 

@@ -23,7 +23,7 @@ class WorkflowReport:
     fitness: float | None
     """Share of the training sessions held back that replay on it; null where there was none."""
     agreement: float | None
-    """Share of the paths that the key model predicts that replay on it: whether the two models say the same."""
+    """Share of the entries of paths that the key model predicts that agree with it: whether both say the same."""
     suggested_history: int
     """h by the workflow; 0 = none."""
     suggested_candidates: int

@@ -23,10 +23,10 @@ from deeplog_grpc.workflow.density import DensityConfig, density_tasks
 from deeplog_grpc.workflow.graph import NO_WORKFLOW, Method, Workflow
 from deeplog_grpc.workflow.growth import GrowthConfig, grow
 from deeplog_grpc.workflow.paths import Path, distinct_paths
-from deeplog_grpc.workflow.quality import fitness
+from deeplog_grpc.workflow.quality import alignment, fitness
 from deeplog_grpc.workflow.replay import Replay
 from deeplog_grpc.workflow.separation import NOBODY, separate
-from deeplog_grpc.workflow.sessions import SessionWorkflowConfig, workflow_of_sessions
+from deeplog_grpc.workflow.sessions import MAX_ALIGNED, SessionWorkflowConfig, workflow_of_sessions
 from deeplog_grpc.workflow.tasks import TaskConfig
 
 MIN_SESSIONS = 10
@@ -149,14 +149,14 @@ def _method(config: WorkflowConfig, whole: Sequence[TrainingPath]) -> MethodChoi
 
 
 def agreement(workflow: Workflow, model: LogKeyModel, config: WorkflowConfig, *, seed: int = 0) -> float:
-    """Conformance of the workflow and the model: the share of paths grown from the model that replay on the workflow.
+    """Conformance of the workflow and the model: how far paths grown from the model agree with the workflow.
 
-    NaN where nothing can be compared. The model goes on for ever at places where it knows no end, so that only paths
-    that end count.
+    Share of entries and steps that agree, see :func:`~deeplog_grpc.workflow.quality.alignment`, of the most frequent
+    paths; NaN where nothing can be compared.
     """
     if not workflow.tasks or not model.config.begin_end:
         return float("nan")
-    return fitness(Replay(workflow), grow(model, config.of_growth, seed=seed))
+    return alignment(Replay(workflow), grow(model, config.of_growth, seed=seed)[:MAX_ALIGNED])
 
 
 def _of_sessions(whole: Sequence[TrainingPath], config: WorkflowConfig, template: Callable[[int], str]) -> Workflow:
