@@ -19,6 +19,9 @@ BEAM = 8
 MAX_AT_ONCE = 64
 """Places where a session may stand at once that are followed; a workflow with more of them says nothing of an entry."""
 
+MARGIN = 3
+"""An explanation that is dearer than the cheapest one by as much is not followed any further but by steps."""
+
 MAX_PLACES = 100_000
 """Places kept; past it all are forgotten. Some 1 kB each."""
 
@@ -294,7 +297,10 @@ class Replay:
                 _keep(found, _Candidate(cost, way.place, origin, way.move))
         # While all keep to the workflow nothing else can be cheaper; after that a dearer one may turn out to be right.
         if not found or situation.has_diverged:
+            most = min((candidate.cost for candidate in found.values()), default=MARGIN) + MARGIN
             for origin, (cost, place) in enumerate(threads):
+                if cost >= most:
+                    continue
                 for way in self.ways(place, key):
                     if way.skipped:
                         _keep(found, _Candidate(cost + len(way.skipped), way.place, origin, way.move))
@@ -347,8 +353,9 @@ class Replay:
     def _found_ways(self, place: int, key: int) -> Iterable[Way]:
         task, rest = self._rests[place]
         yield from self._placed(task, skips(rest, key), begins=place in self._starts)
-        left_out = shortest(rest)
-        for following in self._following(task):
+        following_tasks = self._following(task)
+        left_out = shortest(rest) if following_tasks else ()
+        for following in following_tasks:
             of_next = skips(self._rests[self._starts[following]][1], key)
             of_next = [Skip(left_out + skip.skipped, skip.state, skip.rest) for skip in of_next]
             yield from self._placed(following, of_next, begins=True)
