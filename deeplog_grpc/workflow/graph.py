@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from deeplog_grpc.workflow.blocks import Block, Step, from_json, steps, to_json
+from deeplog_grpc.workflow.blocks import Block, from_json, steps, to_json
 
 NO_KEY = -1
 """Log key of a state that has none."""
@@ -352,11 +352,6 @@ def key_edges(task: Task) -> Iterator[tuple[int, int]]:
         if state.kind not in gateways:
             for target in sorted(targets(state.number)):
                 yield state.key, states[target].key
-
-
-def steps_of(task: Task) -> Mapping[int, Step]:
-    """State number -> step."""
-    return {step.state: step for step in steps(task.block)}
 
 
 NO_WORKFLOW = Workflow(method=Method.SESSIONS, tasks=(), follows={}, sessions=0, fitness=float("nan"))
