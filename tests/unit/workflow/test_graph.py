@@ -24,7 +24,7 @@ TASK = WORKFLOW.tasks[0]
 
 
 def with_task(**changes: object) -> Workflow:
-    task: Task = replace(TASK, **changes)  # type: ignore[arg-type]
+    task: Task = replace(TASK, **changes)  # type: ignore[arg-type]  # any field of a task
     return replace(WORKFLOW, tasks=(task,))
 
 
