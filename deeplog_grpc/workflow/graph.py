@@ -163,7 +163,8 @@ class Workflow:
     sessions: int
     """Sessions of training that it was built from."""
     fitness: float
-    """Share of the training sessions held back that replay on it from begin to end; NaN where there was none."""
+    """Share of the training sessions held back that replay on it from begin to end, of streams of the executions found
+    in them; NaN where there was none."""
 
     def __post_init__(self) -> None:
         check(self)
