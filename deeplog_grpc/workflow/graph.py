@@ -36,6 +36,10 @@ class StateKind(StrEnum):
     """Here all that ran side by side has come."""
 
 
+GATEWAYS = (StateKind.FORK, StateKind.JOIN)
+"""States that no log key comes to."""
+
+
 class EdgeKind(StrEnum):
     """Why one state follows another."""
 
@@ -335,14 +339,13 @@ def key_edges(task: Task) -> Iterator[tuple[int, int]]:
     See ``tests/unit/workflow/test_graph.py``.
     """
     states = {state.number: state for state in task.states}
-    gateways = (StateKind.FORK, StateKind.JOIN)
 
     def targets(number: int) -> set[int]:
         found: set[int] = set()
         seen, waiting = {number}, [number]
         while waiting:
             for edge in task.outgoing.get(waiting.pop(), ()):
-                if states[edge.target].kind not in gateways:
+                if states[edge.target].kind not in GATEWAYS:
                     found.add(edge.target)
                 elif edge.target not in seen:
                     seen.add(edge.target)
@@ -350,7 +353,7 @@ def key_edges(task: Task) -> Iterator[tuple[int, int]]:
         return found
 
     for state in task.states:
-        if state.kind not in gateways:
+        if state.kind not in GATEWAYS:
             for target in sorted(targets(state.number)):
                 yield state.key, states[target].key
 
