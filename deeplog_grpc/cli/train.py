@@ -28,6 +28,7 @@ from deeplog_grpc.storage import check_place, read_info, save_bundle
 from deeplog_grpc.training import TrainingReport
 from deeplog_grpc.training.learned_keys import LearnedKey, LearnedNumber
 from deeplog_grpc.training.workflows import WorkflowReport
+from deeplog_grpc.workflow import Method
 
 SHOWN_KEYS = 30
 TEMPLATE_CHARS = 90
@@ -157,9 +158,10 @@ def _workflow(workflow: WorkflowReport) -> str:
     """What was built, and how far it holds."""
     if not workflow.tasks:
         return "none: too few whole sessions, or workflow.method is off"
-    fits = "" if workflow.fitness is None else f"; {workflow.fitness:.1%} of the sessions held back keep to it"
+    judged = "tasks found in it" if workflow.method == Method.DENSITY else "sessions held back"
+    fits = "" if workflow.fitness is None else f"; {workflow.fitness:.1%} of the {judged} keep to it"
     agrees = (
-        "" if workflow.agreement is None else f", and {workflow.agreement:.1%} of the steps that the key model predicts"
+        "" if workflow.agreement is None else f"; {workflow.agreement:.1%} of the steps that the key model predicts do"
     )
     tasks = "1 task" if workflow.tasks == 1 else f"{workflow.tasks} tasks"
     return f"{tasks}, {workflow.states} states, from {workflow.method}{fits}{agrees}"

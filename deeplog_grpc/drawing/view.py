@@ -11,8 +11,8 @@ from math import inf, log
 
 from deeplog_grpc.errors import InputError, NotFoundError, PreconditionError
 from deeplog_grpc.workflow import Edge, EdgeKind, State, StateKind, Task, Workflow
-from deeplog_grpc.workflow.building import GATEWAYS
 from deeplog_grpc.workflow.deviations import NO_STATE
+from deeplog_grpc.workflow.graph import GATEWAYS
 from deeplog_grpc.workflow.names import Names
 from deeplog_grpc.workflow.suggestion import DivergencePoint, Suggestion, divergence_points, edges_from, suggest
 

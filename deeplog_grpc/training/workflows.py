@@ -12,6 +12,9 @@ from deeplog_grpc.training.history import SessionCut
 from deeplog_grpc.workflow import TrainingPath, Workflow, WorkflowConfig, agreement, construct
 from deeplog_grpc.workflow.suggestion import suggest
 
+MAX_SUGGESTED = 1_000
+"""h and g that a key model takes at most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowReport:
@@ -21,7 +24,8 @@ class WorkflowReport:
     tasks: int
     states: int
     fitness: float | None
-    """Share of the training sessions held back that replay on it; null where there was none."""
+    """Share of the training sessions held back that replay on it, of streams of the executions found in them; null
+    where there was none."""
     agreement: float | None
     """Share of the entries of paths that the key model predicts that agree with it: whether both say the same."""
     suggested_history: int
@@ -49,10 +53,13 @@ def fit_with_workflow(
     Raises
     ------
     ConfigError
-        If h and g are to be taken from a workflow that has no task.
+        If h and g are to be taken from a workflow that has no task, or the method `model` is asked for with a model
+        that knows no begin and end.
     InputError
         If the workflow cannot be built by the method that is asked for.
     """
+    if workflow.method == "model" and not config.begin_end:  # said before hours of training, not after
+        raise ConfigError("'model' needs key_model.begin_end: set that to true", field="workflow.method")
     paths = list(training_paths(cut)) if workflow.method != "off" else []
 
     def build(model: LogKeyModel | None) -> Workflow:
@@ -71,8 +78,9 @@ def fit_with_workflow(
             field="workflow.apply_suggestion",
         )
     suggestion = suggest(drawn)
-    config = replace(config, history=max(1, suggestion.history), candidates=suggestion.candidates)
-    return fit(config), drawn
+    history = min(max(1, suggestion.history), MAX_SUGGESTED)
+    candidates = min(suggestion.candidates, MAX_SUGGESTED)
+    return fit(replace(config, history=history, candidates=candidates)), drawn
 
 
 def training_paths(cut: SessionCut) -> Iterator[TrainingPath]:

@@ -22,6 +22,7 @@ from deeplog_grpc.workflow.blocks import (
 )
 from deeplog_grpc.workflow.derivatives import may_end, shortest
 from deeplog_grpc.workflow.graph import (
+    GATEWAYS,
     Edge,
     EdgeKind,
     Elapsed,
@@ -33,9 +34,6 @@ from deeplog_grpc.workflow.graph import (
 )
 from deeplog_grpc.workflow.paths import Path
 from deeplog_grpc.workflow.replay import Explanation, Replay
-
-GATEWAYS = (StateKind.FORK, StateKind.JOIN)
-"""States that no log key comes to."""
 
 
 def build_workflow(

@@ -410,9 +410,6 @@ class _Discovery:
         return Loop(choice(*map(Step, found.keys)), EMPTY, 1, MAX_COPIES)
 
 
-_Runs: TypeAlias = list[tuple[int, ...]]
-
-
 def merged(log: Iterable[tuple[tuple[int, ...], float]]) -> list[tuple[tuple[int, ...], float]]:
     """Equal paths as one, in the order of their first ones.
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from deeplog_grpc.workflow.blocks import Block, Step, from_json, steps, to_json
+from deeplog_grpc.workflow.blocks import Block, from_json, steps, to_json
 
 NO_KEY = -1
 """Log key of a state that has none."""
@@ -34,6 +34,10 @@ class StateKind(StrEnum):
     """From here on, what follows runs side by side."""
     JOIN = "join"
     """Here all that ran side by side has come."""
+
+
+GATEWAYS = (StateKind.FORK, StateKind.JOIN)
+"""States that no log key comes to."""
 
 
 class EdgeKind(StrEnum):
@@ -163,7 +167,8 @@ class Workflow:
     sessions: int
     """Sessions of training that it was built from."""
     fitness: float
-    """Share of the training sessions held back that replay on it from begin to end; NaN where there was none."""
+    """Share of the training sessions held back that replay on it from begin to end, of streams of the executions found
+    in them; NaN where there was none."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -334,14 +339,13 @@ def key_edges(task: Task) -> Iterator[tuple[int, int]]:
     See ``tests/unit/workflow/test_graph.py``.
     """
     states = {state.number: state for state in task.states}
-    gateways = (StateKind.FORK, StateKind.JOIN)
 
     def targets(number: int) -> set[int]:
         found: set[int] = set()
         seen, waiting = {number}, [number]
         while waiting:
             for edge in task.outgoing.get(waiting.pop(), ()):
-                if states[edge.target].kind not in gateways:
+                if states[edge.target].kind not in GATEWAYS:
                     found.add(edge.target)
                 elif edge.target not in seen:
                     seen.add(edge.target)
@@ -349,14 +353,9 @@ def key_edges(task: Task) -> Iterator[tuple[int, int]]:
         return found
 
     for state in task.states:
-        if state.kind not in gateways:
+        if state.kind not in GATEWAYS:
             for target in sorted(targets(state.number)):
                 yield state.key, states[target].key
-
-
-def steps_of(task: Task) -> Mapping[int, Step]:
-    """State number -> step."""
-    return {step.state: step for step in steps(task.block)}
 
 
 NO_WORKFLOW = Workflow(method=Method.SESSIONS, tasks=(), follows={}, sessions=0, fitness=float("nan"))

@@ -3,9 +3,8 @@
 A history is a state. From the begin of a session the model says what comes next, and each of these keys makes the
 next history; so the workflow grows key by key. Longer histories are tried before shorter ones, and the one whose
 prediction is most certain counts: that tells tasks that share a segment apart. Where several keys may follow, all of
-them are taken in turn (:func:`divergences` says what such a point is, by the paper's tests). The paths that grow so
-are then read as sessions are: what runs side by side comes in all orders, what is a choice never in one path, a loop
-comes again.
+them are taken in turn. The paths that grow so are then read as sessions are: what runs side by side comes in all
+orders, what is a choice never in one path, a loop comes again.
 """
 
 from collections.abc import Sequence

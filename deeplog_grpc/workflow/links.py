@@ -4,10 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deeplog_grpc.workflow.graph import Edge, Elapsed, StateKind, Task
-
-GATEWAYS = (StateKind.FORK, StateKind.JOIN)
-"""States that no log key comes to."""
+from deeplog_grpc.workflow.graph import GATEWAYS, Edge, Elapsed, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,8 +25,14 @@ MARGIN = 3
 MAX_PLACES = 100_000
 """Places kept; past it all are forgotten. Some 1 kB each."""
 
-MAX_SITUATIONS = 20_000
-"""Situations kept; past it all are forgotten. Some 2 kB each."""
+MAX_LOOKED_UP = 300_000
+"""Times that a log key was looked for at a place, which are kept; past it all is forgotten. Some 0.5 kB each."""
+
+MAX_TURNS = 50_000
+"""Turns kept, with the situations that they lead to; past it all are forgotten. Some 1 kB each."""
+
+NO_STEP = -2
+"""In place of each log key that the workflow does not have: all are alike."""
 
 NO_STATE = -1
 """Where an entry is at no state."""
@@ -118,6 +124,15 @@ class _Turn(NamedTuple):
     """Of each explanation after it: which one it was before, and what the log key is there."""
 
 
+class Memory(NamedTuple):
+    """How much a replay remembers."""
+
+    places: int
+    lookups: int
+    """Times that a log key was looked for at a place."""
+    turns: int
+
+
 class _Candidate(NamedTuple):
     """An explanation that goes on."""
 
@@ -164,8 +179,23 @@ class Replay:
         self._expected: dict[int, tuple[int, ...]] = {}
         self._ways: dict[tuple[int, int], tuple[Way, ...]] = {}
         self._situations: dict[tuple[tuple[int, ...], tuple[int, ...], bool], _Situation] = {}
+        self._turns = 0
+        self._looked_up = 0
         # A loop of all of a task leads back to all of it: its begin is a place of its own.
         self._starts = [self._new_place(task.number, task.block) for task in self.workflow.tasks]
+
+    @property
+    def memory(self) -> "Memory":
+        """How much is remembered by now."""
+        return Memory(len(self._rests), self._looked_up, self._turns)
+
+    def _make_room(self) -> None:
+        """Forget, between two sessions, what has become too much."""
+        if len(self._rests) > MAX_PLACES or self._looked_up > MAX_LOOKED_UP:
+            self._forget()
+        if self._turns > MAX_TURNS:
+            self._situations.clear()
+            self._turns = 0
 
     def task(self, place: int) -> int:
         """The task of a place."""
@@ -228,10 +258,12 @@ class Replay:
         found = self._ways.get((place, key))
         if found is None:
             found = self._ways[place, key] = tuple(self._found_ways(place, key))
+            self._looked_up += 1
         return found
 
     def fits(self, keys: Sequence[int], *, ended: bool = True) -> bool:
         """Whether a session keeps to the workflow from its begin to its end, or so far."""
+        self._make_room()
         places = self.beginnings()
         for key in keys:
             places = self.step(places, key)
@@ -258,16 +290,16 @@ class Replay:
         """
         if not self.workflow.tasks:
             raise ValueError("a workflow without tasks explains nothing")
-        if len(self._rests) > MAX_PLACES:
-            self._forget()
-        if len(self._situations) > MAX_SITUATIONS:
-            self._situations.clear()
+        self._make_room()
         turns, situation, cost = [], self._situation(self.beginnings(), (0,) * len(self.beginnings())), 0
-        for number, key in enumerate(keys):
+        states_of = self.workflow.states_of
+        for number, given in enumerate(keys):
+            key = given if given in states_of else NO_STEP
             free = not number and not begins
             turn = self._met_in_the_middle(situation, key) if free else situation.next.get(key)
             if turn is None:
                 turn = situation.next[key] = self._turn(situation, key)
+                self._turns += 1
             turns.append(turn)
             situation, cost = turn.after, cost + turn.cost
         costs = situation.costs
@@ -348,6 +380,7 @@ class Replay:
                     first = derive(self._rests[self._starts[following]][1], key)
                     found += [Way((), state, self._place(following, left), True) for state, left in first]
             known = self._next[place][key] = tuple(dict.fromkeys(found))
+            self._looked_up += 1
         return known
 
     def _found_ways(self, place: int, key: int) -> Iterable[Way]:

@@ -27,7 +27,7 @@ class Location:
     state: int
     """State of its last entry that is in the workflow; -1 = none is."""
     expected: tuple[int, ...]
-    """States that may come next."""
+    """States that may come next, wherever it may stand; of a window that no task has, none."""
     may_end: bool
     cost: int
     """Entries too many and states left out so far; 0 = it kept to the workflow."""
@@ -68,11 +68,12 @@ def locate(replay: Replay, keys: Sequence[int], *, begins: bool = True) -> Locat
     """
     found = replay.explain(keys, begins=begins)
     state = found.path[-1] if found.path else NO_STATE
+    places = found.places if begins or found.path else ()
     return Location(
         task=replay.task(found.place) if state != NO_STATE else NO_TASK,
         state=state,
-        expected=replay.expected([found.place]),
-        may_end=replay.may_end(found.place),
+        expected=replay.expected(places),
+        may_end=any(map(replay.may_end, places)),
         cost=found.cost,
     )
 
@@ -179,6 +180,6 @@ class _Sorter:
         for execution in self._open:
             for place in execution.places:
                 for way in self._replay.ways(place, key):
-                    if len(way.skipped) < fewest and self._replay.task(way.place) == execution.task:
+                    if len(way.skipped) < fewest and not way.begins_task:
                         best, fewest = (execution, (way.place,), way.state), len(way.skipped)
         return best

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from deeplog_grpc.workflow.building import GATEWAYS
-from deeplog_grpc.workflow.graph import Edge, EdgeKind, State, StateKind, Workflow
+from deeplog_grpc.workflow.graph import GATEWAYS, Edge, EdgeKind, State, StateKind, Workflow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

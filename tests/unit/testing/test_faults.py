@@ -20,7 +20,7 @@ def faulty_sessions(process: Process, fault: Deviation) -> list[FaultySession]:
         try:
             found.append(with_fault(process, session, fault, seed=number))
         except ValueError as error:
-            assert "no place for" in str(error)  # noqa: PT017
+            assert "no place for" in str(error)  # noqa: PT017 - not every session has a place for every fault
     return found
 
 

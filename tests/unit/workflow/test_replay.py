@@ -1,9 +1,11 @@
 from itertools import product
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeplog_grpc.workflow import EMPTY, Block, Choice, Loop, Method, Parallel, Replay, Sequence, Step, build_workflow
+from deeplog_grpc.workflow import replay as module
 from deeplog_grpc.workflow.replay import BEAM, MAX_AT_ONCE
 from tests.block_languages import Word, blocks, least_cost, words
 
@@ -85,3 +87,29 @@ def test_one_task_follows_another_as_in_training() -> None:
     replay = Replay(workflow)
     assert [replay.fits(word) for word in [(1, 2), (2, 1), (1,), (2,)]] == [True, False, False, False]
     assert Replay(workflow, any_succession=True).fits((2, 1, 2))
+
+
+def test_log_keys_that_no_task_has_are_remembered_as_one() -> None:
+    replay = replay_of(Sequence((Step(1), Step(2))))
+    explained = [replay.explain((1, unknown, 2), ended=True) for unknown in range(100, 1_100)]
+    assert {found.cost for found in explained} == {1}
+    assert replay.memory.turns <= 3
+
+
+def test_what_is_remembered_is_bounded_and_what_is_forgotten_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = Parallel(tuple(Sequence((Step(key), Step(key + 10))) for key in KEYS))
+    sessions = [word for length in range(7) for word in product((*KEYS, 11, 12, 13), repeat=length)][:3_000]
+    expected = replay_of(block)
+    found = [(expected.explain(word, ended=True), expected.fits(word)) for word in sessions]
+    for limit in ("MAX_PLACES", "MAX_LOOKED_UP", "MAX_TURNS"):
+        monkeypatch.setattr(module, limit, 20)
+    replay = replay_of(block)
+    for word, (explained, fits) in zip(sessions, found, strict=True):
+        again = replay.explain(word, ended=True)
+        assert (again.moves, again.missing, again.cost, replay.fits(word)) == (
+            explained.moves,
+            explained.missing,
+            explained.cost,
+            fits,
+        )
+        assert max(replay.memory) < 20 + 200, "what one session adds"
