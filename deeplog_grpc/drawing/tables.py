@@ -6,7 +6,7 @@ from math import isnan
 
 from deeplog_grpc.drawing.texts import duration_text, legible, range_text
 from deeplog_grpc.drawing.view import View
-from deeplog_grpc.workflow import State, StateKind
+from deeplog_grpc.workflow import Method, State, StateKind
 from deeplog_grpc.workflow.suggestion import DivergencePoint
 
 STEP_CHARS = 60
@@ -32,10 +32,11 @@ class Rows:
 
 def facts(view: View) -> dict[str, str]:
     """What the workflow as a whole is."""
+    judged = "tasks found in it" if view.method == Method.DENSITY else "sessions held back"
     known = {
         "built from": METHODS.get(view.method, view.method),
         "sessions": f"{view.sessions:,}",
-        "fitness": "not known" if isnan(view.fitness) else f"{view.fitness:.2%} of the sessions held back replay on it",
+        "fitness": "not known" if isnan(view.fitness) else f"{view.fitness:.2%} of the {judged} replay on it",
         "tasks shown": str(len(view.tasks)),
         "states shown": str(len(view.state_of)),
     }

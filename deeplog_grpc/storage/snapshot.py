@@ -1,11 +1,12 @@
 """A model version as one piece of bytes: what feedback changed, for the journal.
 
-The rest (configuration, known-normal sessions) is in the bundle, and the parser is kept by itself: it learns on,
-whatever version is in force.
+The rest (configuration, known-normal sessions, workflow) is in the bundle, and the parser is kept by itself: it learns
+on, whatever version is in force.
 """
 
 import io
 import zipfile
+from dataclasses import replace
 
 from deeplog_grpc.detection import ApplicationModel
 from deeplog_grpc.errors import StateError
@@ -33,7 +34,8 @@ def unpack_snapshot(snapshot: bytes, base: ApplicationModel, *, version: int) ->
         with zipfile.ZipFile(io.BytesIO(snapshot)) as archive:
             learned = {name: archive.read(name) for name in archive.namelist()}
         parts = {**fixed_parts(base), **learned}
-        return read_parts(parts, base.parser, application=base.application, version=version)
+        model = read_parts(parts, base.parser, application=base.application, version=version)
+        return replace(model, workflow=base.workflow)  # the same one, so that diagnoses go on by what they remember
     except (*DAMAGED, zipfile.BadZipFile) as error:
         raise StateError(
             f"the snapshot of version {version} does not fit the bundle: {error}", field="state"

@@ -45,6 +45,7 @@ SECTIONS: list[tuple[str, str, Any]] = [
     ("state", "keep_versions", 3),
     ("feedback", "margin", 0.25),
     ("drift", "windows", 5),
+    ("workflow", "distance", 7),
 ]
 
 

@@ -7,6 +7,7 @@ import pytest
 from deeplog_grpc.detection import ApplicationModel, Detector, EntryBatch, SessionConfig, Verdict
 from deeplog_grpc.testing import Fault
 from deeplog_grpc.workflow import NO_WORKFLOW, Deviation
+from deeplog_grpc.workflow.names import Names
 from tests.learned_workflows import workflow_of_orders
 from tests.trained import LATER_S, entry, fresh_detector, joined, order, rest_of_order
 
@@ -39,7 +40,7 @@ def test_every_fault_is_diagnosed(diagnosed: ApplicationModel, fault: Fault, dev
     diagnosis = verdict.diagnosis
     assert diagnosis is not None
     assert diagnosis.deviation is deviation
-    name = diagnosis.template.removeprefix("INFO ")  # a word that nearly all templates have is in no name
+    name = Names.of_workflow(diagnosed.workflow).name(diagnosis.template)
     assert name in diagnosis.text or len(name) > 57
     assert diagnosis.expected
     values = {parameter for parameter in verdict.parameters if len(parameter) > 2}

@@ -179,10 +179,10 @@ def test_the_latest_entries_of_streams_count(monkeypatch: pytest.MonkeyPatch) ->
     assert sorted(keys_of(construct(ROUNDS))) == [[1, 2, 3], [7, 8]]
 
 
-def test_agreement_is_the_share_of_grown_paths_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agreement_is_the_share_of_steps_of_grown_paths_that_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     workflow = build_workflow([sequence(Step(1), Step(2))], (), method=Method.SESSIONS)
     monkeypatch.setattr(construction, "grow", lambda *args, seed: distinct_paths([[1, 2]] * 3 + [[2, 1]]))
-    assert agreement(workflow, model(), WorkflowConfig()) == 0.75
+    assert agreement(workflow, model(), WorkflowConfig()) == 0.875
     monkeypatch.setattr(construction, "grow", lambda *args, seed: ())
     assert isnan(agreement(workflow, model(), WorkflowConfig())), "no path came to its end"
 

@@ -1,5 +1,6 @@
 from math import isnan
 
+import pytest
 from hypothesis import given, settings
 
 from deeplog_grpc.workflow import (
@@ -13,7 +14,7 @@ from deeplog_grpc.workflow import (
     build_workflow,
     distinct_paths,
 )
-from deeplog_grpc.workflow.quality import fitness, precision, simplicity
+from deeplog_grpc.workflow.quality import alignment, fitness, precision, simplicity
 from tests.block_languages import blocks, words
 
 
@@ -56,3 +57,23 @@ def test_without_sessions_nothing_is_known() -> None:
 def test_more_edges_are_less_simple() -> None:
     tangled = replay_of(Sequence(tuple(Choice((Step(key), Step(key + 1))) for key in range(0, 8, 2)))).workflow
     assert simplicity(tangled) < simplicity(replay_of(Sequence((Step(1), Step(2)))).workflow) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ([[1, 2, 3]], 1.0),
+        ([[1, 3]], 4 / 5),
+        ([[1, 2]], 4 / 5),
+        ([[1, 2, 9, 3]], 6 / 7),
+        ([[1, 2, 3], [1, 3]], 10 / 11),
+        ([[]], 0.0),
+    ],
+)
+def test_alignment_is_the_share_of_entries_and_steps_that_agree(keys: list[list[int]], expected: float) -> None:
+    workflow = build_workflow([Sequence((Step(1), Step(2), Step(3)))], (), method=Method.SESSIONS)
+    assert alignment(Replay(workflow), distinct_paths(keys)) == pytest.approx(expected)
+
+
+def test_of_no_sessions_there_is_no_alignment() -> None:
+    assert isnan(alignment(Replay(build_workflow([Step(1)], (), method=Method.SESSIONS)), ()))
