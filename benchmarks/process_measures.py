@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score
 
 from deeplog_grpc.testing import NOISE, SimulatedSession
-from deeplog_grpc.workflow import Block, Choice, Copies, Parallel, Path, Replay, Task, Workflow
+from deeplog_grpc.workflow import Block, Choice, Copies, Parallel, Path, Replay, Task, Workflow, quality
 from deeplog_grpc.workflow.blocks import children, steps
 from deeplog_grpc.workflow.derivatives import firsts, may_end
 from deeplog_grpc.workflow.graph import key_edges
@@ -148,10 +148,7 @@ def adjusted_rand(truth: Sequence[int], found: Sequence[int]) -> float:
 
 def fitness(workflow: Workflow, paths: Sequence[Path]) -> float:
     """Share of the sessions that replay from begin to end."""
-    if not workflow.tasks:
-        return 0.0
-    replay = Replay(workflow)
-    return sum(path.count for path in paths if replay.fits(path.keys)) / max(1, sum(path.count for path in paths))
+    return quality.fitness(Replay(workflow), paths) if workflow.tasks else 0.0
 
 
 def precision(workflow: Workflow, paths: Sequence[Path]) -> float:
@@ -177,17 +174,6 @@ def precision(workflow: Workflow, paths: Sequence[Path]) -> float:
                 break
     escaping = sum(seen[prefix].total() * len(own - seen[prefix].keys()) for prefix, own in allowed.items())
     return 1.0 - escaping / max(1, sum(seen[prefix].total() * len(own) for prefix, own in allowed.items()))
-
-
-def simplicity(workflow: Workflow, baseline: float = 2.0) -> float:
-    """1 / (1 + how many more edges than two a state has on average).
-
-    The inverse arc degree of Vazquez-Barreiros et al. ("ProDiGen", Information Sciences 294, 2015) with the formula of
-    pm4py's ``simplicity`` (``arc_degree``, k = 2), which takes the places and transitions of a Petri net; here it is
-    the states that are drawn, so that only workflows can be compared with each other.
-    """
-    degree = 2 * len(workflow.edges) / max(1, len(workflow.states))
-    return 1.0 / (1.0 + max(degree - baseline, 0.0))
 
 
 def true_states(workflow: Workflow, sessions: Sequence[SimulatedSession]) -> Mapping[int, int]:

@@ -29,7 +29,6 @@ from benchmarks.process_measures import (
     fork_accuracy,
     forks,
     precision,
-    simplicity,
     true_states,
 )
 from benchmarks.values import INSTANCE
@@ -71,6 +70,7 @@ from deeplog_grpc.workflow import Path as KeyPath
 from deeplog_grpc.workflow.blocks import children
 from deeplog_grpc.workflow.deviations import NO_STATE
 from deeplog_grpc.workflow.diagnosis import Diagnoser
+from deeplog_grpc.workflow.quality import simplicity
 from deeplog_grpc.workflow.sessions import workflow_of_sessions
 
 SEEDS = range(100, 140)

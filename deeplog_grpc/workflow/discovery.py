@@ -6,9 +6,8 @@ than a tolerance is noise at every cut; and log keys that come equally often are
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from itertools import pairwise
-from typing import Annotated, TypeAlias, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,17 @@ from pydantic.dataclasses import dataclass as validated
 
 from deeplog_grpc.workflow.blocks import EMPTY, Block, Copies, Loop, Step, choice, parallel, sequence
 from deeplog_grpc.workflow.contexts import told_apart
+from deeplog_grpc.workflow.pieces import (
+    Pieces,
+    copies_in,
+    cut_between,
+    merged,
+    pieces_of,
+    projected,
+    runs,
+    until_again,
+    weights_of,
+)
 from deeplog_grpc.workflow.relations import Log, Relations, closure, groups
 
 MAX_COPIES = 16
@@ -69,7 +79,7 @@ def discover(log: Log, config: DiscoveryConfig | None = None) -> Block:
 
 def _bounded(log: Log) -> Log:
     """As much of a log as can be compared: what is most frequent."""
-    having = _weights((key, weight) for path, weight in log for key in set(path))
+    having = weights_of((key, weight) for path, weight in log for key in set(path))
     if len(having) > MAX_KEYS:
         kept = set(sorted(having, key=lambda key: (-having[key], key))[:MAX_KEYS])
         log = merged((tuple(key for key in path if key in kept), weight) for path, weight in log)
@@ -80,12 +90,7 @@ def _bounded(log: Log) -> Log:
 _MOST_UNKNOWN = 0.5
 """Share of the pairs of log keys of two parts of which it is not known that the one comes first."""
 
-_Weighted: TypeAlias = list[tuple[tuple[int, ...], float]]
-
-_Pieces: TypeAlias = tuple[_Weighted, _Weighted, dict[int, float]]
-"""Bodies and redo parts of a loop, and the weight of the paths with so many bodies."""
-
-_Split: TypeAlias = Callable[[Log, Relations, frozenset[int], frozenset[int]], _Pieces | None]
+_Split: TypeAlias = Callable[[Log, Relations, frozenset[int], frozenset[int]], Pieces | None]
 """A way to cut paths where a loop begins anew, given what begins and what ends paths."""
 
 
@@ -157,7 +162,7 @@ class _Discovery:
         return found
 
     def _of_one_key(self, log: Log, key: int) -> Block:
-        counts = _weights((len(path), weight) for path, weight in log)
+        counts = weights_of((len(path), weight) for path, weight in log)
         least, most = self._range(counts)
         if most == 1:
             return Step(key)
@@ -213,7 +218,7 @@ class _Discovery:
         parts = self._hanging_together(log, found, parts)
         if len(parts) == 1:
             return None
-        return sequence(*(self.block(_projected(log, found, part), depth) for part in parts))
+        return sequence(*(self.block(projected(log, found, part), depth) for part in parts))
 
     def _hanging_together(self, log: Log, found: Relations, parts: list[list[int]]) -> list[list[int]]:
         """Neighbours that come both or not at all, as one part."""
@@ -243,7 +248,7 @@ class _Discovery:
         for strictness in self._strictness:
             parts = groups(self._linked(found, strictness))
             if len(parts) > 1:
-                return parallel(*(self.block(_projected(log, found, part), depth) for part in parts))
+                return parallel(*(self.block(projected(log, found, part), depth) for part in parts))
         return None
 
     def _linked(self, found: Relations, strictness: float) -> NDArray[np.bool_]:
@@ -317,7 +322,7 @@ class _Discovery:
         limit = self.limit(found.total)
         return frozenset(key for key, weight in zip(found.keys, weights.tolist(), strict=True) if weight > limit)
 
-    def _with_redo(self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]) -> _Pieces | None:
+    def _with_redo(self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]) -> Pieces | None:
         """Between two repetitions comes something of its own."""
         edge = begins | ends
         inner = [column for column, key in enumerate(found.keys) if key not in edge]
@@ -333,20 +338,18 @@ class _Discovery:
                 redo |= {found.keys[column] for column in part}
         if not redo:
             return None
-        return _pieces(log, lambda path: _runs(path, redo))
+        return pieces_of(log, lambda path: runs(path, redo))
 
-    def _end_to_begin(self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]) -> _Pieces | None:
+    def _end_to_begin(self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]) -> Pieces | None:
         """The end of one repetition is right followed by the begin of the next."""
-        return _pieces(log, lambda path: (_cut(path, lambda one, other: one in ends and other in begins), []))
+        return pieces_of(log, lambda path: (cut_between(path, lambda one, other: one in ends and other in begins), []))
 
-    def _at_repetition(
-        self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]
-    ) -> _Pieces | None:
+    def _at_repetition(self, log: Log, found: Relations, begins: frozenset[int], ends: frozenset[int]) -> Pieces | None:
         """A repetition begins where something comes again."""
         if not self._in_step(found).all():
             return None
-        bodies = _pieces(log, lambda path: (_until_again(path), []))
-        sizes = _weights((len(path), weight) for path, weight in bodies[0])
+        bodies = pieces_of(log, lambda path: (until_again(path), []))
+        sizes = weights_of((len(path), weight) for path, weight in bodies[0])
         whole = sizes.get(len(found.keys), 0.0)
         pieces = sum(sizes.values())
         return bodies if pieces - whole <= 2 * self.limit(pieces) else None
@@ -367,7 +370,7 @@ class _Discovery:
         if not at:
             return None
         return sequence(
-            *(self.block(_projected(log, found, part), depth) for part in (order[:at].tolist(), order[at:].tolist()))
+            *(self.block(projected(log, found, part), depth) for part in (order[:at].tolist(), order[at:].tolist()))
         )
 
     def _one_beside(self, log: Log, found: Relations, depth: int) -> Block | None:
@@ -378,14 +381,14 @@ class _Discovery:
             if self._work < 0:
                 return None
             rest = [other for other in range(len(found.keys)) if other != column]
-            remaining = merged(_projected(log, found, rest))
+            remaining = merged(projected(log, found, rest))
             of_rest = self._relations([(path, weight) for path, weight in remaining if path])
             for cut in (self._choice, self._sequence, self._parallel, self._loop, self._plain_loop):
                 block = cut([(path, weight) for path, weight in remaining if path], of_rest, depth)
                 if block is not None:
                     missing = sum(weight for path, weight in remaining if not path)
                     block = choice(block, EMPTY) if missing > self.limit(found.total) else block
-                    return parallel(self.block(_projected(log, found, [column]), depth), block)
+                    return parallel(self.block(projected(log, found, [column]), depth), block)
         return None
 
     def _copies(self, log: Log, found: Relations, depth: int) -> Block | None:
@@ -397,7 +400,7 @@ class _Discovery:
         counts: defaultdict[int, float] = defaultdict(float)
         copies: list[tuple[tuple[int, ...], float]] = []
         for path, weight in log:
-            own = _copies_in(path)
+            own = copies_in(path)
             counts[len(own)] += weight
             copies += [(copy, weight) for copy in own]
         least, most = self._range(counts)
@@ -408,100 +411,3 @@ class _Discovery:
     def _any_order(self, found: Relations) -> Block:
         """Nothing is known but which log keys there are."""
         return Loop(choice(*map(Step, found.keys)), EMPTY, 1, MAX_COPIES)
-
-
-def merged(log: Iterable[tuple[tuple[int, ...], float]]) -> list[tuple[tuple[int, ...], float]]:
-    """Equal paths as one, in the order of their first ones.
-
-    Examples
-    --------
-    >>> merged([((1,), 1.0), ((2,), 1.0), ((1,), 2.0)])
-    [((1,), 3.0), ((2,), 1.0)]
-    """
-    return list(_weights(log).items())
-
-
-_One = TypeVar("_One", bound=Hashable)
-
-
-def _weights(pairs: Iterable[tuple[_One, float]]) -> dict[_One, float]:
-    found: defaultdict[_One, float] = defaultdict(float)
-    for one, weight in pairs:
-        found[one] += weight
-    return dict(found)
-
-
-def _projected(log: Log, found: Relations, part: Sequence[int]) -> Log:
-    """Paths with some log keys alone."""
-    kept = {found.keys[column] for column in part}
-    return [(tuple(key for key in path if key in kept), weight) for path, weight in log]
-
-
-def _pieces(
-    log: Log, split: Callable[[tuple[int, ...]], tuple[list[tuple[int, ...]], list[tuple[int, ...]]]]
-) -> _Pieces:
-    bodies: _Weighted = []
-    redos: _Weighted = []
-    counts: defaultdict[int, float] = defaultdict(float)
-    for path, weight in log:
-        own, between = split(path)
-        counts[len(own)] += weight
-        bodies += [(piece, weight) for piece in own]
-        redos += [(piece, weight) for piece in between]
-    return merged(bodies), merged(redos), dict(counts)
-
-
-def _cut(path: tuple[int, ...], between: Callable[[int, int], bool]) -> list[tuple[int, ...]]:
-    """A path cut between neighbours.
-
-    Examples
-    --------
-    >>> _cut((1, 2, 1, 2), lambda one, other: one > other)
-    [(1, 2), (1, 2)]
-    """
-    places = [place for place, (one, other) in enumerate(pairwise(path), 1) if between(one, other)]
-    return [path[start:stop] for start, stop in pairwise([0, *places, len(path)])]
-
-
-def _runs(path: tuple[int, ...], redo: set[int]) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """Runs of body and of redo keys.
-
-    Examples
-    --------
-    >>> _runs((1, 2, 9, 1, 2), {9})
-    ([(1, 2), (1, 2)], [(9,)])
-    """
-    pieces = _cut(path, lambda one, other: (one in redo) is not (other in redo))
-    return [piece for piece in pieces if piece[0] not in redo], [piece for piece in pieces if piece[0] in redo]
-
-
-def _until_again(path: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """A path cut before what comes again.
-
-    Examples
-    --------
-    >>> _until_again((1, 2, 2, 1))
-    [(1, 2), (2, 1)]
-    """
-    pieces: list[list[int]] = [[]]
-    for key in path:
-        if key in pieces[-1]:
-            pieces.append([])
-        pieces[-1].append(key)
-    return [tuple(piece) for piece in pieces]
-
-
-def _copies_in(path: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """The first, second ... occurrences of all log keys, each as a path.
-
-    Examples
-    --------
-    >>> _copies_in((1, 1, 2, 2))
-    [(1, 2), (1, 2)]
-    """
-    seen: Counter[int] = Counter()
-    copies: defaultdict[int, list[int]] = defaultdict(list)
-    for key in path:
-        copies[seen[key]].append(key)
-        seen[key] += 1
-    return [tuple(copy) for _, copy in sorted(copies.items())]

@@ -349,9 +349,10 @@ class Replay:
         return self._turned(found.values() or [nowhere], has_diverged=False)
 
     def _turned(self, found: Iterable[_Candidate], *, has_diverged: bool) -> _Turn:
-        """The cheapest ones."""
-        kept = sorted(found, key=lambda candidate: candidate.cost)[:BEAM]
-        least = kept[0].cost
+        """The cheapest ones; all places, as long as a session keeps to the workflow."""
+        ordered = sorted(found, key=lambda candidate: candidate.cost)
+        least = ordered[0].cost
+        kept = ordered[: BEAM if has_diverged or least else MAX_AT_ONCE]
         after = self._situation(
             tuple(candidate.place for candidate in kept),
             tuple(candidate.cost - least for candidate in kept),

@@ -103,13 +103,6 @@ def test_precision_is_the_share_of_the_allowed_that_is_done() -> None:
     assert measures.precision(graph, distinct_paths([[1, 4, 4]])) == pytest.approx(1 - 2 / 3)
 
 
-def test_simplicity_is_the_inverse_of_edges_a_state() -> None:
-    assert measures.simplicity(workflow(sequence(A, B))) == 1.0  # 4 states, 3 edges
-    # start, A, B, C, D, end; edges: start A, A B, A C, A D, B D, C D, D end
-    optional = workflow(sequence(A, Choice((B, C, EMPTY)), D))
-    assert measures.simplicity(optional) == pytest.approx(1 / (1 + 14 / 6 - 2))
-
-
 def test_fitness_is_the_share_of_sessions_that_replay() -> None:
     assert measures.fitness(workflow(sequence(A, B)), distinct_paths([[1, 2], [1], [1, 2], [2, 1]])) == 0.5
     assert measures.fitness(workflow(), distinct_paths([[1]])) == 0.0
