@@ -4,12 +4,12 @@ Writes benchmarks/results/feedback.json, and the curves of false alarms and labe
 data folder holds ``hdfs_sequences`` (sessions of key numbers) and ``bgl`` (lines with a label each).
 """
 
-import argparse
 import csv
 import random
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks.crashes import run as run_crashes
-from benchmarks.harness import RESULTS, console, write_results
+from benchmarks.harness import RESULTS, console, run_parts
 from benchmarks.hdfs import only
 from benchmarks.oracle import Clicks, Service
 from benchmarks.update_latency import scoring_during_updates
@@ -32,7 +32,6 @@ from deeplog_grpc.models import (
     ValueModelConfig,
     ValueSets,
     fit_behaviour,
-    set_threads,
 )
 from deeplog_grpc.parsing import Parser, ParserConfig
 from deeplog_grpc.training import Trainer
@@ -289,21 +288,12 @@ PARTS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
 
 def main() -> None:
     """Measure."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("parts", nargs="*", default=list(PARTS), help=", ".join(PARTS))
-    arguments = parser.parse_args()
-    if not arguments.data.is_dir():
-        raise SystemExit(f"{arguments.data}: no such folder; give DATA=folder")
-    if unknown := set(arguments.parts) - set(PARTS):
-        raise SystemExit(f"{', '.join(sorted(unknown))}: no such part; there are {', '.join(PARTS)}")
-    set_threads(1)
-    figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as work:
-        for part in arguments.parts:
-            figures |= PARTS[part](arguments.data, Path(work))
-    if set(arguments.parts) == set(PARTS):
-        write_results("feedback", figures)
+        run_parts("feedback", {name: partial(_in_folder, part, Path(work)) for name, part in PARTS.items()})
+
+
+def _in_folder(part: Callable[[Path, Path], dict[str, Any]], work: Path, data: Path) -> dict[str, Any]:
+    return part(data, work)
 
 
 if __name__ == "__main__":

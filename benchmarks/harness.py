@@ -1,5 +1,6 @@
 """What the benchmarks share: a server process on a core of its own, tables, results."""
 
+import argparse
 import json
 import os
 import platform
@@ -16,6 +17,8 @@ from typing import Any
 import psutil
 from rich.console import Console
 from rich.table import Table
+
+from deeplog_grpc.models import set_threads
 
 PROGRAM = str(Path(sys.executable).with_name("deeplog-grpc"))
 RESULTS = Path(__file__).parent / "results"
@@ -92,6 +95,29 @@ def write_results(topic: str, figures: Mapping[str, Any]) -> None:
     console.print(table)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{topic}.json").write_text(json.dumps(dict(figures), indent=2) + "\n")
+
+
+def run_parts(topic: str, parts: Mapping[str, Callable[[Path], Mapping[str, Any]]]) -> None:
+    """A benchmark's command line: ``--data DIR``, and the parts that are wanted; what they find goes to the results.
+
+    Where not all parts run, the figures of the others stay as they are.
+    """
+    parser = argparse.ArgumentParser(description=f"Measure: {topic}.")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("parts", nargs="*", default=list(parts), help=f"{', '.join(parts)} (default: all)")
+    arguments = parser.parse_args()
+    if not arguments.data.is_dir():
+        raise SystemExit(f"{arguments.data}: no such folder; give DATA=folder")
+    if unknown := set(arguments.parts) - set(parts):
+        raise SystemExit(f"{', '.join(sorted(unknown))}: no such part; there are {', '.join(parts)}")
+    set_threads(1)
+    path = RESULTS / f"{topic}.json"
+    figures: dict[str, Any] = (
+        json.loads(path.read_text()) if path.exists() and set(arguments.parts) != set(parts) else {}
+    )
+    for part in arguments.parts:
+        figures |= parts[part](arguments.data)
+    write_results(topic, figures)
 
 
 def machine() -> str:

@@ -40,8 +40,8 @@ def ours(lines: Sequence[str], extract: bool) -> Callable[[], tuple[list[int], l
 
 def drain3(lines: Sequence[str], extract: bool) -> Callable[[], tuple[list[int], list[str]]]:
     """Parse with Drain3 as its users get it: its defaults, no masks."""
-    from drain3 import TemplateMiner  # type: ignore[import-not-found]
-    from drain3.template_miner_config import TemplateMinerConfig  # type: ignore[import-not-found]
+    from drain3 import TemplateMiner  # type: ignore[import-not-found]  # in an environment of its own
+    from drain3.template_miner_config import TemplateMinerConfig  # type: ignore[import-not-found]  # as above
 
     miner = TemplateMiner(config=TemplateMinerConfig())
     keys = []

@@ -6,8 +6,6 @@ seeds are not those that the methods were made with. The data folder holds ``hdf
 ``openstack_utah`` (lines of VM creations) and ``hdfs_raw_2pct`` (lines).
 """
 
-import argparse
-import json
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +17,7 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks import workflow_cost
-from benchmarks.harness import RESULTS, console, write_results
+from benchmarks.harness import console, run_parts
 from benchmarks.hdfs import only
 from benchmarks.process_measures import (
     Fork,
@@ -37,7 +35,7 @@ from benchmarks.values import read as read_vms
 from deeplog_grpc.cli.evaluate import read_sequences
 from deeplog_grpc.detection import SessionConfig
 from deeplog_grpc.detection.sessions import NS_PER_S
-from deeplog_grpc.models import KeyModelConfig, TrainingSession, fit_key_model, set_threads
+from deeplog_grpc.models import KeyModelConfig, TrainingSession, fit_key_model
 from deeplog_grpc.testing import (
     FAULTS,
     FaultySession,
@@ -395,28 +393,5 @@ PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
 }
 
 
-def main() -> None:
-    """Measure."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    help_text = f"{', '.join(PARTS)}; some of them bring their own figures up to date (default: all)"
-    parser.add_argument("parts", nargs="*", default=list(PARTS), help=help_text)
-    arguments = parser.parse_args()
-    if not arguments.data.is_dir():
-        raise SystemExit(f"{arguments.data}: no such folder; give DATA=folder")
-    if unknown := set(arguments.parts) - set(PARTS):
-        raise SystemExit(f"{', '.join(sorted(unknown))}: no such part; there are {', '.join(PARTS)}")
-    set_threads(1)
-    figures: dict[str, Any] = {}
-    for part in arguments.parts:
-        own = PARTS[part](arguments.data)
-        for name, value in own.items():
-            console.print(f"{name:44} {value:.4f}")
-        figures |= own
-    path = RESULTS / "workflow.json"
-    before = json.loads(path.read_text()) if path.exists() and set(arguments.parts) != set(PARTS) else {}
-    write_results("workflow", {**before, **figures})
-
-
 if __name__ == "__main__":
-    main()
+    run_parts("workflow", PARTS)

@@ -114,7 +114,7 @@ class ScoringQueue(Generic[Job, Reply]):
         ticket = self._ticket(job, size, timeout_s)
         if not self._try_admit(ticket):
             # Jitter is not a secret.
-            delay_s = self._backlog.retry_after_s(jitter=random.uniform(0.8, 1.2))  # noqa: S311
+            delay_s = self._backlog.retry_after_s(jitter=random.uniform(0.8, 1.2))  # noqa: S311 (no secret)
             raise QueueFullError(f"{self._backlog.entries} entries are waiting already", retry_after_s=delay_s)
         return ticket.reply
 

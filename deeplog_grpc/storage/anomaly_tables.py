@@ -176,14 +176,14 @@ def read_anomaly(row: tuple[object, ...]) -> StoredAnomaly:
     """A row of :func:`page_of_anomalies`."""
     values = dict(zip(StoredAnomaly.__slots__, row, strict=True))
     return StoredAnomaly(
-        **{**values, "state": AnomalyState(values["state"]), "is_muted": bool(values["is_muted"])}  # type: ignore[arg-type]
+        **{**values, "state": AnomalyState(values["state"]), "is_muted": bool(values["is_muted"])}  # type: ignore[arg-type]  # columns have their types
     )
 
 
 def read_group(row: tuple[object, ...]) -> AnomalyGroup:
     """A row of :func:`page_of_groups`."""
     values = dict(zip(AnomalyGroup.__slots__, row, strict=True))
-    return AnomalyGroup(**{**values, "state": AnomalyState(values["state"])})  # type: ignore[arg-type]
+    return AnomalyGroup(**{**values, "state": AnomalyState(values["state"])})  # type: ignore[arg-type]  # as above
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,10 +224,10 @@ class _Discovery:
         """Neighbours that come both or not at all, as one part."""
         kept = [parts[0]]
         has = self._sessions_with(log, found, parts)
+        weights = np.array([weight for _, weight in log])
         last = 0
         for number in range(1, len(parts)):
             either, both = has[last] | has[number], has[last] & has[number]
-            weights = np.array([weight for _, weight in log])
             with_either = weights[either].sum()
             alone = with_either - weights[both].sum()
             missing = found.total - with_either
@@ -279,8 +279,9 @@ class _Discovery:
 
     def _comes_once(self, found: Relations, part: list[int]) -> bool:
         """Whether every session has something of a part once: a log key, or one of some that exclude each other."""
-        single = [column for column in part if not self._repeats(found)[column]]
-        apart = [column for column in single if not (self._meet(found)[column, single].sum() > 1)]
+        repeats, meet = self._repeats(found), self._meet(found)
+        single = [column for column in part if not repeats[column]]
+        apart = [column for column in single if meet[column, single].sum() <= 1]  # it meets itself
         most = max([0.0, *found.having[single], found.having[apart].sum()])
         return bool(found.total - most <= self.limit(found.total))
 

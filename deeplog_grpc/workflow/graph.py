@@ -165,7 +165,7 @@ class Workflow:
     """(task, next task of the same session or stream) -> times in training, with :data:`NO_TASK` before the first and
     after the last; empty where a session is one task. Of a stream, which has neither begin nor end, without those."""
     sessions: int
-    """Sessions of training that it was built from."""
+    """Sessions of training that it was built from; paths that were grown with the method `model`."""
     fitness: float
     """Share of the training sessions held back that replay on it from begin to end, of streams of the executions found
     in them; NaN where there was none."""
