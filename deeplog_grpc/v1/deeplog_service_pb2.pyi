@@ -96,17 +96,19 @@ class ParseResponse(_message.Message):
     def __init__(self, bodies: _Optional[_Iterable[_Union[ParsedBody, _Mapping]]] = ...) -> None: ...
 
 class ScoreRequest(_message.Message):
-    __slots__ = ("entries", "options", "flush")
+    __slots__ = ("entries", "options", "flush", "batch_id")
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     FLUSH_FIELD_NUMBER: _ClassVar[int]
+    BATCH_ID_FIELD_NUMBER: _ClassVar[int]
     entries: _containers.RepeatedCompositeFieldContainer[_log_entry_pb2.LogEntry]
     options: ScoreOptions
     flush: Flush
-    def __init__(self, entries: _Optional[_Iterable[_Union[_log_entry_pb2.LogEntry, _Mapping]]] = ..., options: _Optional[_Union[ScoreOptions, _Mapping]] = ..., flush: _Optional[_Union[Flush, _Mapping]] = ...) -> None: ...
+    batch_id: str
+    def __init__(self, entries: _Optional[_Iterable[_Union[_log_entry_pb2.LogEntry, _Mapping]]] = ..., options: _Optional[_Union[ScoreOptions, _Mapping]] = ..., flush: _Optional[_Union[Flush, _Mapping]] = ..., batch_id: _Optional[str] = ...) -> None: ...
 
 class ScoreResponse(_message.Message):
-    __slots__ = ("verdicts", "session_ends", "errors", "entry_count", "anomaly_count", "session_end_count", "late_end_count")
+    __slots__ = ("verdicts", "session_ends", "errors", "entry_count", "anomaly_count", "session_end_count", "late_end_count", "is_repeat")
     VERDICTS_FIELD_NUMBER: _ClassVar[int]
     SESSION_ENDS_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +116,7 @@ class ScoreResponse(_message.Message):
     ANOMALY_COUNT_FIELD_NUMBER: _ClassVar[int]
     SESSION_END_COUNT_FIELD_NUMBER: _ClassVar[int]
     LATE_END_COUNT_FIELD_NUMBER: _ClassVar[int]
+    IS_REPEAT_FIELD_NUMBER: _ClassVar[int]
     verdicts: _containers.RepeatedCompositeFieldContainer[_verdict_pb2.Verdict]
     session_ends: _containers.RepeatedCompositeFieldContainer[_verdict_pb2.Verdict]
     errors: _containers.RepeatedCompositeFieldContainer[EntryError]
@@ -121,7 +124,8 @@ class ScoreResponse(_message.Message):
     anomaly_count: int
     session_end_count: int
     late_end_count: int
-    def __init__(self, verdicts: _Optional[_Iterable[_Union[_verdict_pb2.Verdict, _Mapping]]] = ..., session_ends: _Optional[_Iterable[_Union[_verdict_pb2.Verdict, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[EntryError, _Mapping]]] = ..., entry_count: _Optional[int] = ..., anomaly_count: _Optional[int] = ..., session_end_count: _Optional[int] = ..., late_end_count: _Optional[int] = ...) -> None: ...
+    is_repeat: bool
+    def __init__(self, verdicts: _Optional[_Iterable[_Union[_verdict_pb2.Verdict, _Mapping]]] = ..., session_ends: _Optional[_Iterable[_Union[_verdict_pb2.Verdict, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[EntryError, _Mapping]]] = ..., entry_count: _Optional[int] = ..., anomaly_count: _Optional[int] = ..., session_end_count: _Optional[int] = ..., late_end_count: _Optional[int] = ..., is_repeat: _Optional[bool] = ...) -> None: ...
 
 class StreamScoreRequest(_message.Message):
     __slots__ = ("config", "batch", "flush")
@@ -134,10 +138,12 @@ class StreamScoreRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[StreamConfig, _Mapping]] = ..., batch: _Optional[_Union[EntryBatch, _Mapping]] = ..., flush: _Optional[_Union[StreamFlush, _Mapping]] = ...) -> None: ...
 
 class StreamConfig(_message.Message):
-    __slots__ = ("options",)
+    __slots__ = ("options", "client_id")
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     options: ScoreOptions
-    def __init__(self, options: _Optional[_Union[ScoreOptions, _Mapping]] = ...) -> None: ...
+    client_id: str
+    def __init__(self, options: _Optional[_Union[ScoreOptions, _Mapping]] = ..., client_id: _Optional[str] = ...) -> None: ...
 
 class EntryBatch(_message.Message):
     __slots__ = ("sequence", "entries")

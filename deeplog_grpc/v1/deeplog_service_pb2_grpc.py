@@ -174,8 +174,8 @@ class DeepLogServiceServicer:
         A bad entry is answered in `ScoreResponse.errors` and its neighbours are judged. INVALID_ARGUMENT only if the
         request is bad as a whole: no entry and no flush, too many entries, bad options, a bad flush, or every entry bad.
 
-        Not idempotent: entries that are sent again after the server applied them (the answer was lost) are counted twice.
-        When the queue is full the request is refused with UNAVAILABLE rather than kept waiting.
+        Idempotent by `ScoreRequest.batch_id`. Without one, entries that are sent again after the server applied them (the
+        answer was lost) are counted twice. When the queue is full the request is refused with UNAVAILABLE rather than kept waiting.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,7 +193,10 @@ class DeepLogServiceServicer:
         Flow control: the server reads no further while `StreamReady.max_outstanding_batches` messages are unanswered, or
         while its queue is full; it never refuses a batch for lack of room. `late` messages come between the results, at
         any time after the first one; they answer nothing and do not count. A client that waits for answers before it
-        sends more than that many is never held up by the transport. Not idempotent, as `Score`.
+        sends more than that many is never held up by the transport.
+
+        With `StreamConfig.client_id`, a stream that broke can be resumed: what was not answered is sent again on a new
+        stream with the same sequences, and is applied once. Without it, not idempotent, as `Score` without `batch_id`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
