@@ -38,7 +38,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class Addresses:
     """Where a server listens, as HOST:PORT."""
 
     grpc: str
@@ -46,7 +46,7 @@ class Server:
     forward: str
 
 
-Route = Callable[[Server, Sequence[Line]], Awaitable[None]]
+Route = Callable[[Addresses, Sequence[Line]], Awaitable[None]]
 
 
 def _batches(lines: Sequence[Line]) -> Iterator[Sequence[Line]]:
@@ -58,14 +58,14 @@ def _entries(lines: Sequence[Line]) -> list[LogEntry]:
     return [LogEntry(body=line.body, time_unix_nano=line.time_ns, source=SOURCE) for line in lines]
 
 
-async def score(server: Server, lines: Sequence[Line]) -> None:
+async def score(server: Addresses, lines: Sequence[Line]) -> None:
     """``Score``, a call a batch."""
     async with AsyncDeepLogClient(server.grpc) as client:
         for batch in _batches(lines):
             await client.score(_entries(batch))
 
 
-async def stream_score(server: Server, lines: Sequence[Line]) -> None:
+async def stream_score(server: Addresses, lines: Sequence[Line]) -> None:
     """``StreamScore``, all batches on one stream."""
 
     async def batches() -> Any:
@@ -89,7 +89,7 @@ def _export(lines: Sequence[Line]) -> otlp.ExportLogsServiceRequest:
     return request
 
 
-async def otlp_grpc(server: Server, lines: Sequence[Line]) -> None:
+async def otlp_grpc(server: Addresses, lines: Sequence[Line]) -> None:
     """OTLP over gRPC, as Fluent Bit and the OpenTelemetry Collector send it."""
     async with grpc.aio.insecure_channel(server.grpc) as channel:
         export: Any = channel.unary_unary("/opentelemetry.proto.collector.logs.v1.LogsService/Export")
@@ -100,7 +100,7 @@ async def otlp_grpc(server: Server, lines: Sequence[Line]) -> None:
 
 
 async def _post(
-    server: Server, lines: Sequence[Line], encode: Callable[[Sequence[Line]], bytes], **headers: str
+    server: Addresses, lines: Sequence[Line], encode: Callable[[Sequence[Line]], bytes], **headers: str
 ) -> None:
     async with aiohttp.ClientSession() as session:
         for batch in _batches(lines):
@@ -109,7 +109,7 @@ async def _post(
                 answer.raise_for_status()
 
 
-async def otlp_http(server: Server, lines: Sequence[Line]) -> None:
+async def otlp_http(server: Addresses, lines: Sequence[Line]) -> None:
     """OTLP over HTTP, protobuf with gzip."""
 
     def encode(batch: Sequence[Line]) -> bytes:
@@ -119,7 +119,7 @@ async def otlp_http(server: Server, lines: Sequence[Line]) -> None:
     await _post(server, lines, encode, **headers)
 
 
-async def otlp_json(server: Server, lines: Sequence[Line]) -> None:
+async def otlp_json(server: Addresses, lines: Sequence[Line]) -> None:
     """OTLP over HTTP, JSON."""
 
     def encode(batch: Sequence[Line]) -> bytes:
@@ -131,7 +131,7 @@ async def otlp_json(server: Server, lines: Sequence[Line]) -> None:
     await _post(server, lines, encode, **{"Content-Type": "application/json"})
 
 
-async def vector(server: Server, lines: Sequence[Line]) -> None:
+async def vector(server: Addresses, lines: Sequence[Line]) -> None:
     """Vector's protocol, as its ``vector`` sink sends it."""
     async with grpc.aio.insecure_channel(server.grpc, compression=grpc.Compression.Gzip) as channel:
         push: Any = channel.unary_unary("/vector.Vector/PushEvents")
@@ -178,7 +178,7 @@ def _compressed(batch: Sequence[Line], chunk: str) -> list[Any]:
 def _forward(encode: Callable[[Sequence[Line], str], list[Any]], size: int = BATCH) -> Route:
     """A mode of the Forward protocol with acknowledgements."""
 
-    async def route(server: Server, lines: Sequence[Line]) -> None:
+    async def route(server: Addresses, lines: Sequence[Line]) -> None:
         host, _, port = server.forward.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         acknowledged = msgpack.Unpacker()

@@ -1,0 +1,65 @@
+"""Pipelines into the server: routes, shipper, learning mode, and a Fluent Bit where ``FLUENT_BIT`` names its program."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from benchmarks import fluent_bit, learning_mode, shipping
+from benchmarks.congruence import judged, lines_of
+from benchmarks.harness import console, run_parts
+from benchmarks.hdfs import split_raw
+from benchmarks.routes import ROUTES, Addresses
+from deeplog_grpc.detection import Detector
+from deeplog_grpc.ingest import IngestConfig, RoutingConfig
+from deeplog_grpc.ingest.lines import LineReader
+from deeplog_grpc.models import KeyModelConfig
+from deeplog_grpc.receivers import ReceiversConfig, attach
+from deeplog_grpc.serving import Server, ServerConfig
+from deeplog_grpc.storage import load_bundle, save_bundle
+from deeplog_grpc.training import Trainer
+
+TRAINING_SHARE = 0.6
+CONGRUENT_LINES = 20_000
+EPOCHS = 3
+"""Few: what is looked at is whether verdicts are the same, not whether they are good."""
+
+
+def routes(data: Path) -> dict[str, Any]:
+    """Whether the same lines get the same verdicts by every route."""
+    split = split_raw(data / "hdfs_raw_2pct", TRAINING_SHARE)
+    lines = lines_of(split.rest[:CONGRUENT_LINES])
+    table = Table("route", "entries", "anomalies", "the same as Score", title="routes", title_justify="left")
+    with tempfile.TemporaryDirectory(prefix="deeplog-grpc-routes-") as folder:
+        bundle = _trained(split.train, Path(folder) / "model")
+        found = {name: asyncio.run(judged(load_bundle(bundle), lines, route, serve)) for name, route in ROUTES.items()}
+    expected = found["Score"]
+    for name, rows in found.items():
+        abnormal = sum(row.kind != 0 for row in rows)
+        table.add_row(name, f"{len(rows):,}", f"{abnormal:,}", "yes" if rows == expected else "NO")
+    console.print(table)
+    return {"routes_congruent": sum(rows == expected for rows in found.values()), "routes_total": len(found)}
+
+
+def _trained(lines: list[str], bundle: Path) -> Path:
+    trainer = Trainer()
+    trainer.add(LineReader(source="").read(lines).batch)
+    model, report = trainer.fit(application="hdfs", version=1, config=KeyModelConfig(epochs=EPOCHS))
+    save_bundle(model, bundle, report=report.to_json())
+    return bundle
+
+
+@asynccontextmanager
+async def serve(detector: Detector) -> AsyncIterator[Addresses]:
+    """A server with all receivers."""
+    server = Server({detector.application: detector}, ServerConfig(listen="127.0.0.1:0"), IngestConfig())
+    yield Addresses(grpc="", otlp_http="", forward="")
+
+
+if __name__ == "__main__":
+    run_parts("pipeline", {"routes": routes})
