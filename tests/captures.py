@@ -45,8 +45,9 @@ def forward_entries(message: Any) -> list[Entry]:
         metadata = message[3].get("metadata") if len(message) > 3 else None
         return [_forward_entry(content, metadata, message[2])]
     return [
-        _forward_entry(*(entry[0] if _has_metadata(entry[0]) else (entry[0], None)), entry[1])
+        _forward_entry(entry[0][0] if has_metadata else entry[0], entry[0][1] if has_metadata else None, entry[1])
         for entry in content
+        for has_metadata in [_has_metadata(entry[0])]
         if _seconds(entry[0]) < 0xFFFFFFFE
     ]
 

@@ -303,7 +303,7 @@ def _text(value: Any) -> str:
 def _seconds(ext: tuple[int, bytes]) -> int:
     """Seconds of an event time, 0 of any other ext type."""
     code, data = ext
-    return _EVENT_TIME.unpack(data)[0] if code == _EVENT_TIME_CODE and len(data) == _EVENT_TIME.size else 0
+    return int.from_bytes(data[:4]) if code == _EVENT_TIME_CODE and len(data) == _EVENT_TIME.size else 0
 
 
 def _time_ns(time: Any) -> int:
@@ -311,7 +311,8 @@ def _time_ns(time: Any) -> int:
     kind = type(time)
     if kind is tuple and time[0] == _EVENT_TIME_CODE and len(time[1]) == _EVENT_TIME.size:
         seconds, nanoseconds = _EVENT_TIME.unpack(time[1])
-        return seconds * 1_000_000_000 + nanoseconds
+        time_ns: int = seconds * 1_000_000_000 + nanoseconds
+        return time_ns
     if kind is int:
         return known_time(time * 1_000_000_000)
     if kind is float and math.isfinite(time):

@@ -1,5 +1,6 @@
 import gzip
 import zlib
+from collections.abc import Callable
 
 import pytest
 import zstandard
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from deeplog_grpc.errors import InputError
 from deeplog_grpc.ingest.compression import decompress
 
-COMPRESS = {"gzip": gzip.compress, "zstd": zstandard.compress}
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstandard.compress}
 
 
 @pytest.mark.parametrize("compression", COMPRESS)
