@@ -106,7 +106,9 @@ def _other_body(record: Any, attributes: Mapping[str, Any]) -> tuple[str, Mappin
 
 
 def _mapping(pairs: Iterable[Any], depth: int) -> dict[str, Any]:
-    return {text(pair.key): _value(pair.value, depth) for pair in pairs}
+    return {
+        text(pair.key): text(line) if (line := pair.value.string_value) else _value(pair.value, depth) for pair in pairs
+    }
 
 
 def _list(items: Iterable[Any], depth: int) -> list[Any]:
