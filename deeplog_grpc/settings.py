@@ -23,6 +23,7 @@ from deeplog_grpc.detection import DetectorConfig, SessionConfig
 from deeplog_grpc.errors import ConfigError
 from deeplog_grpc.feedback import DriftConfig, FeedbackConfig
 from deeplog_grpc.ingest.config import IngestConfig
+from deeplog_grpc.ingest.routing import RoutingConfig
 from deeplog_grpc.models import KeyModelConfig, ThresholdConfig, ValueModelConfig
 from deeplog_grpc.parsing import ParserConfig
 from deeplog_grpc.serving.config import ServerConfig
@@ -57,6 +58,8 @@ class Settings(BaseSettings):
     """Limits of the scoring side."""
     ingest: IngestConfig = IngestConfig()
     """What is accepted as a log entry."""
+    routing: RoutingConfig = RoutingConfig()
+    """Which application, session and source records belong to that do not say so."""
     server: ServerConfig = ServerConfig()
     """How the server listens, what it admits and how it stops."""
     state: StateConfig = StateConfig()

@@ -41,11 +41,23 @@ def _lines(settings: Settings) -> Iterator[str]:
         yield ""
         yield from _comment(info.description or "", "")
         yield f"{section}:"
-        group: Any = getattr(settings, section)
-        for field in dataclasses.fields(group):
-            about: FieldInfo = type(group).__pydantic_fields__[field.name]
-            yield from _comment(f"{about.description}{_range(about)}", "  ")
-            yield f"  {field.name}: {_value(getattr(group, field.name))}"
+        yield from _group(getattr(settings, section), "  ")
+
+
+def _group(group: Any, indent: str) -> Iterator[str]:
+    """The keys of a dataclass; one that is a dataclass itself is a group in the group."""
+    for field in dataclasses.fields(group):
+        about: FieldInfo = type(group).__pydantic_fields__[field.name]
+        value = getattr(group, field.name)
+        yield from _comment(f"{about.description}{_range(about)}", indent)
+        if dataclasses.is_dataclass(value):
+            yield f"{indent}{field.name}:"
+            yield from _group(value, f"{indent}  ")
+        elif isinstance(value, tuple) and len(_value(value)) > _WIDTH:
+            yield f"{indent}{field.name}:"
+            yield from (f"{indent}  - {_value(item)}" for item in value)
+        else:
+            yield f"{indent}{field.name}: {_value(value)}"
 
 
 def _comment(text: str, indent: str) -> list[str]:

@@ -41,6 +41,7 @@ SECTIONS: list[tuple[str, str, Any]] = [
     ("thresholds", "false_positive_rate", 0.01),
     ("detector", "cache_mb", 3),
     ("ingest", "max_attributes", 2),
+    ("routing", "time", "body"),
     ("server", "torch_threads", 2),
     ("state", "keep_versions", 3),
     ("feedback", "margin", 0.25),
