@@ -14,6 +14,12 @@ Answer = TypeVar("Answer")
 Method = Callable[[Request, Context[Any, Any]], Awaitable[Answer]]
 
 
+def time_left(context: Context[Any, Any], max_wait_s: float) -> float:
+    """Seconds that a call may take: until its client's deadline, if it has one, but not more than ``max_wait_s``."""
+    remaining = context.time_remaining()
+    return max_wait_s if remaining is None else min(max_wait_s, remaining)
+
+
 class Calls:
     """The calls under way, of all services of a server."""
 

@@ -85,6 +85,11 @@ class Deliveries:
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def under_way(self) -> int:
+        """Deliveries that are not answered yet."""
+        return len(self._under_way)
+
     async def once(
         self,
         key: Key,

@@ -12,7 +12,7 @@ from typing import Protocol, cast
 
 import structlog
 
-from deeplog_grpc.errors import ExpiredError, QueueFullError
+from deeplog_grpc.errors import ExpiredError, QueueFullError, RefusedError
 from deeplog_grpc.ingest import EntryFault, Ingested
 from deeplog_grpc.ingest.records import Records
 from deeplog_grpc.serving.answers import AnswerOptions, add_faults
@@ -51,9 +51,7 @@ class Delivery:
     size_bytes: int
     """As they came."""
     key: Key | None
-    """Its name; None = it has none, and is scored each time it comes."""
-    digest: bytes = b""
-    """Of its content, where the key does not depend on that."""
+    """Its name, from which its content follows; None = it has none, and is scored each time it comes."""
 
 
 class RecordSource(Protocol):
@@ -108,12 +106,12 @@ class Intake:
         self._options = AnswerOptions(anomalies_only=sink is None, full=False)
         self._large_one_waits = False
         self._rejections = ScarceLog(_log)
+        self.refused = 0
+        """Times that deliveries were refused for now."""
 
-    async def accept(
-        self, records: Records, *, size_bytes: int, key: Key | None, timeout_s: float, digest: bytes = b""
-    ) -> Accepted:
+    async def accept(self, records: Records, *, size_bytes: int, key: Key | None, timeout_s: float) -> Accepted:
         """Have one delivery scored; see :meth:`accept_together`."""
-        delivery = Delivery(records=records, size_bytes=size_bytes, key=key, digest=digest)
+        delivery = Delivery(records=records, size_bytes=size_bytes, key=key)
         return await self.accept_together([delivery], timeout_s=timeout_s)
 
     async def accept_together(self, deliveries: Sequence[Delivery], *, timeout_s: float) -> Accepted:
@@ -125,24 +123,22 @@ class Intake:
         Parameters
         ----------
         deliveries : sequence of Delivery [n]
-            In the order in which they came.
+            In the order in which they came; at least one.
         timeout_s : float
             Seconds that the caller waits.
 
         Returns
         -------
         Accepted
-            The sums over all deliveries that were sent together with them, now and then.
+            The sums over those that are new; where none is, over those that came with the first when it was new.
 
         Raises
         ------
-        InputError
-            If the name of one is that of another.
         RefusedError
             If the queue has no room, the time is up, or the server stops.
         """
         fresh: list[Delivery] = []
-        waiting: list[asyncio.Future[Accepted]] = []
+        answers: list[asyncio.Future[Accepted]] = []
 
         async def work() -> Accepted:
             return await asyncio.shield(together)
@@ -150,20 +146,24 @@ class Intake:
         for delivery in deliveries:
             is_repeat = False
             if delivery.key is not None:
-                answer, is_repeat = self._deliveries.begin(delivery.key, delivery.digest, work, lambda _: _ACCEPTED_BYTES)
-                waiting.append(answer)
+                answer, is_repeat = self._deliveries.begin(delivery.key, b"", work, lambda _: _ACCEPTED_BYTES)
+                answers.append(answer)
             if not is_repeat:
                 fresh.append(delivery)
-        is_named = any(delivery.key is not None for delivery in fresh)
-        # `work` starts only when this task gives way, below
-        together = asyncio.create_task(self._score(fresh, self._max_wait_s if is_named else timeout_s))
+        if fresh:
+            is_named = any(delivery.key is not None for delivery in fresh)
+            # `work` starts only when this task gives way, below.
+            together = asyncio.create_task(self._score(fresh, self._max_wait_s if is_named else timeout_s))
+            answers.insert(0, asyncio.shield(together) if is_named else together)
         try:
             async with asyncio.timeout(timeout_s):
-                done = await (asyncio.shield(together) if is_named else together)
-                earlier = await asyncio.gather(*waiting)
+                return (await asyncio.gather(*answers))[0]
         except TimeoutError:
+            self.refused += 1
             raise ExpiredError("not scored in time: send it again") from None
-        return done if fresh or not earlier else earlier[0]
+        except RefusedError:
+            self.refused += 1
+            raise
 
     async def _score(self, deliveries: Sequence[Delivery], timeout_s: float) -> Accepted:
         records = _joined([delivery.records for delivery in deliveries])

@@ -97,7 +97,8 @@ class Server:
         self._server = grpc.aio.server(
             options=_channel_options(config), maximum_concurrent_rpcs=config.max_concurrent_rpcs
         )
-        self._applications = sorted(detectors)
+        self.applications = sorted(detectors)
+        """Those that are served."""
         self._services = [SERVICE]
         self._listeners: list[Listener] = []
 
@@ -138,7 +139,7 @@ class Server:
         settle()
         await self._server.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
-        _log.info("serving", host=self.config.address[0], port=port, **ports, applications=self._applications)
+        _log.info("serving", host=self.config.address[0], port=port, **ports, applications=self.applications)
         return port
 
     async def stop(self) -> None:

@@ -1,6 +1,5 @@
 """The service's methods. Thin: they read a request, wait for its reply, and turn every error into a status."""
 
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
@@ -10,7 +9,7 @@ from google.protobuf.message import Message
 from deeplog_grpc.errors import DrainingError
 from deeplog_grpc.ingest import IngestConfig, LenientMessage
 from deeplog_grpc.serving.answers import add_late
-from deeplog_grpc.serving.calls import Calls, Context, Method
+from deeplog_grpc.serving.calls import Calls, Context, Method, time_left
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.detectors import Scorer
@@ -149,7 +148,7 @@ class DeepLogServicer:
     async def _parse(self, raw: bytes, context: Context[Any, Any]) -> Reply:
         job = self._requests.parse_job(raw)
         size = Size(entries=len(job.bodies), size_bytes=len(raw))
-        return await self._queue.offer(job, size, timeout_s=self._timeout_s(context))
+        return await self._queue.offer(job, size, timeout_s=time_left(context, self._max_wait_s))
 
     async def _score(self, raw: bytes, context: Context[Any, Any]) -> Reply:
         request = self._requests.score_request(raw)
@@ -159,7 +158,7 @@ class DeepLogServicer:
         if request.batch_id:
             response = await self._score_once(request, job, size)
         else:
-            reply = await self._queue.offer(job, size, timeout_s=self._timeout_s(context))
+            reply = await self._queue.offer(job, size, timeout_s=time_left(context, self._max_wait_s))
             response = cast(pb.ScoreResponse, reply)
         for application in job.applications:
             add_late(response, application, self._late.take(application), job.options)
@@ -169,7 +168,8 @@ class DeepLogServicer:
         """Score what no earlier request of its name had; goes on if this client goes away, for it will ask again."""
 
         async def work() -> bytes:
-            return (await self._queue.offer(job, size, timeout_s=self._max_wait_s)).SerializeToString()
+            reply = await self._queue.offer(job, size, timeout_s=self._max_wait_s)
+            return cast(pb.ScoreResponse, reply).SerializeToString()
 
         digest = content_digest(request.entries, request.flush if request.HasField("flush") else None)
         key = ("score", request.batch_id)
@@ -187,10 +187,6 @@ class DeepLogServicer:
             await stream.run()
         finally:
             self._streams.discard(stream)
-
-    def _timeout_s(self, context: Context[Any, Any]) -> float:
-        remaining = context.time_remaining()
-        return min(self._max_wait_s, math.inf if remaining is None else remaining)
 
 
 def _without_context(method: Callable[[bytes], Awaitable[Message]]) -> Method[bytes, Message]:

@@ -173,7 +173,8 @@ class ScoreStream:
         """Put a job in the queue if no message of the client's had its sequence; it stays there if the client goes."""
 
         async def work() -> bytes:
-            return (await (await self._queue.put(job, size))).SerializeToString()
+            reply = await self._queue.put(job, size)
+            return cast(pb.ScoreResponse, await reply).SerializeToString()
 
         message = getattr(request, kind)
         flush = request.flush.flush if kind == "flush" else None
