@@ -10,7 +10,7 @@ Hence every value is passed over first, which makes nothing, and only what is wh
 
 import math
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,9 +32,16 @@ _GROUP_START, _GROUP_END = 0xFFFFFFFF, 0xFFFFFFFE
 _LOGS_SIGNAL = 0
 _PLAIN = ("", "text")
 _JSON_HEADS = b"{["
+_LIST_HEADS = frozenset([*range(0x90, 0xA0), 0xDC, 0xDD])
+"""First bytes of a msgpack list."""
+_OTLP_IDS = ("trace_id", "span_id")
+_OTLP_FIELDS = (*_OTLP_IDS, "severity_text", "severity_number")
+_HEARTBEATS = (b"\xc0", b"\x90")
+"""None, and the empty list."""
 _BLOCK_BYTES = 1 << 20
 
-# What reading whole, but odd msgpack raises: keys that are lists, time stamps out of range, bad ext types.
+# What reading odd msgpack raises: keys that are lists, time stamps out of range, a message that is no list, an end that
+# is missing in packed entries.
 _UNPACK_ERRORS = (ValueError, TypeError, OverflowError, msgpack.UnpackException)
 
 
@@ -112,25 +119,39 @@ class ForwardDecoder:
         InputError
             If it is no message, or beyond a limit.
         """
-        message = _unpack_message(raw)
-        if message is None or message == []:
+        try:
+            return self._decode(raw)
+        except _UNPACK_ERRORS as error:
+            raise InputError(f"the bytes received are no message: {error or type(error).__name__}") from None
+
+    def _decode(self, raw: bytes) -> ForwardMessage | None:
+        if raw in _HEARTBEATS:
             return None
-        if not isinstance(message, list) or len(message) < 2 or not isinstance(message[0], str | bytes):
+        # A text may be packed entries or a chunk's name: what is not UTF-8 keeps its bytes, as lone surrogates.
+        unpacker = _unpacker(raw, "surrogateescape")
+        size = unpacker.read_array_header()
+        tag = unpacker.unpack() if size >= 2 else None
+        if not isinstance(tag, str | bytes):
             raise InputError("a message must be a list that begins with the tag: check that the sender speaks Forward")
-        content = message[1]
-        is_message_mode = not isinstance(content, list | str | bytes)
-        if is_message_mode and len(message) < 3:
+        entries_at = unpacker.tell()
+        is_entries = raw[entries_at] in _LIST_HEADS
+        content = unpacker.skip() if is_entries else unpacker.unpack()
+        rest = [unpacker.unpack() for _ in range(size - 2)]
+        is_packed = isinstance(content, str | bytes)
+        is_message_mode = not is_entries and not is_packed
+        if is_message_mode and not rest:
             raise InputError("a message with a time must have a record after it")
-        options = _options(message, 3 if is_message_mode else 2)
+        options = _options(rest[1 if is_message_mode else 0 :])
         chunk = options.get("chunk")
         chunk = chunk if isinstance(chunk, str | bytes) else None
         if options.get("fluent_signal", _LOGS_SIGNAL) != _LOGS_SIGNAL:
             return ForwardMessage(records=_Columns().records(), chunk=chunk, is_logs=False)
-        columns = _Columns(tag=_text(message[0]), headers=_headers(options))
+        columns = _Columns(tag=_text(tag), headers=_headers(options))
         if is_message_mode:
-            columns.add([content, options.get("metadata")], message[2])
+            columns.add([content, options.get("metadata")], rest[0])
         else:
-            self._add_all(content, options, columns)
+            entries = self._packed_entries(content, options) if is_packed else _entries(raw[entries_at:])
+            self._add_all(entries, columns)
         return ForwardMessage(records=columns.records(), chunk=chunk, is_logs=True)
 
     def _new_skipper(self) -> msgpack.Unpacker:
@@ -164,15 +185,14 @@ class ForwardDecoder:
         if size > self._max_bytes:
             raise InputError(f"a message of {size} bytes or more is longer than {self._max_bytes}: send smaller chunks")
 
-    def _add_all(self, content: Any, options: Mapping[str, Any], columns: "_Columns") -> None:
-        if isinstance(content, list):
-            entries: Iterable[Any] = content
-        else:
-            compression = _text(options.get("compressed") or "")
-            raw = _raw(content)
-            if compression not in _PLAIN:
-                raw = decompress(raw, compression, max_bytes=self._max_bytes)
-            entries = _unpack_entries(raw)
+    def _packed_entries(self, content: str | bytes, options: Mapping[str, Any]) -> Iterator[Any]:
+        raw = content.encode(errors="surrogateescape") if isinstance(content, str) else content
+        compression = _text(options.get("compressed") or "")
+        if compression not in _PLAIN:
+            raw = decompress(raw, compression, max_bytes=self._max_bytes)
+        return _packed_entries(raw)
+
+    def _add_all(self, entries: Iterable[Any], columns: "_Columns") -> None:
         for position, entry in enumerate(entries):
             if position >= self._max_records:
                 raise InputError(f"more than {self._max_records} entries in one message: send smaller chunks")
@@ -210,7 +230,7 @@ class _Columns:
         else:
             body, rest = cleaned if type(cleaned) is str else json_text(cleaned), {}
         if metadata and type(metadata) is dict:
-            rest = {**_value(metadata, 0), **rest}
+            rest = {**_metadata(metadata), **rest}
         self.bodies.append(body)
         self.times_ns.append(_time_ns(time))
         self.attributes.append(rest)
@@ -233,38 +253,36 @@ class _Columns:
         )
 
 
-def _unpack_message(raw: bytes) -> Any:
-    """A message; text that is not UTF-8 keeps its bytes as lone surrogates, since a text may be packed entries."""
-    try:
-        return msgpack.unpackb(raw, ext_hook=_ext, strict_map_key=False, unicode_errors="surrogateescape")
-    except _UNPACK_ERRORS as error:
-        raise InputError(f"the bytes received are no message: {error or type(error).__name__}") from None
-
-
-def _unpack_entries(raw: bytes) -> Iterator[Any]:
-    """Packed entries, one by one; see the module for why they are passed over first."""
-    skipper = msgpack.Unpacker(max_buffer_size=len(raw) or 1)
+def _unpacker(raw: bytes, unicode_errors: str) -> msgpack.Unpacker:
     unpacker = msgpack.Unpacker(
-        ext_hook=_ext, strict_map_key=False, unicode_errors="replace", max_buffer_size=len(raw) or 1
+        ext_hook=_ext, strict_map_key=False, unicode_errors=unicode_errors, max_buffer_size=len(raw) or 1
     )
-    skipper.feed(raw)
     unpacker.feed(raw)
-    try:
-        while skipper.tell() < len(raw):
-            skipper.skip()
-            yield unpacker.unpack()
-    except msgpack.OutOfData:
-        raise InputError("the last of the packed entries is not whole") from None
-    except _UNPACK_ERRORS as error:
-        raise InputError(f"the packed entries are not msgpack: {error or type(error).__name__}") from None
+    return unpacker
+
+
+def _entries(raw: bytes) -> Iterator[Any]:
+    """The items of a list that bytes begin with, one by one: none is kept longer than it is needed."""
+    unpacker = _unpacker(raw, "replace")
+    for _ in range(unpacker.read_array_header()):
+        yield unpacker.unpack()
+
+
+def _packed_entries(raw: bytes) -> Iterator[Any]:
+    """Entries that follow one another, one by one; see the module for why they are passed over first."""
+    skipper, unpacker = _unpacker(raw, "replace"), _unpacker(raw, "replace")
+    while skipper.tell() < len(raw):
+        skipper.skip()
+        yield unpacker.unpack()
 
 
 def _ext(code: int, data: bytes) -> tuple[int, bytes]:
     return code, data
 
 
-def _options(message: list[Any], position: int) -> dict[str, Any]:
-    options = message[position] if len(message) > position else None
+def _options(rest: Sequence[Any]) -> dict[str, Any]:
+    """The first of what is left of a message, with text as keys; empty where it has none."""
+    options = rest[0] if rest else None
     return {_text(key): value for key, value in options.items()} if isinstance(options, dict) else {}
 
 
@@ -277,10 +295,6 @@ def _headers(options: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _raw(content: str | bytes) -> bytes:
-    return content.encode(errors="surrogateescape") if isinstance(content, str) else content
-
-
 def _text(value: Any) -> str:
     """Text of anything; bytes that are not UTF-8 become U+FFFD."""
     if isinstance(value, str):
@@ -291,7 +305,7 @@ def _text(value: Any) -> str:
 def _seconds(ext: tuple[int, bytes]) -> int:
     """Seconds of an event time, 0 of any other ext type."""
     code, data = ext
-    return _EVENT_TIME.unpack(data)[0] if code == _EVENT_TIME_CODE and len(data) == _EVENT_TIME.size else 0
+    return int.from_bytes(data[:4]) if code == _EVENT_TIME_CODE and len(data) == _EVENT_TIME.size else 0
 
 
 def _time_ns(time: Any) -> int:
@@ -299,7 +313,8 @@ def _time_ns(time: Any) -> int:
     kind = type(time)
     if kind is tuple and time[0] == _EVENT_TIME_CODE and len(time[1]) == _EVENT_TIME.size:
         seconds, nanoseconds = _EVENT_TIME.unpack(time[1])
-        return seconds * 1_000_000_000 + nanoseconds
+        time_ns: int = seconds * 1_000_000_000 + nanoseconds
+        return time_ns
     if kind is int:
         return known_time(time * 1_000_000_000)
     if kind is float and math.isfinite(time):
@@ -323,6 +338,23 @@ def _mapping(mapping: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         )
         for key, value in mapping.items()
     }
+
+
+def _metadata(metadata: Mapping[Any, Any]) -> dict[str, Any]:
+    """Metadata of an entry as attributes.
+
+    Fluent Bit keeps what an OTLP sender said of a record under ``otlp``; it becomes what OTLP itself gives.
+    """
+    otlp = metadata.get("otlp")
+    if not isinstance(otlp, dict):
+        return _mapping(metadata, 1)
+    said = {name: otlp[name] for name in _OTLP_FIELDS if otlp.get(name)}
+    for name in _OTLP_IDS:
+        if isinstance(identifier := said.get(name), bytes):
+            said[name] = identifier.hex()
+    own = otlp.get("attributes")
+    others = {key: value for key, value in metadata.items() if key != "otlp"}
+    return _mapping({**said, **others, **(own if isinstance(own, dict) else {})}, 1)
 
 
 def _ext_text(ext: tuple[int, bytes]) -> str | None:

@@ -6,7 +6,7 @@ type is read as if it were not there; lists that are none cost the request, sinc
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -138,10 +138,9 @@ def _value(value: Any, depth: int) -> Any:
     """An ``AnyValue`` inside so many others; what is empty, or a type not known here, is None."""
     if not isinstance(value, dict) or depth >= MAX_DEPTH:
         return None
-    for names, read in _READERS:
-        for name in names:
-            if (content := value.get(name)) is not None:
-                return read(content, depth + 1)
+    for name, content in value.items():
+        if (read := _READERS.get(name)) and content is not None:
+            return read(content, depth + 1)
     return None
 
 
@@ -166,12 +165,13 @@ def _bytes(value: Any) -> str | None:
         return None
 
 
-_READERS = (
-    (("stringValue", "string_value"), lambda value, _: _text(value)),
-    (("intValue", "int_value"), lambda value, _: _integer(value)),
-    (("doubleValue", "double_value"), lambda value, _: _number(value)),
-    (("boolValue", "bool_value"), lambda value, _: value if isinstance(value, bool) else None),
-    (("kvlistValue", "kvlist_value"), lambda value, depth: _mapping(_items(value), depth)),
-    (("arrayValue", "array_value"), lambda value, depth: _list(_items(value), depth)),
-    (("bytesValue", "bytes_value"), lambda value, _: _bytes(value)),
-)
+_READERS: dict[str, Callable[[Any, int], Any]] = {
+    "stringValue": lambda value, _: _text(value),
+    "intValue": lambda value, _: _integer(value),
+    "doubleValue": lambda value, _: _number(value),
+    "boolValue": lambda value, _: value if isinstance(value, bool) else None,
+    "kvlistValue": lambda value, depth: _mapping(_items(value), depth),
+    "arrayValue": lambda value, depth: _list(_items(value), depth),
+    "bytesValue": lambda value, _: _bytes(value),
+}
+_READERS |= {name.replace("Value", "_value"): read for name, read in _READERS.items()}

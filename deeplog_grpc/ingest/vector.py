@@ -90,15 +90,19 @@ def _record(log: Any) -> tuple[str, int, Mapping[str, Any]]:
     if kind == "text":
         return text(root.text), time_ns, attributes
     if kind and kind != "map":
-        return json_text(_value(root, 0)), time_ns, attributes
+        value = _value(root, 0)
+        return "" if value is None else json_text(value), time_ns, attributes
     # a root that says nothing comes with a pair that means nothing
     pairs = root.map.fields if log.HasField("root") else log.fields
     record = {}
     for pair in pairs:
-        if pair.key == b"timestamp" and pair.value.HasField("time"):
-            time_ns = _time_ns(pair.value.time) or time_ns
+        value = pair.value
+        if line := value.text:
+            record[text(pair.key)] = text(line)
+        elif pair.key == b"timestamp" and value.HasField("time"):
+            time_ns = _time_ns(value.time) or time_ns
         else:
-            record[text(pair.key)] = _value(pair.value, 1)
+            record[text(pair.key)] = _value(value, 1)
     body, rest = _body(record)
     return body, time_ns, {**attributes, **rest} if attributes else rest
 
@@ -125,7 +129,7 @@ def _time_ns(time: Any) -> int:
 
 
 def _mapping(pairs: Iterable[Any], depth: int) -> dict[str, Any]:
-    return {text(pair.key): _value(pair.value, depth) for pair in pairs}
+    return {text(pair.key): text(line) if (line := pair.value.text) else _value(pair.value, depth) for pair in pairs}
 
 
 def _list(items: Iterable[Any], depth: int) -> list[Any]:
