@@ -15,7 +15,7 @@ _MISSED_RESENDS = 4
 """After so many, Alertmanager takes an alert for resolved; Prometheus does the same."""
 _MAX_TEXT = 1_000
 """Characters of log text in one value; Slack refuses more than some 3,000."""
-_ENVIRONMENT = ImmutableSandboxedEnvironment(autoescape=False, undefined=StrictUndefined)  # noqa: S701 (makes JSON, not HTML; values go through tojson)
+_ENVIRONMENT = ImmutableSandboxedEnvironment(autoescape=False, undefined=StrictUndefined)
 
 
 def plain_notice(notice: Notice, output: str) -> dict[str, Any]:
@@ -78,7 +78,9 @@ def alertmanager_alerts(
                 "group_id": said["group_id"],
                 "key": str(said["key"]),
             }
-        notes = {name: str(said[name]) for name in ("summary", "reason", "diagnosis", "template", "count", "verdict_id")}
+        notes = {
+            name: str(said[name]) for name in ("summary", "reason", "diagnosis", "template", "count", "verdict_id")
+        }
         notes["description"] = said["diagnosis"] or said["reason"]
         ends_s = now if notice.occasion is Occasion.RESOLVED else now + _MISSED_RESENDS * resend_s
         alerts.append(

@@ -205,6 +205,10 @@ class AlertBook:
         kept = [self._alerts[group_id] for group_id in changed if group_id in self._alerts]
         return kept, [group_id for group_id in changed if group_id not in self._alerts]
 
+    def put_back(self, changed: Iterable[str]) -> None:
+        """Changes of these groups could not be kept: the next call has them again."""
+        self._changed.update(changed)
+
     def _occasion(self, alert: Alert, now: float) -> Occasion | None:
         rules = self._rules
         repeat_s = MORE_REPEAT_S if alert.group_id == MORE else rules.repeat_s
@@ -240,4 +244,3 @@ class AlertBook:
     def _drop(self, group_id: str) -> None:
         del self._alerts[group_id]
         self._changed.add(group_id)
-

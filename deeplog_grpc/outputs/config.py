@@ -1,11 +1,12 @@
 """The section ``outputs``: where anomalies and scored records go."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import jinja2
 from jinja2.sandbox import SandboxedEnvironment
-from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from deeplog_grpc.detection.verdicts import Kind
@@ -23,10 +24,26 @@ KindName = Literal[
     "elapsed_time",
     "new_value",
 ]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-Url = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/\S*)?$")]
-"""Without user and password: they would be in every message about it."""
-Address = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")]
+
+
+def _checked(pattern: str, remedy: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(remedy)
+        return value
+
+    return AfterValidator(check)
+
+
+Name = Annotated[
+    str, _checked(r"[a-z0-9][a-z0-9_-]{0,62}", "the name of an output has lower case letters, digits, '-' and '_' only")
+]
+Url = Annotated[
+    str,
+    _checked(r"https?://[^\s/@?#]+(/\S*)?", "must be http://HOST:PORT or https://HOST:PORT, without user and password"),
+]
+"""A password in it would be in every message about it."""
+Address = Annotated[str, _checked(r"\S+:\d{1,5}", "must be HOST:PORT")]
 
 
 def kind_name(kind: int) -> str:
@@ -303,14 +320,14 @@ AnyOutput = Annotated[
 OutputsConfig = dict[Name, AnyOutput]
 """Outputs by their names."""
 
-OUTPUT_TYPES: tuple[type[Output], ...] = (
-    OtlpOutput,
-    ForwardOutput,
-    FileOutput,
-    AlertmanagerOutput,
-    SlackOutput,
-    WebhookOutput,
-)
+OUTPUT_TYPES: dict[str, type[Output]] = {
+    "otlp": OtlpOutput,
+    "forward": ForwardOutput,
+    "file": FileOutput,
+    "alertmanager": AlertmanagerOutput,
+    "slack": SlackOutput,
+    "webhook": WebhookOutput,
+}
 
 
 def _check_pair(cert_file: Path | None, key_file: Path | None) -> None:

@@ -56,7 +56,7 @@ def json_line(record: OutRecord) -> bytes:
     try:
         return orjson.dumps(plain_record(record), default=_odd, option=options)
     except TypeError:  # an integer beyond 64 bits, or a surrogate
-        return orjson.dumps(_tame(plain_record(record)), default=_odd, option=options)
+        return orjson.dumps(tame(plain_record(record)), default=_odd, option=options)
 
 
 def pack(records: Sequence[OutRecord]) -> bytes:
@@ -149,12 +149,12 @@ def _odd(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
-def _tame(value: Any) -> Any:
+def tame(value: Any) -> Any:
     """The same with what JSON or msgpack cannot hold as text."""
     if isinstance(value, Mapping):
-        return {_text(key) if isinstance(key, str) else key: _tame(one) for key, one in value.items()}
+        return {_text(key) if isinstance(key, str) else key: tame(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_tame(one) for one in value]
+        return [tame(one) for one in value]
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, int) and not _LEAST <= value <= _GREATEST:
@@ -166,4 +166,4 @@ def _packed(value: Any) -> bytes:
     try:
         return bytes(msgpack.packb(value, unicode_errors="surrogatepass", default=_odd))
     except (OverflowError, ValueError):
-        return bytes(msgpack.packb(_tame(value), unicode_errors="surrogatepass", default=_odd))
+        return bytes(msgpack.packb(tame(value), unicode_errors="surrogatepass", default=_odd))

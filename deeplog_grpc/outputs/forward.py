@@ -10,9 +10,11 @@ from typing import Any
 import msgpack
 
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.ingest.forward import check_pong, encode_forward, ping, read_hello
+from deeplog_grpc.ingest.forward_handshake import check_pong, ping, read_hello
+from deeplog_grpc.ingest.forward_messages import encode_forward
 from deeplog_grpc.outputs.config import ForwardOutput, secret
-from deeplog_grpc.outputs.failures import NotTakenError, TryAgainError
+from deeplog_grpc.outputs.encoding import tame
+from deeplog_grpc.outputs.failures import TryAgainError
 from deeplog_grpc.outputs.shapes import OutRecord
 from deeplog_grpc.outputs.tls import ssl_context
 
@@ -69,8 +71,8 @@ class ForwardSender:
             chunk = os.urandom(16).hex()
             try:
                 messages[chunk] = encode_forward(tag, entries, chunk=chunk)
-            except (OverflowError, ValueError, TypeError) as error:
-                raise NotTakenError(f"cannot be packed: {type(error).__name__}") from error
+            except (OverflowError, ValueError, TypeError):  # an integer beyond 64 bits, or a surrogate
+                messages[chunk] = encode_forward(tag, [(time_ns, tame(one)) for time_ns, one in entries], chunk=chunk)
         return messages
 
     @asynccontextmanager

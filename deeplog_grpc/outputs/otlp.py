@@ -49,9 +49,7 @@ class OtlpSender:
         self.batch = config.batch
         self._name = name
         self._timeout_s = config.timeout_s
-        self._metadata = tuple(
-            (key.lower(), value.get_secret_value()) for key, value in sorted(config.headers.items())
-        )
+        self._metadata = tuple((key.lower(), value.get_secret_value()) for key, value in sorted(config.headers.items()))
         scheme, _, place = config.endpoint.partition("://")
         target = place.partition("/")[0]
         options = [("grpc.max_reconnect_backoff_ms", round(config.retry_max_s * 1000))]

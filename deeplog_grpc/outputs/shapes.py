@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deeplog_grpc.ingest.own import OUTPUT_ATTRIBUTE, OWN_PREFIX
-from deeplog_grpc.ingest.records import Origin
+from deeplog_grpc.ingest.records import Records
 from deeplog_grpc.outputs.config import kind_name
 from deeplog_grpc.serving.evidence import evidence_of
 from deeplog_grpc.storage import StoredAnomaly, verdict_id
@@ -81,20 +81,31 @@ def anomaly_record(stored: StoredAnomaly, output: str) -> OutRecord:
 
 
 def scored_record(
-    body: str,
-    time_ns: int,
-    attributes: Mapping[str, Any],
-    origin: Origin,
+    records: Records,
+    place: int,
     verdict: verdict_pb2.Verdict | None,
     output: str,
+    resource: Mapping[str, Any],
 ) -> OutRecord:
-    """A record with what was said of it; with nothing but the name of the output where it was not judged."""
+    """A record with what was said of it; with nothing but the name of the output where it was not judged.
+
+    Parameters
+    ----------
+    records : Records
+    place : int
+        Of the record.
+    verdict : Verdict, optional
+    output : str
+    resource : mapping
+        That of its origin, with the name of the output; one object for all records of an origin.
+    """
+    origin = records.origins[place]
     said = {} if verdict is None else verdict_attributes(verdict)
     return OutRecord(
-        body=body,
-        time_ns=time_ns,
-        attributes={**attributes, **said, OUTPUT_ATTRIBUTE: output},
-        resource={**origin.resource, OUTPUT_ATTRIBUTE: output},
+        body=records.bodies[place],
+        time_ns=records.times_ns[place],
+        attributes={**records.attributes[place], **said, OUTPUT_ATTRIBUTE: output},
+        resource=resource,
         scope=origin.scope,
         tag=origin.tag,
     )

@@ -22,7 +22,9 @@ def ssl_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | N
             context.load_cert_chain(cert_file, key_file)
     except (OSError, ssl.SSLError) as error:
         names = ", ".join(str(file) for file in (ca_file, cert_file, key_file) if file is not None)
-        raise ConfigError(f"no certificates can be read ({error.strerror or error}): {names}", field="outputs") from error
+        raise ConfigError(
+            f"no certificates can be read ({error.strerror or error}): {names}", field="outputs"
+        ) from error
     return context
 
 

@@ -92,15 +92,15 @@ def web_sender(name: str, config: AlertOutput) -> WebSender:
                 config,
                 lambda: config.url.rstrip("/") + ALERTMANAGER_PATH,
                 lambda notices: _json(
-                    alertmanager_alerts(
-                        notices, name, labels=config.labels, resend_s=config.resend_s, now=time.time()
-                    )
+                    alertmanager_alerts(notices, name, labels=config.labels, resend_s=config.resend_s, now=time.time())
                 ),
                 batch=_ALERTMANAGER_BATCH,
             )
         case SlackOutput():
             return WebSender(
-                config, lambda: secret(config.url, config.url_file), lambda notices: _json(slack_message(notices[0], name))
+                config,
+                lambda: secret(config.url, config.url_file),
+                lambda notices: _json(slack_message(notices[0], name)),
             )
         case WebhookOutput():
             return WebSender(
