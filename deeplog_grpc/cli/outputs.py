@@ -25,8 +25,8 @@ def list_(config: ConfigOption = None, assignments: SetOption = None) -> None:
         OUTPUT.print(f"{name}  {kind}  {what}", markup=False, highlight=False)
 
 
-@outputs.command(no_args_is_help=True)
-def test(
+@outputs.command(name="test", no_args_is_help=True)
+def try_(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The output's name.")],
     config: ConfigOption = None,
     assignments: SetOption = None,
