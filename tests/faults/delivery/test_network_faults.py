@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.testing import FaultPlan
 from tests.faults.delivery.clients import APPLICATION, ROUTES
-from tests.faults.delivery.feed import Habits
+from tests.faults.delivery.feed import Habits, Timing
 from tests.faults.delivery.network import BOUND_S, Network, feeds, network, probe, send_all
 from tests.faults.delivery.oracle import Findings, Judged, Oracle
 from tests.integration.receiver_harness import Receiving, receiving
@@ -81,16 +82,39 @@ async def test_each_line_is_judged_once_in_order_and_whole_whatever_the_network_
 
 @pytest.mark.parametrize("route", ROUTES)
 async def test_an_answer_that_never_arrives_costs_no_second_judgement(route: str) -> None:
-    oracle = Oracle()
-    async with receiving(APPLICATION, OTHER) as up, network(ports_of(up)) as lines:
-        record = recorded(up)
-        clients = [(name, feed) for name, feed in feeds(oracle, Habits(batches=20), seed=7) if name == route]
-        plan = FaultPlan(seed=7, total_s=1.0, fault_s=(0.05, 0.1), sound_s=(0.02, 0.05), names=("swallow",))
-        async with asyncio.timeout(BOUND_S):
-            await asyncio.gather(send_all(lines, clients), lines.play(plan))
-        repeats = up.server.deliveries.repeats
-    findings = oracle.findings(record)
+    findings, repeats = await without_answers(route)
     assert findings.is_sound, findings
-    assert findings.acknowledged == findings.judged == findings.issued
+    assert_conserved(findings)
     assert repeats > 0
     assert findings.resent > 0
+
+
+@pytest.mark.parametrize("route", ROUTES)
+async def test_a_server_that_forgets_is_found_out(route: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(
+        self: Deliveries, key: Any, digest: Any, work: Callable[[], Any], size_of: Any, *, field: str = ""
+    ) -> Any:
+        return asyncio.create_task(work()), False
+
+    monkeypatch.setattr(Deliveries, "begin", forgetful)
+    findings, _ = await without_answers(route)
+    assert findings.doubled_wrongly
+    assert not (findings.lost or findings.unknown or findings.changed)
+
+
+async def without_answers(route: str) -> tuple[Findings, int]:
+    """A run in which many answers of one route are thrown away; with the number of repetitions that were known."""
+    oracle = Oracle()
+    stopping = asyncio.Event()
+    habits = Habits(timing=Timing(max_retry_s=0.1))
+    plan = FaultPlan(seed=7, total_s=1.5, fault_s=(0.1, 0.15), sound_s=(0.2, 0.3), names=("swallow",))
+    async with receiving(APPLICATION, OTHER) as up, network(ports_of(up)) as lines:
+        record = recorded(up)
+        clients = [client for client in feeds(oracle, habits, seed=7, stopping=stopping) if client[0] == route]
+        sending = asyncio.create_task(send_all(lines, clients))
+        await lines.play(plan)
+        stopping.set()
+        async with asyncio.timeout(BOUND_S):
+            await sending
+        repeats = up.server.deliveries.repeats
+    return oracle.findings(record), repeats
