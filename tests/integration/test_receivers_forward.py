@@ -24,7 +24,7 @@ from tests.integration.receiver_harness import TIME_NS, Receiving, raw_request, 
 from tests.integration.server_harness import BOUND_S, until
 
 BODIES = ["open a", "write b", "odd c", "end d"]
-SMALL = {"max_queue_entries": 4, "ingest": IngestConfig(max_entries_per_request=4)}
+SMALL: dict[str, Any] = {"max_queue_entries": 4, "ingest": IngestConfig(max_entries_per_request=4)}
 
 
 class Sender:
@@ -366,11 +366,12 @@ async def test_tls_with_certificates_of_clients(authority: trustme.CA, files: di
 
 async def test_files_that_are_no_certificates_are_named(files: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no certificate")
-    for wrong in (
+    wrongs: list[dict[str, Any]] = [
         {"tls_cert": tmp_path / "none"},
         {"tls_key": tmp_path / "text"},
         {"tls_client_ca": tmp_path / "text"},
-    ):
+    ]
+    for wrong in wrongs:
         async with receiving() as up:
             with pytest.raises(ConfigError, match=r"^receivers\.forward\.tls_c.*cannot be used"):
                 ForwardListener(up.intake, ForwardConfig(**{**files, **wrong}), max_wait_s=1)
