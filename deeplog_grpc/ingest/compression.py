@@ -60,8 +60,8 @@ def decompress(raw: bytes, compression: str, *, max_bytes: int) -> bytes:
     return bytes(content)
 
 
-# What makes the readers of the members of gzip and of the frames of zstd, which have the same methods; a decompressor of
-# zstd is shared by the frames of a content, but not by threads.
+# What makes the readers of the members of gzip and of the frames of zstd, which have the same methods. The frames of a
+# content share their decompressor, threads must not.
 _MEMBERS: Mapping[str, Callable[[], Callable[[], Any]]] = {
     "gzip": lambda: partial(zlib.decompressobj, _GZIP),
     "zstd": lambda: zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW_BYTES).decompressobj,

@@ -138,6 +138,16 @@ def test_metadata_are_attributes_and_the_record_wins() -> None:
     assert of_entry.records.attributes == of_message.records.attributes == wanted
 
 
+def test_metadata_that_came_by_otlp_are_as_if_they_had_come_by_otlp() -> None:
+    otlp = {"trace_id": b"\xab" * 16, "span_id": "01" * 8, "severity_text": "WARN", "severity_number": 13}
+    metadata = {"m": 1, "otlp": {**otlp, "timestamp": 5, "trace_flags": 0, "attributes": {"severity_text": "own"}}}
+    (message,) = decode(["tag", [[[5, metadata], {"log": "a"}], [[5, {"otlp": {"attributes": 5}}], {"log": "b"}]]])
+    assert message.records.attributes == [
+        {"m": 1, "trace_id": "ab" * 16, "span_id": "01" * 8, "severity_text": "own", "severity_number": 13},
+        {},
+    ]
+
+
 def test_groups_give_the_resource_and_the_scope() -> None:
     group = {"resource": {"attributes": {"service.name": "orders"}}, "scope": {"name": "s"}}
     entries = [
