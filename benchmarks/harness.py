@@ -55,7 +55,7 @@ def server_process(command: Sequence[str], *, core: int | None = None) -> Iterat
     environment = {**os.environ, **ports}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=pin, env=environment)
     try:
-        port = _port(process)
+        port = wait_for_port(process)
         # Nobody reads what it logs from here on; unread, it would fill the pipe and stop the server.
         threading.Thread(target=deque, args=(process.stderr, 0), daemon=True).start()
         yield ServerProcess(process, port)
@@ -64,7 +64,8 @@ def server_process(command: Sequence[str], *, core: int | None = None) -> Iterat
         process.wait(START_TIMEOUT_S)
 
 
-def _port(process: "subprocess.Popen[str]") -> int:
+def wait_for_port(process: "subprocess.Popen[str]") -> int:
+    """The port that a server says it serves on, once it does."""
     if process.stderr is None:
         raise RuntimeError("the server's standard error is not piped")
     for line in process.stderr:

@@ -1,6 +1,6 @@
 """``--report DIR``: an evaluation as one HTML file that needs nothing from elsewhere.
 
-Needs the extra ``report`` (jinja2, matplotlib): both are imported only when a report is asked for.
+Needs the extra ``report`` (matplotlib), imported only when a report is asked for.
 """
 
 import base64
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib import resources, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import jinja2
 
 from deeplog_grpc import __version__
 from deeplog_grpc.cli.comparison import COLUMNS, cells, groups
@@ -63,9 +65,8 @@ def prepare(folder: Path | None) -> None:
     """
     if folder is None:
         return
-    missing = [name for name in ("jinja2", "matplotlib") if util.find_spec(name) is None]
-    if missing:
-        raise InputError(f"needs {' and '.join(missing)}: pip install 'deeplog-grpc[report]'", field="--report")
+    if util.find_spec("matplotlib") is None:
+        raise InputError("needs matplotlib: pip install 'deeplog-grpc[report]'", field="--report")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -90,8 +91,6 @@ def write(folder: Path, report: Report) -> Path:
 
 def render(report: Report) -> str:
     """The report as HTML."""
-    import jinja2
-
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

@@ -221,7 +221,6 @@ def _shown(source: Source, form: Format, *, json: bool) -> str | None:
 
 
 def _page(source: Source) -> str:
-    drawing.prepare()
     response = source.response()
     picture, chart = None, None
     try:

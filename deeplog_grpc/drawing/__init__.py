@@ -6,7 +6,7 @@ needs an extra.
 
 from deeplog_grpc.drawing.dot import dot
 from deeplog_grpc.drawing.mermaid import mermaid
-from deeplog_grpc.drawing.page import page, prepare
+from deeplog_grpc.drawing.page import page
 from deeplog_grpc.drawing.svg import svg, svg_of_dot
 from deeplog_grpc.drawing.tables import Rows
 from deeplog_grpc.drawing.view import NOTHING, Anomaly, Highlight, TaskView, View, view
@@ -21,7 +21,6 @@ __all__ = [
     "dot",
     "mermaid",
     "page",
-    "prepare",
     "svg",
     "svg_of_dot",
     "view",

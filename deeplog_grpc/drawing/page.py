@@ -1,33 +1,19 @@
-"""A workflow as one page of HTML that needs nothing from elsewhere.
+"""A workflow as one page of HTML that needs nothing from elsewhere."""
 
-Needs the extra ``report`` (jinja2), imported only when a page is asked for.
-"""
+from importlib import resources
 
-from importlib import resources, util
+import jinja2
 
 from deeplog_grpc.drawing.mermaid import mermaid
 from deeplog_grpc.drawing.svg import inline
 from deeplog_grpc.drawing.tables import facts, loop_rows, point_rows, slow_rows, task_rows
 from deeplog_grpc.drawing.view import View
-from deeplog_grpc.errors import PreconditionError
 
 SHOWN_SLOW = 20
 
 
-def prepare() -> None:
-    """Make sure that a page can be written.
-
-    Raises
-    ------
-    PreconditionError
-        If the extra is not installed.
-    """
-    if util.find_spec("jinja2") is None:
-        raise PreconditionError("html needs jinja2: pip install 'deeplog-grpc[report]'", field="format")
-
-
 def page(view: View, *, title: str, picture: str | None, chart: str | None = None) -> str:
-    """The page; :func:`prepare` comes first.
+    """The page.
 
     Parameters
     ----------
@@ -38,8 +24,6 @@ def page(view: View, *, title: str, picture: str | None, chart: str | None = Non
     chart : str, optional
         The Mermaid text. Default: that of the view.
     """
-    import jinja2
-
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

@@ -51,11 +51,11 @@ def test_a_report_without_its_extra_is_one_line_before_any_training(
     call: Any, sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find: Any = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "jinja2" else find(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name))
     files = ["--train", sequences / "train", "--normal", sequences / "normal", "--abnormal", sequences / "abnormal.gz"]
     code, out, err = call("evaluate", "sequences", *files, "--report", tmp_path / "r")
     assert (code, out) == (2, "")
-    assert err == "deeplog-grpc: --report: needs jinja2: pip install 'deeplog-grpc[report]'\n"
+    assert err == "deeplog-grpc: --report: needs matplotlib: pip install 'deeplog-grpc[report]'\n"
 
 
 @pytest.fixture(scope="module")

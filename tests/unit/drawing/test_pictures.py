@@ -5,15 +5,13 @@ import stat
 import sys
 import time
 from html.parser import HTMLParser
-from importlib import util
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from deeplog_grpc.drawing import Anomaly, Highlight, dot, page, prepare, svg, svg_of_dot, view
-from deeplog_grpc.errors import DrawingError, PreconditionError
+from deeplog_grpc.drawing import Anomaly, Highlight, dot, page, svg, svg_of_dot, view
+from deeplog_grpc.errors import DrawingError
 from tests.workflows import ALL, CHOICE, HOSTILE, LOOP, SEQUENCE, large, renamed
 
 HAS_GRAPHVIZ = shutil.which("dot") is not None
@@ -135,13 +133,6 @@ def test_templates_and_names_are_no_markup() -> None:
     assert "script" not in tags(text).found
     assert "&lt;script&gt;" in text
     assert "{{ 7 }}" in text  # as it was written
-
-
-def test_without_the_extra_a_page_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    find: Any = util.find_spec
-    monkeypatch.setattr(util, "find_spec", lambda name: None if name == "jinja2" else find(name))
-    with pytest.raises(PreconditionError, match=r"^format: html needs jinja2: pip install 'deeplog-grpc\[report\]'$"):
-        prepare()
 
 
 def test_text_that_is_no_graph_is_a_failure() -> None:

@@ -1,0 +1,51 @@
+"""Pipelines into the server: routes, shipper, learning mode, and Fluent Bit where ``FLUENT_BIT`` names its program."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from benchmarks.congruence import judged, lines_of
+from benchmarks.harness import console, run_parts
+from benchmarks.hdfs import split_raw
+from benchmarks.routes import ROUTES
+from deeplog_grpc.detection.verdicts import Kind
+from deeplog_grpc.ingest.lines import LineReader
+from deeplog_grpc.models import KeyModelConfig
+from deeplog_grpc.storage import load_bundle, save_bundle
+from deeplog_grpc.training import Trainer
+
+TRAINING_SHARE = 0.6
+CONGRUENT_LINES = 20_000
+EPOCHS = 3
+"""Few: what is looked at is whether verdicts are the same, not whether they are good."""
+
+
+def routes(data: Path) -> dict[str, Any]:
+    """Whether the same lines get the same verdicts by every route."""
+    split = split_raw(data / "hdfs_raw_2pct", TRAINING_SHARE)
+    lines = lines_of(split.rest[:CONGRUENT_LINES])
+    table = Table("route", "entries", "anomalies", "the same as Score", title="routes", title_justify="left")
+    with tempfile.TemporaryDirectory(prefix="deeplog-grpc-routes-") as folder:
+        bundle = _trained(split.train, Path(folder) / "model")
+        found = {name: asyncio.run(judged(load_bundle(bundle), lines, route)) for name, route in ROUTES.items()}
+    expected = found["Score"]
+    for name, rows in found.items():
+        abnormal = sum(row.kind != Kind.NORMAL for row in rows)
+        table.add_row(name, f"{len(rows):,}", f"{abnormal:,}", "yes" if rows == expected else "NO")
+    console.print(table)
+    return {"routes_congruent": sum(rows == expected for rows in found.values()), "routes_total": len(found)}
+
+
+def _trained(lines: list[str], bundle: Path) -> Path:
+    trainer = Trainer()
+    trainer.add(LineReader(source="").read(lines).batch)
+    model, report = trainer.fit(application="hdfs", version=1, config=KeyModelConfig(epochs=EPOCHS))
+    save_bundle(model, bundle, report=report.to_json())
+    return bundle
+
+
+if __name__ == "__main__":
+    run_parts("pipeline", {"routes": routes})
