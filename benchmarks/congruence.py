@@ -1,12 +1,15 @@
 """Whether the same lines get the same verdicts by every route."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from benchmarks.routes import Addresses, Line, Route
 from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, EntryBatch
+from deeplog_grpc.ingest import FixedApplications, IngestConfig, RecordIngest, RoutingConfig
 from deeplog_grpc.ingest.lines import LineReader
+from deeplog_grpc.receivers import ForwardConfig, OtlpHttpConfig, ReceiversConfig, attach
+from deeplog_grpc.serving import Server, ServerConfig
 
 
 class Row(NamedTuple):
@@ -53,11 +56,25 @@ def lines_of(texts: Sequence[str]) -> list[Line]:
     ]
 
 
-Serve = Callable[[Detector], AbstractAsyncContextManager[Addresses]]
-"""Runs a server of a detector meanwhile."""
+@asynccontextmanager
+async def serve(detector: Detector) -> AsyncIterator[Addresses]:
+    """A server with all receivers, for a client in the same process."""
+    server = Server({detector.application: detector}, ServerConfig(listen="127.0.0.1:0"), IngestConfig())
+    applications = FixedApplications([detector.application])
+    receivers = ReceiversConfig(
+        otlp_http=OtlpHttpConfig(listen="127.0.0.1:0"), forward=ForwardConfig(listen="127.0.0.1:0")
+    )
+    attach(server, receivers, RecordIngest(applications, IngestConfig(), RoutingConfig()))
+    port = await server.start()
+    yield Addresses(
+        grpc=f"127.0.0.1:{port}",
+        otlp_http=f"127.0.0.1:{server.ports['otlp_http']}",
+        forward=f"127.0.0.1:{server.ports['forward']}",
+    )
+    await server.stop()
 
 
-async def judged(model: ApplicationModel, lines: Sequence[Line], route: Route, serve: Serve) -> list[Row]:
+async def judged(model: ApplicationModel, lines: Sequence[Line], route: Route) -> list[Row]:
     """Every line as it was judged after it came by a route, in the order of the judging."""
     detector = RecordingDetector(model)
     async with serve(detector) as server:

@@ -1,26 +1,19 @@
-"""Pipelines into the server: routes, shipper, learning mode, and a Fluent Bit where ``FLUENT_BIT`` names its program."""
+"""Pipelines into the server: routes, shipper, learning mode, and Fluent Bit where ``FLUENT_BIT`` names its program."""
 
 import asyncio
-import os
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from benchmarks import fluent_bit, learning_mode, shipping
 from benchmarks.congruence import judged, lines_of
 from benchmarks.harness import console, run_parts
 from benchmarks.hdfs import split_raw
-from benchmarks.routes import ROUTES, Addresses
-from deeplog_grpc.detection import Detector
-from deeplog_grpc.ingest import IngestConfig, RoutingConfig
+from benchmarks.routes import ROUTES
+from deeplog_grpc.detection.verdicts import Kind
 from deeplog_grpc.ingest.lines import LineReader
 from deeplog_grpc.models import KeyModelConfig
-from deeplog_grpc.receivers import ReceiversConfig, attach
-from deeplog_grpc.serving import Server, ServerConfig
 from deeplog_grpc.storage import load_bundle, save_bundle
 from deeplog_grpc.training import Trainer
 
@@ -37,10 +30,10 @@ def routes(data: Path) -> dict[str, Any]:
     table = Table("route", "entries", "anomalies", "the same as Score", title="routes", title_justify="left")
     with tempfile.TemporaryDirectory(prefix="deeplog-grpc-routes-") as folder:
         bundle = _trained(split.train, Path(folder) / "model")
-        found = {name: asyncio.run(judged(load_bundle(bundle), lines, route, serve)) for name, route in ROUTES.items()}
+        found = {name: asyncio.run(judged(load_bundle(bundle), lines, route)) for name, route in ROUTES.items()}
     expected = found["Score"]
     for name, rows in found.items():
-        abnormal = sum(row.kind != 0 for row in rows)
+        abnormal = sum(row.kind != Kind.NORMAL for row in rows)
         table.add_row(name, f"{len(rows):,}", f"{abnormal:,}", "yes" if rows == expected else "NO")
     console.print(table)
     return {"routes_congruent": sum(rows == expected for rows in found.values()), "routes_total": len(found)}
@@ -52,13 +45,6 @@ def _trained(lines: list[str], bundle: Path) -> Path:
     model, report = trainer.fit(application="hdfs", version=1, config=KeyModelConfig(epochs=EPOCHS))
     save_bundle(model, bundle, report=report.to_json())
     return bundle
-
-
-@asynccontextmanager
-async def serve(detector: Detector) -> AsyncIterator[Addresses]:
-    """A server with all receivers."""
-    server = Server({detector.application: detector}, ServerConfig(listen="127.0.0.1:0"), IngestConfig())
-    yield Addresses(grpc="", otlp_http="", forward="")
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from typing import Any
 import aiohttp
 import grpc
 import msgpack
-from deeplog_grpc.foreign import vector_pb2
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as otlp
 
 from deeplog_grpc.client import AsyncDeepLogClient
+from deeplog_grpc.foreign import vector_pb2
 from deeplog_grpc.v1.log_entry_pb2 import LogEntry
 
 BATCH = 500

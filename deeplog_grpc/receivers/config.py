@@ -17,7 +17,14 @@ def _text(value: Any) -> Any:
     return value
 
 
+def _mapping(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ConfigError("must be a mapping of names to passwords", field="receivers.forward.users")
+    return value
+
+
 Secret = Annotated[SecretStr, BeforeValidator(_text)]
+Secrets = Annotated[dict[str, Secret], BeforeValidator(_mapping)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -77,7 +84,7 @@ class ForwardConfig:
     """What every sender must know; null = senders are not asked. Better given by the variable
     DEEPLOG_GRPC_RECEIVERS__FORWARD__SHARED_KEY than in a file."""
 
-    users: dict[str, Secret] = Field(default_factory=dict)
+    users: Secrets = Field(default_factory=dict)
     """Passwords by user; with any, senders must name one of them besides knowing the shared key."""
 
     self_hostname: str = "deeplog-grpc"

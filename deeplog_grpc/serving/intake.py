@@ -157,13 +157,16 @@ class Intake:
             answers.insert(0, asyncio.shield(together) if is_named else together)
         try:
             async with asyncio.timeout(timeout_s):
-                return (await asyncio.gather(*answers))[0]
+                # Of all, also where one fails: else one that is sent again at once would still find itself under way.
+                results = await asyncio.gather(*answers, return_exceptions=True)
         except TimeoutError:
             self.refused += 1
             raise ExpiredError("not scored in time: send it again") from None
-        except RefusedError:
-            self.refused += 1
-            raise
+        for result in results:
+            if isinstance(result, BaseException):
+                self.refused += isinstance(result, RefusedError)
+                raise result
+        return cast(Accepted, results[0])
 
     async def _score(self, deliveries: Sequence[Delivery], timeout_s: float) -> Accepted:
         records = _joined([delivery.records for delivery in deliveries])

@@ -101,6 +101,8 @@ class Server:
         """Those that are served."""
         self._services = [SERVICE]
         self._listeners: list[Listener] = []
+        self.ports: dict[str, int] = {}
+        """Of the listeners, by their names; empty before :meth:`start`."""
 
     def add_service(self, name: str, methods: "Mapping[str, grpc.RpcMethodHandler[Any, Any]]") -> None:
         """Serve another service on the same port, its methods wrapped by ``calls``; before :meth:`start`."""
@@ -131,7 +133,7 @@ class Server:
         names = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         port = self._bind()
-        ports = await self._start_listeners()
+        await self._start_listeners()
         self.queue.start()
         self._ticker.start()
         if self._learning is not None:
@@ -139,6 +141,7 @@ class Server:
         settle()
         await self._server.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        ports = {f"{name}_port": number for name, number in self.ports.items()}
         _log.info("serving", host=self.config.address[0], port=port, **ports, applications=self.applications)
         return port
 
@@ -175,10 +178,10 @@ class Server:
         for name in ("", *self._services):
             await self._health.set(name, status)
 
-    async def _start_listeners(self) -> dict[str, int]:
-        """Their ports, by the names that the log gives them."""
+    async def _start_listeners(self) -> None:
         try:
-            return {f"{listener.name}_port": await listener.start() for listener in self._listeners}
+            for listener in self._listeners:
+                self.ports[listener.name] = await listener.start()
         except BaseException:
             await self._stop_listeners()
             raise
