@@ -74,20 +74,22 @@ async def test_reminder_and_resolved_also_over_a_restart(store: AnomalyStore, tm
 
 
 async def test_feedback_resolves_and_mute_silences(store: AnomalyStore, tmp_path: Path) -> None:
-    async with Web().serving() as server:
-        async with running(store, tmp_path, pager={"type": "webhook", "url": server.url}) as outputs:
-            numbers = put(store, 2)
-            await until(lambda: outputs.status()[0].sent == 1)
-            store.set_state(numbers[:1], AnomalyState.FALSE_POSITIVE, "f")
-            put(store, group_id="g-other")
-            await until(lambda: outputs.status()[0].sent == 2)
-            store.set_state(numbers[1:], AnomalyState.EXPLAINED, "f")
-            await until(lambda: outputs.status()[0].sent == 3)
-            store.mute("g-other", time.time_ns() + HOUR_NS)
-            await until(lambda: outputs.status()[0].sent == 4)
-            put(store, group_id="g-other")
-            put(store, group_id="g-last")
-            await until(lambda: outputs.status()[0].sent == 5)
+    async with (
+        Web().serving() as server,
+        running(store, tmp_path, pager={"type": "webhook", "url": server.url}) as outputs,
+    ):
+        numbers = put(store, 2)
+        await until(lambda: outputs.status()[0].sent == 1)
+        store.set_state(numbers[:1], AnomalyState.FALSE_POSITIVE, "f")
+        put(store, group_id="g-other")
+        await until(lambda: outputs.status()[0].sent == 2)
+        store.set_state(numbers[1:], AnomalyState.EXPLAINED, "f")
+        await until(lambda: outputs.status()[0].sent == 3)
+        store.mute("g-other", time.time_ns() + HOUR_NS)
+        await until(lambda: outputs.status()[0].sent == 4)
+        put(store, group_id="g-other")
+        put(store, group_id="g-last")
+        await until(lambda: outputs.status()[0].sent == 5)
     assert [(said["status"], said["group_id"]) for said in server.bodies] == [
         ("firing", "g-1"),
         ("firing", "g-other"),
@@ -113,12 +115,14 @@ async def test_a_flood_of_groups_is_a_few_alerts(store: AnomalyStore, tmp_path: 
 
 
 async def test_what_is_refused_is_a_dead_letter_and_the_next_one_is_sent(store: AnomalyStore, tmp_path: Path) -> None:
-    async with Web(web.Response(status=400, text="no such channel")).serving() as server:
-        async with running(store, tmp_path, chat={"type": "slack", "url": server.url}) as outputs:
-            put(store)
-            await until(lambda: outputs.status()[0].refused == 1)
-            put(store, group_id="g-2")
-            await until(lambda: outputs.status()[0].sent == 1)
+    async with (
+        Web(web.Response(status=400, text="no such channel")).serving() as server,
+        running(store, tmp_path, chat={"type": "slack", "url": server.url}) as outputs,
+    ):
+        put(store)
+        await until(lambda: outputs.status()[0].refused == 1)
+        put(store, group_id="g-2")
+        await until(lambda: outputs.status()[0].sent == 1)
     assert len(server.bodies) == 2
     letter = json.loads((tmp_path / "dead-letters" / "chat.jsonl").read_text())
     assert (letter["error"], letter["answer"]) == ("HTTP status 400", "no such channel")
@@ -154,10 +158,9 @@ async def test_alertmanager_keeps_alerts_up_over_tls_and_ends_them(store: Anomal
         "resolve_s": 2.5,
         "labels": {"severity": "warning"},
     }
-    async with Web().serving(tls) as server:
-        async with running(store, tmp_path, am=keys | {"url": server.url}):
-            put(store, 2)
-            await until(lambda: has_ended(server.bodies))
+    async with Web().serving(tls) as server, running(store, tmp_path, am=keys | {"url": server.url}):
+        put(store, 2)
+        await until(lambda: has_ended(server.bodies))
     alerts: list[dict[str, Any]] = [alert for body in server.bodies for alert in body]
     assert set(server.paths) == {"/api/v2/alerts"}
     assert alerts[0]["labels"] == {

@@ -34,7 +34,7 @@ def records(count: int, body: str = "paid") -> Records:
 
 
 def answer(count: int, *, odd: tuple[int, ...] = (), faults: tuple[int, ...] = ()) -> deeplog_service_pb2.ScoreResponse:
-    kinds = {number: verdict_pb2.KIND_UNSEEN_KEY for number in odd}
+    kinds = dict.fromkeys(odd, verdict_pb2.KIND_UNSEEN_KEY)
     return deeplog_service_pb2.ScoreResponse(
         verdicts=[
             verdict_pb2.Verdict(
@@ -111,9 +111,7 @@ async def test_records_wait_on_disk_while_the_other_side_is_away(store: AnomalyS
 async def test_forward_keeps_the_tag_that_a_record_had(store: AnomalyStore, tmp_path: Path) -> None:
     async with (
         Receiver().serving() as receiver,
-        running(
-            store, tmp_path, back={"type": "forward", "what": "records", "address": receiver.address}
-        ) as outputs,
+        running(store, tmp_path, back={"type": "forward", "what": "records", "address": receiver.address}) as outputs,
     ):
         assert outputs.sink is not None
         outputs.sink.add(records(2), answer(2))

@@ -67,7 +67,7 @@ def test_file_variables_and_flags_come_together(tmp_path: Path, monkeypatch: pyt
         ("x={type: slack, token: s3cret}", "outputs.x: url or url_file must be given"),
         ("x={type: slack, url: {s3cret: 1}}", "outputs.x.url: Input should be a valid string"),
         ("x={type: webhook, url: 'http://me:s3cret@h/'}", "outputs.x.url: must be http://HOST:PORT or https://"),
-        ("x={type: webhook, url: 'http://h', token: s3cret, token_file: t}", "outputs.x: token and token_file are both"),
+        ("x={type: webhook, url: 'http://h', token: s3cret, token_file: t}", "outputs.x: token and token_file"),
         ("x={type: webhook, url: 'http://h', template: '{{ s3cret'}", "outputs.x.template: not a template, line 1"),
         ("x={type: otlp, endpoint: 'http://h', key_file: k}", "outputs.x: cert_file and key_file belong together"),
         ("x={type: forward, address: h}", "outputs.x.address: must be HOST:PORT"),
