@@ -2,14 +2,15 @@
 
 import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import zstandard
 
 from deeplog_grpc.errors import InputError
 
-_BLOCK_BYTES = 1 << 16
-"""Input given to zlib at once: what it has left over at the end of a member is copied, and members may be tiny."""
-_OUTPUT_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 256
+"""Input given to a decompressor at once; a byte of zstd may hold 32 KiB, so the content is 8 MiB too long at most."""
 _GZIP = zlib.MAX_WBITS | 16
 _MAX_ZSTD_WINDOW_BYTES = 8 << 20
 """Memory that a frame may ask for: what the format wants every reader to have."""
@@ -37,45 +38,31 @@ def decompress(raw: bytes, compression: str, *, max_bytes: int) -> bytes:
     >>> decompress(gzip.compress(b"disk ") + gzip.compress(b"full"), "gzip", max_bytes=100)
     b'disk full'
     """
-    if not (unpack := _UNPACK.get(compression)):
-        raise InputError(
-            f"'{compression[:32]}' is not known here: use one of {', '.join(_UNPACK)}", field="compression"
-        )
+    if not (make := _MEMBERS.get(compression)):
+        known = ", ".join(_MEMBERS)
+        raise InputError(f"'{compression[:32]}' is not known here: use one of {known}", field="compression")
+    new_member = make()
+    content, member = bytearray(), new_member()
     try:
-        return unpack(raw, max_bytes)
+        for start in range(0, len(raw), _BLOCK_BYTES):
+            rest = raw[start : start + _BLOCK_BYTES]
+            while rest:
+                if member.eof:
+                    member = new_member()
+                content += member.decompress(rest)
+                if len(content) > max_bytes:
+                    raise InputError(f"the content is longer than {max_bytes} bytes: send it in several")
+                rest = member.unused_data
     except (zlib.error, zstandard.ZstdError) as error:
         raise InputError(f"the {len(raw)} bytes received are not {compression}: {error}") from None
-
-
-def _gunzip(raw: bytes, max_bytes: int) -> bytes:
-    content = bytearray()
-    member = zlib.decompressobj(_GZIP)
-    for start in range(0, len(raw), _BLOCK_BYTES):
-        rest = raw[start : start + _BLOCK_BYTES]
-        while rest:
-            if member.eof:
-                member = zlib.decompressobj(_GZIP)
-            content += member.decompress(rest, max_bytes + 1 - len(content))
-            _check(len(content), max_bytes)
-            rest = member.unused_data
     if not member.eof:
-        raise zlib.error("the end is missing")
+        raise InputError(f"the {len(raw)} bytes received are not {compression}: the end is missing")
     return bytes(content)
 
 
-def _unzstd(raw: bytes, max_bytes: int) -> bytes:
-    content = bytearray()
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW_BYTES)
-    with decompressor.stream_reader(raw, read_across_frames=True) as reader:
-        while block := reader.read(_OUTPUT_BLOCK_BYTES):
-            content += block
-            _check(len(content), max_bytes)
-    return bytes(content)
-
-
-def _check(size: int, max_bytes: int) -> None:
-    if size > max_bytes:
-        raise InputError(f"the content is longer than {max_bytes} bytes: send it in several")
-
-
-_UNPACK: Mapping[str, Callable[[bytes, int], bytes]] = {"gzip": _gunzip, "zstd": _unzstd}
+# What makes the readers of the members of gzip and of the frames of zstd, which have the same methods. The frames of a
+# content share their decompressor, threads must not.
+_MEMBERS: Mapping[str, Callable[[], Callable[[], Any]]] = {
+    "gzip": lambda: partial(zlib.decompressobj, _GZIP),
+    "zstd": lambda: zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW_BYTES).decompressobj,
+}

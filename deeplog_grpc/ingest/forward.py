@@ -34,6 +34,8 @@ _PLAIN = ("", "text")
 _JSON_HEADS = b"{["
 _LIST_HEADS = frozenset([*range(0x90, 0xA0), 0xDC, 0xDD])
 """First bytes of a msgpack list."""
+_OTLP_IDS = ("trace_id", "span_id")
+_OTLP_FIELDS = (*_OTLP_IDS, "severity_text", "severity_number")
 _HEARTBEATS = (b"\xc0", b"\x90")
 """None, and the empty list."""
 _BLOCK_BYTES = 1 << 20
@@ -228,7 +230,7 @@ class _Columns:
         else:
             body, rest = cleaned if type(cleaned) is str else json_text(cleaned), {}
         if metadata and type(metadata) is dict:
-            rest = {**_value(metadata, 0), **rest}
+            rest = {**_metadata(metadata), **rest}
         self.bodies.append(body)
         self.times_ns.append(_time_ns(time))
         self.attributes.append(rest)
@@ -303,7 +305,7 @@ def _text(value: Any) -> str:
 def _seconds(ext: tuple[int, bytes]) -> int:
     """Seconds of an event time, 0 of any other ext type."""
     code, data = ext
-    return _EVENT_TIME.unpack(data)[0] if code == _EVENT_TIME_CODE and len(data) == _EVENT_TIME.size else 0
+    return int.from_bytes(data[:4]) if code == _EVENT_TIME_CODE and len(data) == _EVENT_TIME.size else 0
 
 
 def _time_ns(time: Any) -> int:
@@ -311,7 +313,8 @@ def _time_ns(time: Any) -> int:
     kind = type(time)
     if kind is tuple and time[0] == _EVENT_TIME_CODE and len(time[1]) == _EVENT_TIME.size:
         seconds, nanoseconds = _EVENT_TIME.unpack(time[1])
-        return seconds * 1_000_000_000 + nanoseconds
+        time_ns: int = seconds * 1_000_000_000 + nanoseconds
+        return time_ns
     if kind is int:
         return known_time(time * 1_000_000_000)
     if kind is float and math.isfinite(time):
@@ -335,6 +338,23 @@ def _mapping(mapping: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         )
         for key, value in mapping.items()
     }
+
+
+def _metadata(metadata: Mapping[Any, Any]) -> dict[str, Any]:
+    """Metadata of an entry as attributes.
+
+    Fluent Bit keeps what an OTLP sender said of a record under ``otlp``; it becomes what OTLP itself gives.
+    """
+    otlp = metadata.get("otlp")
+    if not isinstance(otlp, dict):
+        return _mapping(metadata, 1)
+    said = {name: otlp[name] for name in _OTLP_FIELDS if otlp.get(name)}
+    for name in _OTLP_IDS:
+        if isinstance(identifier := said.get(name), bytes):
+            said[name] = identifier.hex()
+    own = otlp.get("attributes")
+    others = {key: value for key, value in metadata.items() if key != "otlp"}
+    return _mapping({**said, **others, **(own if isinstance(own, dict) else {})}, 1)
 
 
 def _ext_text(ext: tuple[int, bytes]) -> str | None:

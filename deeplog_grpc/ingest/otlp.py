@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import DESCRIPTOR
 from deeplog_grpc.ingest.lenient import LenientDecoder
 from deeplog_grpc.ingest.native import text
 from deeplog_grpc.ingest.records import Origin, Records, body_of
-from deeplog_grpc.ingest.values import MAX_DEPTH, json_text, known_time, number
+from deeplog_grpc.ingest.values import MAX_DEPTH, MAX_TIME_NS, json_text, number
 
 _decode = LenientDecoder("ExportLogsServiceRequest", DESCRIPTOR)
 
@@ -65,7 +65,8 @@ def decode_logs(raw: bytes, headers: Mapping[str, str]) -> Records:
                 else:
                     body, rest = _other_body(record, rest)
                 bodies.append(body)
-                times_ns.append(known_time(record.time_unix_nano or record.observed_time_unix_nano))
+                time_ns = record.time_unix_nano or record.observed_time_unix_nano
+                times_ns.append(time_ns if time_ns <= MAX_TIME_NS else 0)
                 attributes.append(rest)
     return Records(bodies=bodies, times_ns=times_ns, attributes=attributes, origins=origins)
 

@@ -90,7 +90,8 @@ def _record(log: Any) -> tuple[str, int, Mapping[str, Any]]:
     if kind == "text":
         return text(root.text), time_ns, attributes
     if kind and kind != "map":
-        return json_text(_value(root, 0)), time_ns, attributes
+        value = _value(root, 0)
+        return "" if value is None else json_text(value), time_ns, attributes
     # a root that says nothing comes with a pair that means nothing
     pairs = root.map.fields if log.HasField("root") else log.fields
     record = {}
