@@ -22,7 +22,7 @@ def new_anomaly(
     number: int,
     *,
     application: str = "shop",
-    kind: int = verdict_pb2.KIND_UNSEEN_KEY,
+    kind: verdict_pb2.Kind = verdict_pb2.KIND_UNSEEN_KEY,
     group_id: str = "g-1",
     body: str = "disk full",
     score: float = 1.0,

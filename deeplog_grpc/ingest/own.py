@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-OWN_PREFIX = "deeplog."
 OUTPUT_ATTRIBUTE = "deeplog.output"
 """On every record that is sent out, and on its OTLP resource: the name of the output."""
 

@@ -1,6 +1,7 @@
 """The section ``outputs``: where anomalies and scored records go."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -46,6 +47,7 @@ Url = Annotated[
 Address = Annotated[str, _checked(r"\S+:\d{1,5}", "must be HOST:PORT")]
 
 
+@cache
 def kind_name(kind: int) -> str:
     """The name of a kind, as in the contract without ``KIND_``.
 
@@ -87,13 +89,13 @@ class Output:
     """Seconds before the second try; twice as long before each further one, and a random part of it."""
 
     retry_max_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
-    """Seconds between two tries at most. What the other side asks for is kept to beyond it."""
+    """Seconds between two tries at most. What the other side asks for is kept to beyond it, up to an hour."""
 
     dead_letters: Path | None = None
     """File for what the other side refuses for ever, one JSON object a line. null = `dead-letters/NAME.jsonl` in the
     state folder."""
 
-    dead_letters_mb: Annotated[int, Field(ge=1, le=100_000)] = 16
+    dead_letters_mb: Annotated[int, Field(ge=1, le=1_024)] = 16
     """Mebibytes of that file; past it the older half goes."""
 
 

@@ -4,6 +4,9 @@ from fnmatch import fnmatchcase
 
 from deeplog_grpc.outputs.config import Output, kind_name
 
+_MAX_KNOWN = 10_000
+"""Applications whose answer is remembered: the question is asked of every record."""
+
 
 class Filter:
     """The filter of an output.
@@ -24,10 +27,17 @@ class Filter:
         self._applications = config.applications
         self._kinds = frozenset(config.kinds)
         self._min_score = config.min_score
+        self._known: dict[str, bool] = {}
 
     def has_application(self, application: str) -> bool:
         """Whether an application is wanted."""
-        return any(fnmatchcase(application, pattern) for pattern in self._applications)
+        wanted = self._known.get(application)
+        if wanted is None:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            wanted = any(fnmatchcase(application, pattern) for pattern in self._applications)
+            self._known[application] = wanted
+        return wanted
 
     def has_anomaly(self, application: str, *, kind: int, score: float) -> bool:
         """Whether an anomaly is wanted. ``kind`` as ``deeplog_grpc.v1.Kind``."""

@@ -2,6 +2,8 @@
 
 import random
 
+_MAX_ASKED_S = 3_600.0
+
 
 class TokenBucket:
     """So many a second on average, and no more than a burst at once.
@@ -67,10 +69,10 @@ class Backoff:
         """In a row."""
 
     def next_s(self, retry_after_s: float = 0.0) -> float:
-        """A try failed: how long to wait. Not less than the other side asked for."""
+        """A try failed: how long to wait. Not less than the other side asked for, unless that is beyond an hour."""
         usual_s = min(self._max_s, self._min_s * 2.0 ** min(self.failures, 60))
         self.failures += 1
-        return max(retry_after_s, usual_s * self._chance.uniform(0.5, 1.0))
+        return max(min(retry_after_s, _MAX_ASKED_S), usual_s * self._chance.uniform(0.5, 1.0))
 
     def reset(self) -> None:
         """A try succeeded."""

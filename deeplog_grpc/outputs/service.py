@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,8 @@ class Outputs:
         """Send what is there within the grace time, and close."""
         try:
             await asyncio.gather(*(runner.stop(self._grace_s) for runner in self._runners))
+            for status in self.status():
+                _log.info("output stopped", **asdict(status))
         finally:
             self._close()
 

@@ -29,7 +29,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deeplog_grpc.ingest.own import OUTPUT_ATTRIBUTE, OWN_PREFIX
+from deeplog_grpc.ingest.own import OUTPUT_ATTRIBUTE
 from deeplog_grpc.ingest.records import Records
 from deeplog_grpc.outputs.config import kind_name
 from deeplog_grpc.serving.evidence import evidence_of
@@ -114,18 +114,19 @@ def scored_record(
 def verdict_attributes(verdict: verdict_pb2.Verdict) -> dict[str, Any]:
     """What a verdict says, as attributes; what it leaves empty is left out."""
     attributes: dict[str, Any] = {
-        f"{OWN_PREFIX}kind": kind_name(verdict.kind),
-        f"{OWN_PREFIX}score": round(verdict.score, 6),
-        f"{OWN_PREFIX}key": verdict.key,
-        f"{OWN_PREFIX}model_version": verdict.model_version,
+        "deeplog.kind": kind_name(verdict.kind),
+        "deeplog.score": round(verdict.score, 6),
+        "deeplog.key": verdict.key,
+        "deeplog.model_version": verdict.model_version,
+        "deeplog.application": verdict.application,
+        "deeplog.session": verdict.session,
+        "deeplog.entry_id": verdict.entry_id,
     }
-    texts = {
-        "application": verdict.application,
-        "session": verdict.session,
-        "verdict_id": verdict.verdict_id,
-        "reason": verdict.reason,
-        "template": verdict.template,
-        "diagnosis": verdict.diagnosis.text,
-        "entry_id": verdict.entry_id,
-    }
-    return attributes | {f"{OWN_PREFIX}{name}": text for name, text in texts.items() if text}
+    if verdict.kind != verdict_pb2.KIND_NORMAL:
+        attributes |= {
+            "deeplog.verdict_id": verdict.verdict_id,
+            "deeplog.reason": verdict.reason,
+            "deeplog.template": verdict.template,
+            "deeplog.diagnosis": verdict.diagnosis.text,
+        }
+    return {name: value for name, value in attributes.items() if value != ""}

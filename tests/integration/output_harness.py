@@ -29,7 +29,7 @@ FAST = {"retry_min_s": 0.01, "retry_max_s": 0.05, "start": "beginning"}
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until something holds."""
     async with asyncio.timeout(BOUND_S):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 (any condition, also on what no event tells of)
             await asyncio.sleep(0.01)
 
 

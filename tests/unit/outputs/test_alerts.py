@@ -145,4 +145,3 @@ def test_a_book_of_kept_alerts_goes_on_where_it_was() -> None:
     again = AlertBook(RULES, kept)
     assert step(again, 2) == []
     assert [notice.occasion.value for notice in again.due(51)] == ["resolved"]
-

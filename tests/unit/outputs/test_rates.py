@@ -40,6 +40,7 @@ def test_tries_come_ever_later_up_to_a_limit_and_at_once_after_a_success() -> No
 
 def test_what_the_other_side_asks_for_is_kept_to() -> None:
     assert Backoff(1, 8).next_s(retry_after_s=100) == 100
+    assert Backoff(1, 8).next_s(retry_after_s=1e9) == 3_600
 
 
 @given(
