@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from deeplog_grpc.testing import FaultPlan, FaultyProxy, play
+from deeplog_grpc.testing import Conditions, FaultPlan, FaultyProxy, play
 from tests.faults.delivery.clients import ROUTES, Addresses, run
 from tests.faults.delivery.feed import Feed, Habits
 from tests.faults.delivery.oracle import Oracle
@@ -44,6 +44,11 @@ class Network:
             )
         ):
             self.played.update(played)
+
+    def repair(self) -> None:
+        """End all faults."""
+        for proxy in self.proxies.values():
+            proxy.set(Conditions())
 
     @property
     def cuts(self) -> int:
