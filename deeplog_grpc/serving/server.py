@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import grpc
@@ -233,18 +234,19 @@ async def serve(
     set_threads(config.torch_threads)
     server = Server(state.detectors, config, ingest, state=state, deliveries=deliveries)
     prepare(server)
-    port = await server.start()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    try:
-        ready(port)
-        await stopping.wait()
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-        await server.stop()
+    with ExitStack() as handled:
+        for number in (signal.SIGTERM, signal.SIGINT):  # first: who sees that it serves may order it to stop at once
+            loop.add_signal_handler(number, stopping.set)
+            handled.callback(loop.remove_signal_handler, number)
+        port = await server.start()
+        try:
+            ready(port)
+            await stopping.wait()
+        finally:
+            handled.close()
+            await server.stop()
 
 
 def _check(detectors: Mapping[str, Scorer], config: ServerConfig, ingest: IngestConfig) -> None:
