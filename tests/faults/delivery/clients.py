@@ -282,31 +282,38 @@ async def _stream_until_broken(channel: grpc.aio.Channel, feed: Feed, waiting: d
     )
     call = open_stream()
 
-    async def in_time(step: Awaitable[Any]) -> Any:
+    async def read() -> Any:
         try:
-            return await asyncio.wait_for(step, feed.timing.timeout_s)
+            return await asyncio.wait_for(call.read(), feed.timing.timeout_s)
         except grpc.aio.AioRpcError as error:
             raise _verdict(error, error.code() in _RETRIED) from error
 
-    async def write(batch: Batch) -> None:
+    async def write(message: pb.StreamScoreRequest) -> None:
+        try:
+            await asyncio.wait_for(call.write(message), feed.timing.timeout_s)
+        except grpc.aio.AioRpcError:
+            await read()  # the call is over, and a reader learns why: a writer may be told something else
+            raise TryAgainError("the stream takes no more") from None
+
+    async def send(batch: Batch) -> None:
         feed.oracle.sent(batch.lines)
         message = pb.EntryBatch(sequence=batch.number, entries=_entries(batch))
-        await in_time(call.write(pb.StreamScoreRequest(batch=message)))
+        await write(pb.StreamScoreRequest(batch=message))
 
     try:
-        await in_time(call.write(pb.StreamScoreRequest(config=pb.StreamConfig(client_id=feed.name))))
-        if (ready := await in_time(call.read())) is grpc.aio.EOF or not ready.HasField("ready"):
+        await write(pb.StreamScoreRequest(config=pb.StreamConfig(client_id=feed.name)))
+        if (ready := await read()) is grpc.aio.EOF or not ready.HasField("ready"):
             raise TryAgainError("the stream was not opened")
         for batch in waiting:
-            await write(batch)
+            await send(batch)
         while True:
             while len(waiting) < OUTSTANDING and (fresh := await feed.next()) is not None:
                 waiting.append(fresh)
-                await write(fresh)
+                await send(fresh)
             if not waiting:
-                await in_time(call.done_writing())
+                await asyncio.wait_for(call.done_writing(), feed.timing.timeout_s)
                 return
-            _answered(await in_time(call.read()), feed, waiting)
+            _answered(await read(), feed, waiting)
     finally:
         call.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -114,17 +114,13 @@ async def test_what_was_acknowledged_was_judged_however_the_server_ends(oracle_b
         async with network(await servers.ports()) as lines:
             killer = Killer(servers, lines, oracle, rng)
             clients = feeds(oracle, Habits(copies=0.05), seed=SEED, stopping=stopping)
-            sending = asyncio.create_task(send_all(lines, clients))
-            playing = asyncio.create_task(lines.play(plan))
-            killing = asyncio.create_task(killer.run(KILLS))
-            await asyncio.wait([sending, killing], return_when=asyncio.FIRST_COMPLETED)
-            playing.cancel()
-            await asyncio.wait([playing])
-            lines.repair()
-            stopping.set()
-            async with asyncio.timeout(BOUND_S):
-                await sending
-                await killing
+            async with asyncio.TaskGroup() as group:  # the failure of one ends all
+                group.create_task(send_all(lines, clients))
+                playing = group.create_task(lines.play(plan))
+                await group.create_task(killer.run(KILLS))
+                playing.cancel()
+                lines.repair()
+                stopping.set()
             await probe(lines, oracle)
             servers.signal(signal.SIGTERM)
             assert await servers.ended() == 0
