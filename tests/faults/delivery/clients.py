@@ -291,9 +291,8 @@ async def _stream_until_broken(channel: grpc.aio.Channel, feed: Feed, waiting: d
     async def write(message: pb.StreamScoreRequest) -> None:
         try:
             await asyncio.wait_for(call.write(message), feed.timing.timeout_s)
-        except grpc.aio.AioRpcError:
-            await read()  # the call is over, and a reader learns why: a writer may be told something else
-            raise TryAgainError("the stream takes no more") from None
+        except grpc.aio.AioRpcError as error:  # its code is not the server's: a write that broke is always INTERNAL
+            raise TryAgainError("the stream takes no more") from error
 
     async def send(batch: Batch) -> None:
         feed.oracle.sent(batch.lines)
