@@ -13,6 +13,7 @@ The tree::
           DrawingError      a picture cannot be drawn here
       RefusedError          the input is fine, the moment is not: try again        (UNAVAILABLE + RetryInfo)
         QueueFullError      the bounded queue has no room
+        SpoolFullError      the bounded queue on disk has no room
         DrainingError       the server is about to stop
         ExpiredError        the call waited until its deadline                    (DEADLINE_EXCEEDED)
 
@@ -120,6 +121,12 @@ class QueueFullError(RefusedError):
     """The bounded queue in front of the scoring worker has no room."""
 
     reason: ClassVar[str] = "QUEUE_FULL"
+
+
+class SpoolFullError(RefusedError):
+    """A bounded queue on disk has no room, or the disk has none."""
+
+    reason: ClassVar[str] = "SPOOL_FULL"
 
 
 class DrainingError(RefusedError):

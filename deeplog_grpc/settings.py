@@ -25,6 +25,7 @@ from deeplog_grpc.feedback import DriftConfig, FeedbackConfig
 from deeplog_grpc.ingest.config import IngestConfig
 from deeplog_grpc.ingest.routing import RoutingConfig
 from deeplog_grpc.models import KeyModelConfig, ThresholdConfig, ValueModelConfig
+from deeplog_grpc.outputs.config import OUTPUT_TYPES, OutputsConfig
 from deeplog_grpc.parsing import ParserConfig
 from deeplog_grpc.receivers.config import ReceiversConfig
 from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
@@ -73,6 +74,9 @@ class Settings(BaseSettings):
     """What an update of the models may do."""
     drift: DriftConfig = DriftConfig()
     """When alarms are drift."""
+    outputs: OutputsConfig = {}
+    """Where anomalies and scored records go: a name of your choice for each output, which keeps its place by it. Of an
+    output `pager`, a key `url` is the variable DEEPLOG_GRPC_OUTPUTS__PAGER__URL."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -124,10 +128,20 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
 def _config_error(error: ValidationError) -> ConfigError:
     """The first thing wrong, with its path."""
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
+    place = [str(part) for part in first["loc"]]
+    is_output = place[0] == "outputs"
+    if is_output:
+        del place[2:3]  # the type, which says which keys there are
+    field = ".".join(place)
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return ConfigError("no such key: 'deeplog-grpc config' prints all that there are", field=field)
-    return ConfigError(f"{first['msg']} (value {first['input']!r})", field=field)
+    if first["type"].startswith("union_tag"):
+        return ConfigError(f"must be one of {', '.join(OUTPUT_TYPES)}", field=f"{field}.type")
+    if first["type"] == "missing":
+        return ConfigError("must be given", field=field)
+    # What belongs to an output may be a secret, or hold one.
+    shown = "" if is_output else f" (value {first['input']!r})"
+    return ConfigError(f"{first['msg'].removeprefix('Value error, ')}{shown}", field=field)
 
 
 def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:

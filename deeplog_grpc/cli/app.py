@@ -15,6 +15,7 @@ from deeplog_grpc.cli.drift import drift
 from deeplog_grpc.cli.evaluate import evaluate
 from deeplog_grpc.cli.feedback import feedback
 from deeplog_grpc.cli.models import models
+from deeplog_grpc.cli.outputs import outputs
 from deeplog_grpc.cli.parse import parse
 from deeplog_grpc.cli.score import score
 from deeplog_grpc.cli.serve import serve
@@ -39,6 +40,7 @@ app.add_typer(evaluate, name="evaluate")
 app.add_typer(templates, name="templates")
 app.add_typer(anomalies, name="anomalies")
 app.add_typer(models, name="models")
+app.add_typer(outputs, name="outputs")
 
 
 @app.callback(invoke_without_command=True)

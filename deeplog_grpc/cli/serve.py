@@ -14,6 +14,8 @@ from deeplog_grpc.models import set_threads
 from deeplog_grpc.receivers import attach
 from deeplog_grpc.serving import Server, ServerState
 from deeplog_grpc.serving import serve as serve_state
+from deeplog_grpc.serving.intake import RecordSink
+from deeplog_grpc.serving.logs import configure_logging
 from deeplog_grpc.settings import Settings
 from deeplog_grpc.storage import bundle_checksum, load_bundle
 
@@ -39,8 +41,9 @@ def serve(
             raise InputError(f"a second bundle of application '{loaded.application}'", field=str(directory))
         models[loaded.application] = (loaded, bundle_checksum(directory))
     set_threads(settings.server.torch_threads)  # before anything is learned: it may tell in the last bit of a weight
+    directory = settings.state.directory or Path(f"{model[0].absolute()}.state")
     kept = ServerState(
-        settings.state.directory or Path(f"{model[0].absolute()}.state"),
+        directory,
         models,
         state=settings.state,
         feedback=settings.feedback,
@@ -48,19 +51,30 @@ def serve(
         detector=settings.detector,
     )
     try:
-        asyncio.run(
-            serve_state(
-                kept,
-                settings.server,
-                settings.ingest,
-                deliveries=settings.deliveries,
-                prepare=lambda server: _attach(server, settings),
-            )
-        )
+        asyncio.run(_serve(kept, directory, settings))
     finally:
         kept.close()
 
 
-def _attach(server: Server, settings: Settings) -> None:
-    applications = FixedApplications(server.applications)
-    attach(server, settings.receivers, RecordIngest(applications, settings.ingest, settings.routing))
+async def _serve(kept: ServerState, directory: Path, settings: Settings) -> None:
+    """Serve; what goes out begins before the first entry is taken, and ends after the last was scored."""
+    from deeplog_grpc.outputs.service import Outputs  # brings an HTTP client that no other command needs
+
+    configure_logging()
+    outputs = Outputs(settings.outputs, kept.anomalies, directory, newest=lambda: kept.recorder.last_number)
+    try:
+        await outputs.start()
+        await serve_state(
+            kept,
+            settings.server,
+            settings.ingest,
+            deliveries=settings.deliveries,
+            prepare=lambda server: _attach(server, settings, outputs.sink),
+        )
+    finally:
+        await outputs.stop()
+
+
+def _attach(server: Server, settings: Settings, sink: RecordSink | None) -> None:
+    records = RecordIngest(FixedApplications(server.applications), settings.ingest, settings.routing)
+    attach(server, settings.receivers, records, sink=sink)

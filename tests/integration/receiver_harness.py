@@ -41,6 +41,9 @@ class ListSink:
         self.taken: list[tuple[Records, pb.ScoreResponse]] = []
         self.is_broken = False
 
+    def check(self) -> None:
+        pass
+
     def add(self, records: Records, response: pb.ScoreResponse) -> None:
         if self.is_broken:
             raise OSError("disk full")

@@ -1,0 +1,51 @@
+"""``deeplog-grpc outputs``: where anomalies and scored records go, and whether they get there."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from deeplog_grpc.cli.console import OUTPUT, ConfigOption, SetOption, settings_of
+from deeplog_grpc.errors import InputError
+from deeplog_grpc.outputs.config import OUTPUT_TYPES, RecordOutput
+from deeplog_grpc.outputs.failures import NotTakenError, TryAgainError
+
+outputs = typer.Typer(help="See the outputs of the configuration, and try them.", no_args_is_help=True)
+
+
+@outputs.command(name="list")
+def list_(config: ConfigOption = None, assignments: SetOption = None) -> None:
+    """Show the outputs of the configuration.
+
+    **Example:** `deeplog-grpc outputs list --config deeplog.yaml`
+    """
+    for name, output in settings_of(config, assignments).outputs.items():
+        kind = next(kind for kind, found in OUTPUT_TYPES.items() if isinstance(output, found))
+        what = output.what if isinstance(output, RecordOutput) else "alerts"
+        OUTPUT.print(f"{name}  {kind}  {what}", markup=False, highlight=False)
+
+
+@outputs.command(name="test", no_args_is_help=True)
+def try_(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The output's name.")],
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Send a made-up anomaly to an output, once, and say what came back; the server need not run.
+
+    **Example:** `deeplog-grpc outputs test pager --config deeplog.yaml`
+    """
+    from deeplog_grpc.outputs.trial import try_output  # brings an HTTP client that no other command needs
+
+    configured = settings_of(config, assignments).outputs
+    if name not in configured:
+        known = ", ".join(configured) or "none"
+        raise InputError(f"there is no output '{name}' in the configuration; there are: {known}", field="NAME")
+    try:
+        asyncio.run(try_output(name, configured[name]))
+    except TryAgainError as error:
+        raise InputError(f"did not take it, and may do so later: {error}", field=name) from error
+    except NotTakenError as error:
+        answer = f": {' '.join(error.answer.split())[:300]}" if error.answer else ""
+        raise InputError(f"refused it: {error}{answer}", field=name) from error
+    OUTPUT.print(f"{name} took it", markup=False, highlight=False)
