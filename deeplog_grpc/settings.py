@@ -27,6 +27,7 @@ from deeplog_grpc.models import KeyModelConfig, ThresholdConfig, ValueModelConfi
 from deeplog_grpc.parsing import ParserConfig
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.storage import StateConfig
+from deeplog_grpc.training import LearningConfig, Recipe
 from deeplog_grpc.workflow import WorkflowConfig
 
 ENV_PREFIX = "DEEPLOG_GRPC_"
@@ -61,10 +62,24 @@ class Settings(BaseSettings):
     """How the server listens, what it admits and how it stops."""
     state: StateConfig = StateConfig()
     """Where the server keeps feedback, model versions and anomalies, and how much of it."""
+    learning: LearningConfig = LearningConfig()
+    """When the server learns applications from what it is sent, and trains them anew."""
     feedback: FeedbackConfig = FeedbackConfig()
     """What an update of the models may do."""
     drift: DriftConfig = DriftConfig()
     """When alarms are drift."""
+
+    def recipe(self, *, seed: int = 0) -> Recipe:
+        """How models are trained."""
+        return Recipe(
+            parser=self.parser,
+            sessions=self.sessions,
+            key_model=self.key_model,
+            value_model=self.value_model,
+            thresholds=self.thresholds,
+            workflow=self.workflow,
+            seed=seed,
+        )
 
     @field_validator("*", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""``deeplog-grpc serve``: answer gRPC calls with model bundles."""
+"""``deeplog-grpc serve``: answer gRPC calls with model bundles, and learn applications that have none."""
 
 import asyncio
 from pathlib import Path
@@ -14,35 +14,50 @@ from deeplog_grpc.serving import ServerState
 from deeplog_grpc.serving import serve as serve_state
 from deeplog_grpc.storage import bundle_checksum, load_bundle
 
+DEFAULT_STATE = Path("deeplog-grpc.state")
+"""Where the state is kept when there is no bundle to keep it beside."""
+
 
 def serve(
-    model: Annotated[list[Path], typer.Option(help="Model bundle; repeat it for several applications.")],
+    model: Annotated[
+        list[Path] | None, typer.Option(help="Model bundle; repeat it for several applications. Default: none.")
+    ] = None,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT; port 0 = any free one.")] = None,
     state: Annotated[
-        Path | None, typer.Option(help="Folder for feedback, versions, anomalies [default: MODEL.state].")
+        Path | None,
+        typer.Option(
+            help="Folder for feedback, versions, anomalies, learned models [default: MODEL.state, else "
+            "deeplog-grpc.state]."
+        ),
     ] = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
 ) -> None:
-    """Serve model bundles until SIGTERM or SIGINT; accepted work is finished first.
+    """Serve until SIGTERM or SIGINT; accepted work is finished first.
 
-    **Example:** `deeplog-grpc serve --model model --listen 127.0.0.1:50051`
+    Applications without a model are learned from what is sent (unless learning.enabled is false): `deeplog-grpc
+    applications` shows how far they have come.
+
+    **Example:** `deeplog-grpc serve --listen 127.0.0.1:50051`, or with what was trained: `... --model model`
     """
     settings = settings_of(config, assignments, server__listen=listen, state__directory=state)
+    bundles = model or []
     models: dict[str, tuple[ApplicationModel, str]] = {}
-    for directory in model:
+    for directory in bundles:
         loaded = load_bundle(directory)
         if loaded.application in models:
             raise InputError(f"a second bundle of application '{loaded.application}'", field=str(directory))
         models[loaded.application] = (loaded, bundle_checksum(directory))
     set_threads(settings.server.torch_threads)  # before anything is learned: it may tell in the last bit of a weight
     kept = ServerState(
-        settings.state.directory or Path(f"{model[0].absolute()}.state"),
+        settings.state.directory or (Path(f"{bundles[0].absolute()}.state") if bundles else DEFAULT_STATE),
         models,
         state=settings.state,
         feedback=settings.feedback,
         drift=settings.drift,
         detector=settings.detector,
+        learning=settings.learning,
+        recipe=settings.recipe(),
     )
     try:
         asyncio.run(serve_state(kept, settings.server, settings.ingest))

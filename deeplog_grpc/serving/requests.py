@@ -1,12 +1,12 @@
 """Request messages -> jobs: every check that a request has to pass before it may wait in the queue."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.ingest import Defaults, IngestConfig, LenientDecoder, NativeIngest, text
+from deeplog_grpc.ingest import Applications, Defaults, IngestConfig, LenientDecoder, NativeIngest, text
 from deeplog_grpc.serving.answers import AnswerOptions
 from deeplog_grpc.serving.scoring import FlushOrder, ParseJob, ScoreJob
 from deeplog_grpc.serving.status import EntriesRejectedError
@@ -28,13 +28,13 @@ class RequestReader:
 
     Parameters
     ----------
-    applications : iterable of str
-        The applications that are served.
+    applications : Applications
+        Say which applications take entries.
     config : IngestConfig
         Limits.
     """
 
-    def __init__(self, applications: Iterable[str], config: IngestConfig) -> None:
+    def __init__(self, applications: Applications, config: IngestConfig) -> None:
         self._ingest = NativeIngest(applications, config)
         self._score_request = LenientDecoder("ScoreRequest")
         self._parse_request = LenientDecoder("ParseRequest")

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, MutableMapping
 
 import grpc
 import structlog
@@ -13,8 +13,9 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from deeplog_grpc.errors import ConfigError, InputError
-from deeplog_grpc.ingest import IngestConfig
+from deeplog_grpc.ingest import Applications, FixedApplications, IngestConfig
 from deeplog_grpc.models import set_threads
+from deeplog_grpc.serving.applications import LearningApplications
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.late import LateEnds
@@ -27,6 +28,7 @@ from deeplog_grpc.serving.scoring import Job, Reply, ScoringWorker
 from deeplog_grpc.serving.servicer import SERVICE, DeepLogServicer
 from deeplog_grpc.serving.state import ServerState
 from deeplog_grpc.serving.ticker import Ticker
+from deeplog_grpc.serving.trainings import Trainings
 
 _LAST_CALLS_S = 1.0
 """Seconds for calls that are being refused. Longer would be lost on clients that watch the health of the server: their
@@ -40,8 +42,8 @@ class Server:
 
     Parameters
     ----------
-    detectors : mapping of str to Scorer
-        By application; at least one.
+    detectors : mutable mapping of str to Scorer
+        By application; at least one, unless the state learns applications: then those that come are put in.
     config : ServerConfig
         How to serve.
     ingest : IngestConfig
@@ -57,13 +59,14 @@ class Server:
 
     def __init__(
         self,
-        detectors: Mapping[str, Scorer],
+        detectors: MutableMapping[str, Scorer],
         config: ServerConfig,
         ingest: IngestConfig,
         *,
         state: ServerState | None = None,
     ) -> None:
-        _check(detectors, config, ingest)
+        learns = state is not None and state.learning.enabled
+        _check(bool(detectors) or learns, config, ingest)
         self._config = config
         worker = ScoringWorker(detectors, watch=None if state is None else state.watch)
         self.queue: ScoringQueue[Job, Reply] = ScoringQueue(
@@ -73,16 +76,21 @@ class Server:
         self.late = LateEnds(max_ends=config.max_late_ends)
         """Ends of sessions that no client was told of yet."""
         self._learning = None if state is None else Learning(state.updaters, state.journal, state.anomalies, self.queue)
+        self._trainings: Trainings | None = None
+        self.applications: Applications = FixedApplications(tuple(detectors))
+        """Which applications take entries."""
         calls = None
         if state is not None and self._learning is not None:
-            calls = OperatorCalls(sorted(detectors), state, self._learning)
-        self._servicer = DeepLogServicer(detectors, self.queue, self.late, config, ingest, calls)
+            if learns:
+                self.applications = LearningApplications(state, self.queue)
+                self._trainings = Trainings(state, self._learning, self.queue)
+            calls = OperatorCalls(self.applications, state, self._learning, self._trainings)
+        self._servicer = DeepLogServicer(self.applications, self.queue, self.late, config, ingest, calls)
         self._ticker = Ticker(worker, self.queue, self.late, self._servicer.tell, config.tick_s)
         self._health = health_aio.HealthServicer()
         self._server = grpc.aio.server(
             options=_channel_options(config), maximum_concurrent_rpcs=config.max_concurrent_rpcs
         )
-        self._applications = sorted(detectors)
 
     @property
     def open_streams(self) -> int:
@@ -108,10 +116,12 @@ class Server:
         self._ticker.start()
         if self._learning is not None:
             self._learning.start()
+        if self._trainings is not None:
+            self._trainings.start()
         settle()
         await self._server.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
-        _log.info("serving", host=self._config.address[0], port=port, applications=self._applications)
+        _log.info("serving", host=self._config.address[0], port=port, applications=sorted(self.applications.names))
         return port
 
     async def stop(self) -> None:
@@ -126,6 +136,8 @@ class Server:
             async with asyncio.timeout(self._config.grace_s):
                 await self._ticker.stop()  # first: streams can still be told what it found
                 self._servicer.stop_streams()
+                if self._trainings is not None:
+                    await self._trainings.close()
                 if self._learning is not None:
                     await self._learning.close()
                 await self.queue.drain()
@@ -200,9 +212,9 @@ async def serve(
         await server.stop()
 
 
-def _check(detectors: Mapping[str, Scorer], config: ServerConfig, ingest: IngestConfig) -> None:
-    if not detectors:
-        raise ConfigError("there is no application to serve: train a model first")
+def _check(serves_any: bool, config: ServerConfig, ingest: IngestConfig) -> None:
+    if not serves_any:
+        raise ConfigError("there is no application to serve: train a model first, or set learning.enabled to true")
     if config.max_queue_entries < ingest.max_entries_per_request:
         raise ConfigError(
             f"{config.max_queue_entries} is less than one request may have: give it at least "

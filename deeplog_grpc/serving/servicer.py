@@ -2,17 +2,16 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
 import grpc
 from google.protobuf.message import Message
 
 from deeplog_grpc.errors import DrainingError
-from deeplog_grpc.ingest import IngestConfig
+from deeplog_grpc.ingest import Applications, IngestConfig
 from deeplog_grpc.serving.answers import add_late
 from deeplog_grpc.serving.config import ServerConfig
-from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.operator_calls import OperatorCalls
 from deeplog_grpc.serving.queue import ScoringQueue, Size
@@ -38,8 +37,8 @@ class DeepLogServicer:
 
     Parameters
     ----------
-    detectors : mapping of str to Scorer
-        By application.
+    applications : Applications
+        Say which applications take entries.
     queue : ScoringQueue
         Where the jobs go.
     late : LateEnds
@@ -54,7 +53,7 @@ class DeepLogServicer:
 
     def __init__(
         self,
-        detectors: Mapping[str, Scorer],
+        applications: Applications,
         queue: ScoringQueue[Job, Reply],
         late: LateEnds,
         config: ServerConfig,
@@ -62,7 +61,7 @@ class DeepLogServicer:
         calls: OperatorCalls | None = None,
     ) -> None:
         self._calls_of_operators = calls
-        self._requests = RequestReader(detectors, ingest)
+        self._requests = RequestReader(applications, ingest)
         self._queue = queue
         self._late = late
         self._max_wait_s = config.max_wait_s
@@ -108,6 +107,8 @@ class DeepLogServicer:
             "RollbackModel": calls.roll_back,
             "GetDrift": calls.drift,
             "GetWorkflow": calls.workflow,
+            "ListApplications": calls.list_applications,
+            "TrainApplication": calls.train_application,
         }
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             name: grpc.unary_unary_rpc_method_handler(
