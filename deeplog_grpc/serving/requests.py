@@ -2,12 +2,12 @@
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.ingest import Defaults, IngestConfig, LenientDecoder, LenientMessage, NativeIngest, text
+from deeplog_grpc.ingest import Applications, Defaults, IngestConfig, LenientDecoder, LenientMessage, NativeIngest, text
 from deeplog_grpc.serving.answers import AnswerOptions
 from deeplog_grpc.serving.scoring import FlushOrder, ParseJob, ScoreJob
 from deeplog_grpc.serving.status import EntriesRejectedError
@@ -31,13 +31,13 @@ class RequestReader:
 
     Parameters
     ----------
-    applications : iterable of str
-        The applications that are served.
+    applications : Applications
+        Say which applications take entries.
     config : IngestConfig
         Limits.
     """
 
-    def __init__(self, applications: Iterable[str], config: IngestConfig) -> None:
+    def __init__(self, applications: Applications, config: IngestConfig) -> None:
         self._ingest = NativeIngest(applications, config)
         self._max_id_bytes = config.max_id_bytes
         self._score_request = LenientDecoder("ScoreRequest")

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import grpc
@@ -12,9 +12,10 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from deeplog_grpc.errors import ConfigError
-from deeplog_grpc.ingest import IngestConfig
+from deeplog_grpc.ingest import Applications, FixedApplications, IngestConfig
 from deeplog_grpc.models import set_threads
 from deeplog_grpc.serving.address import bound_socket, cannot_listen
+from deeplog_grpc.serving.applications import LearningApplications
 from deeplog_grpc.serving.calls import Calls
 from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
 from deeplog_grpc.serving.deliveries import Deliveries
@@ -30,6 +31,7 @@ from deeplog_grpc.serving.scoring import Job, Reply, ScoringWorker
 from deeplog_grpc.serving.servicer import SERVICE, DeepLogServicer
 from deeplog_grpc.serving.state import ServerState
 from deeplog_grpc.serving.ticker import Ticker
+from deeplog_grpc.serving.trainings import Trainings
 
 _LAST_CALLS_S = 1.0
 """Seconds for calls that are being refused. Longer would be lost on clients that watch the health of the server: their
@@ -43,8 +45,8 @@ class Server:
 
     Parameters
     ----------
-    detectors : mapping of str to Scorer
-        By application; at least one.
+    detectors : mutable mapping of str to Scorer
+        By application; at least one, unless the state learns applications: then those that come are put in.
     config : ServerConfig
         How to serve.
     ingest : IngestConfig
@@ -62,14 +64,15 @@ class Server:
 
     def __init__(
         self,
-        detectors: Mapping[str, Scorer],
+        detectors: MutableMapping[str, Scorer],
         config: ServerConfig,
         ingest: IngestConfig,
         *,
         state: ServerState | None = None,
         deliveries: DeliveriesConfig | None = None,
     ) -> None:
-        _check(detectors, config, ingest)
+        learns = state is not None and state.learning.enabled
+        _check(bool(detectors) or learns, config, ingest)
         self.config = config
         """How it serves."""
         worker = ScoringWorker(detectors, watch=None if state is None else state.watch)
@@ -86,19 +89,23 @@ class Server:
         self.is_draining = False
         """Whether it has been told to stop."""
         self._learning = None if state is None else Learning(state.updaters, state.journal, state.anomalies, self.queue)
+        self._trainings: Trainings | None = None
+        self.applications: Applications = FixedApplications(tuple(detectors))
+        """Which applications take entries."""
         operator_calls = None
         if state is not None and self._learning is not None:
-            operator_calls = OperatorCalls(sorted(detectors), state, self._learning)
+            if learns:
+                self.applications = LearningApplications(state, self.queue)
+                self._trainings = Trainings(state, self._learning, self.queue)
+            operator_calls = OperatorCalls(self.applications, state, self._learning, self._trainings)
         self._servicer = DeepLogServicer(
-            detectors, self.queue, self.late, self.deliveries, self.calls, config, ingest, operator_calls
+            self.applications, self.queue, self.late, self.deliveries, self.calls, config, ingest, operator_calls
         )
         self._ticker = Ticker(worker, self.queue, self.late, self._servicer.tell, config.tick_s)
         self._health = health_aio.HealthServicer()
         self._server = grpc.aio.server(
             options=_channel_options(config), maximum_concurrent_rpcs=config.max_concurrent_rpcs
         )
-        self.applications = sorted(detectors)
-        """Those that are served."""
         self._services = [SERVICE]
         self._listeners: list[Listener] = []
         self.ports: dict[str, int] = {}
@@ -138,11 +145,14 @@ class Server:
         self._ticker.start()
         if self._learning is not None:
             self._learning.start()
+        if self._trainings is not None:
+            self._trainings.start()
         settle()
         await self._server.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         ports = {f"{name}_port": number for name, number in self.ports.items()}
-        _log.info("serving", host=self.config.address[0], port=port, **ports, applications=self.applications)
+        applications = sorted(self.applications.names)
+        _log.info("serving", host=self.config.address[0], port=port, **ports, applications=applications)
         return port
 
     async def stop(self) -> None:
@@ -159,6 +169,8 @@ class Server:
                 await self._stop_listeners()
                 await self._ticker.stop()  # first: streams can still be told what it found
                 self._servicer.stop_streams()
+                if self._trainings is not None:
+                    await self._trainings.close()
                 if self._learning is not None:
                     await self._learning.close()
                 await self.queue.drain()
@@ -247,9 +259,9 @@ async def serve(
         await server.stop()
 
 
-def _check(detectors: Mapping[str, Scorer], config: ServerConfig, ingest: IngestConfig) -> None:
-    if not detectors:
-        raise ConfigError("there is no application to serve: train a model first")
+def _check(serves_any: bool, config: ServerConfig, ingest: IngestConfig) -> None:
+    if not serves_any:
+        raise ConfigError("there is no application to serve: train a model first, or set learning.enabled to true")
     if config.max_queue_entries < ingest.max_entries_per_request:
         raise ConfigError(
             f"{config.max_queue_entries} is less than one request may have: give it at least "

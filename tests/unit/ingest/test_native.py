@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.ingest import Defaults, IngestConfig, Ingested, LenientDecoder, NativeIngest
+from deeplog_grpc.ingest import Defaults, FixedApplications, IngestConfig, Ingested, LenientDecoder, NativeIngest
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from deeplog_grpc.v1.log_entry_pb2 import LogEntry
 
@@ -21,7 +21,7 @@ def lenient(entries: Sequence[LogEntry]) -> Any:
 def ingest(
     entries: Sequence[LogEntry], *applications: str, config: IngestConfig | None = None, **defaults: str
 ) -> Ingested:
-    native = NativeIngest(applications or ("app",), config or IngestConfig())
+    native = NativeIngest(FixedApplications(applications or ("app",)), config or IngestConfig())
     return native.ingest(lenient(entries), Defaults(**defaults), arrival_ns=ARRIVAL_NS)
 
 
@@ -76,11 +76,13 @@ def test_many_applications_are_not_all_named() -> None:
 def test_an_application_is_the_named_one_or_the_only_one(
     applications: tuple[str, ...], name: str, expected: str
 ) -> None:
-    assert NativeIngest(applications, IngestConfig()).application(name, field="application") == expected
+    assert (
+        NativeIngest(FixedApplications(applications), IngestConfig()).application(name, field="application") == expected
+    )
 
 
 @pytest.mark.parametrize(("applications", "name"), [(("a",), "b"), (("a", "b"), "")])
 def test_any_other_application_is_refused(applications: tuple[str, ...], name: str) -> None:
     with pytest.raises(InputError) as caught:
-        NativeIngest(applications, IngestConfig()).application(name, field="flush.application")
+        NativeIngest(FixedApplications(applications), IngestConfig()).application(name, field="flush.application")
     assert caught.value.field == "flush.application"
