@@ -126,17 +126,6 @@ class Passthrough:
         # Those that may refuse come first: what was kept by others before would be kept twice.
         self._queues = sorted(queues, key=lambda queue: queue.may_drop)
 
-    def check(self) -> None:
-        """Make sure that there is room for more.
-
-        Raises
-        ------
-        SpoolFullError
-            If a queue that may drop nothing is nearly full: refuse the records.
-        """
-        for queue in self._queues:
-            queue.check()
-
     def add(self, records: Records, response: deeplog_service_pb2.ScoreResponse) -> None:
         """Keep records with what was said of them.
 
@@ -152,6 +141,8 @@ class Passthrough:
             If there is no room: refuse the records.
         """
         verdicts = {verdict.index: verdict for verdict in response.verdicts}
+        for queue in self._queues:  # first: what one has kept would be kept twice if another refused
+            queue.check()
         for queue in self._queues:
             queue.add(records, verdicts)
 

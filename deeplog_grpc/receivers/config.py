@@ -17,7 +17,14 @@ def _text(value: Any) -> Any:
     return value
 
 
+def _mapping(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ConfigError("must be a mapping of names to passwords", field="receivers.forward.users")
+    return value
+
+
 Secret = Annotated[SecretStr, BeforeValidator(_text)]
+Secrets = Annotated[dict[str, Secret], BeforeValidator(_mapping)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -77,7 +84,7 @@ class ForwardConfig:
     """What every sender must know; null = senders are not asked. Better given by the variable
     DEEPLOG_GRPC_RECEIVERS__FORWARD__SHARED_KEY than in a file."""
 
-    users: dict[str, Secret] = Field(default_factory=dict)
+    users: Secrets = Field(default_factory=dict)
     """Passwords by user; with any, senders must name one of them besides knowing the shared key."""
 
     self_hostname: str = "deeplog-grpc"
@@ -109,7 +116,8 @@ class ForwardConfig:
     def _check(self) -> "ForwardConfig":
         section = "receivers.forward"
         if self.listen is not None:
-            check_listen(self.listen, allow_public=self.allow_public, section=section)
+            risk = "only shared_key, users and TLS, where they are set, keep strangers out"
+            check_listen(self.listen, allow_public=self.allow_public, section=section, risk=risk)
         if self.users and self.shared_key is None:
             raise ConfigError("are only asked for with a shared_key: set that too", field=f"{section}.users")
         if (self.tls_cert is None) != (self.tls_key is None):

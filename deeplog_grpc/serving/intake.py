@@ -65,17 +65,13 @@ class RecordSource(Protocol):
 class RecordSink(Protocol):
     """Passes scored records on."""
 
-    def check(self) -> None:
-        """Make sure, before anything is scored, that there is room: what is refused later is scored again.
-
-        An exception has the delivery refused, to be sent again.
-        """
-        ...
-
     def add(self, records: Records, response: pb.ScoreResponse) -> None:
         """Take records, with a verdict on each that has one: ``index`` is its place.
 
-        An exception has the delivery refused, to be sent again.
+        Raises
+        ------
+        RefusedError
+            If there is no room now. They are offered again, and nothing else is scored until they are taken.
         """
         ...
 
@@ -112,9 +108,16 @@ class Intake:
         self._sink = sink
         self._options = AnswerOptions(anomalies_only=sink is None, full=False)
         self._large_one_waits = False
+        self._blocked = 0
+        """Deliveries that are scored, and for which the sink has no room."""
         self._rejections = ScarceLog(_log)
         self.refused = 0
         """Times that deliveries were refused for now."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the sink has no room for something that is scored."""
+        return self._blocked > 0
 
     async def accept(self, records: Records, *, size_bytes: int, key: Key | None, timeout_s: float) -> Accepted:
         """Have one delivery scored; see :meth:`accept_together`."""
@@ -164,17 +167,20 @@ class Intake:
             answers.insert(0, asyncio.shield(together) if is_named else together)
         try:
             async with asyncio.timeout(timeout_s):
-                return (await asyncio.gather(*answers))[0]
+                # Of all, also where one fails: else one that is sent again at once would still find itself under way.
+                results = await asyncio.gather(*answers, return_exceptions=True)
         except TimeoutError:
             self.refused += 1
             raise ExpiredError("not scored in time: send it again") from None
-        except RefusedError:
-            self.refused += 1
-            raise
+        for result in results:
+            if isinstance(result, BaseException):
+                self.refused += isinstance(result, RefusedError)
+                raise result
+        return cast(Accepted, results[0])
 
     async def _score(self, deliveries: Sequence[Delivery], timeout_s: float) -> Accepted:
-        if self._sink is not None:
-            self._sink.check()
+        if self.is_blocked:
+            raise QueueFullError("what was scored finds no room on its way out")
         records = _joined([delivery.records for delivery in deliveries])
         ingested = self._ingest.ingest(records, arrival_ns=time.time_ns())
         response = pb.ScoreResponse()
@@ -191,8 +197,22 @@ class Intake:
         else:
             add_faults(response, ingested.faults)
         if self._sink is not None and len(records):
-            self._sink.add(records, response)
+            await self._pass_on(self._sink, records, response)
         return self._accepted(response, ingested.faults)
+
+    async def _pass_on(self, sink: RecordSink, records: Records, response: pb.ScoreResponse) -> None:
+        """Wait until a sink has room: if what is scored already were refused, it would be scored again."""
+        while True:
+            try:
+                return sink.add(records, response)
+            except RefusedError as error:
+                if self._queue.draining:
+                    raise
+                self._blocked += 1
+                try:
+                    await asyncio.sleep(error.retry_after_s)
+                finally:
+                    self._blocked -= 1
 
     async def _reply(self, job: ScoreJob, size: Size, timeout_s: float) -> Reply:
         if not self._queue.is_beyond(size):

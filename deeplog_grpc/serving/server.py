@@ -245,11 +245,11 @@ async def serve(
     set_threads(config.torch_threads)
     server = Server(state.detectors, config, ingest, state=state, deliveries=deliveries)
     prepare(server)
-    port = await server.start()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT):  # first: who is told that it serves may stop it at once
         loop.add_signal_handler(number, stopping.set)
+    port = await server.start()
     try:
         ready(port)
         await stopping.wait()

@@ -1,16 +1,15 @@
 """The receivers with clients that nobody here wrote: exporters of the OpenTelemetry SDK, a collector, a logger."""
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-import rotel
 from fluent.sender import FluentSender
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcExporter
@@ -26,6 +25,8 @@ from tests.integration.server_harness import BOUND_S, until
 
 BODIES = ["open a", "write b", "odd c", "end d"]
 Exporter = Callable[[Receiving], Any]
+PACKAGE = find_spec("rotel")
+ROTEL = Path(PACKAGE.origin if PACKAGE and PACKAGE.origin else "").with_name("rotel-agent")
 EXPORTERS: dict[str, Exporter] = {
     "grpc": lambda up: GrpcExporter(endpoint=up.address, insecure=True),
     "grpc, gzip": lambda up: GrpcExporter(
@@ -90,9 +91,7 @@ async def rotel_agent(endpoint: str, protocol: str, folder: Path) -> AsyncIterat
         "batch-timeout": "20ms",
     }
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    process = await asyncio.create_subprocess_exec(
-        Path(rotel.__file__).with_name("rotel-agent"), "start", *arguments, env={**os.environ, "ROTEL_TELEMETRY": "off"}
-    )
+    process = await asyncio.create_subprocess_exec(ROTEL, "start", *arguments)
     try:
         await _listens(int(grpc_address.rpartition(":")[2]))
         yield grpc_address
