@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 
-from deeplog_grpc.ingest import FixedApplications, IngestConfig, RecordIngest, Records, RoutingConfig
+from deeplog_grpc.ingest import IngestConfig, RecordIngest, Records, RoutingConfig
 from deeplog_grpc.receivers import ForwardConfig, OtlpHttpConfig, ReceiversConfig, attach
 from deeplog_grpc.serving import Server, ServerConfig
 from deeplog_grpc.serving.intake import Intake, RecordSink
@@ -97,7 +97,7 @@ async def receiving(
         otlp_http=OtlpHttpConfig(**{"listen": "127.0.0.1:0", **(http or {})}),
         forward=ForwardConfig(**{"listen": "127.0.0.1:0", **(forward or {})}),
     )
-    records = RecordIngest(FixedApplications(server.applications), limits, RoutingConfig())
+    records = RecordIngest(server.applications, limits, RoutingConfig())
     intake = attach(server, receivers, records, sink=sink)
     port = await server.start()
     options = [("grpc.enable_retries", 0), ("grpc.max_send_message_length", -1)]
