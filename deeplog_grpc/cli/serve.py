@@ -84,6 +84,7 @@ async def _serve(kept: ServerState, directory: Path, settings: Settings) -> None
             settings.server,
             settings.ingest,
             deliveries=settings.deliveries,
+            routing=settings.routing,
             prepare=lambda server: _attach(server, settings, outputs.sink),
         )
     finally:

@@ -13,12 +13,15 @@ import numpy as np
 
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.ingest.applications import Applications
+from deeplog_grpc.ingest.applications import Applications, admitted
 from deeplog_grpc.ingest.config import IngestConfig
+from deeplog_grpc.ingest.records import Origin
+from deeplog_grpc.ingest.routing import Router, RoutingConfig
 
 _MAX_TIME_NS = 2**63 - 1
 _SHOWN_ID_CHARACTERS = 64
 _SHOWN_APPLICATIONS = 10
+_NOWHERE = Origin()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,24 +96,27 @@ class NativeIngest:
     applications : Applications
         Say which applications take entries.
     config : IngestConfig
-        Limits, and the attributes that name sessions.
+        Limits.
+    routing : RoutingConfig
+        What the attributes of an entry say where its own fields are empty.
     """
 
-    def __init__(self, applications: Applications, config: IngestConfig) -> None:
+    def __init__(self, applications: Applications, config: IngestConfig, routing: RoutingConfig) -> None:
         self._applications = applications
         self._config = config
-        self._session_attributes = tuple(name.encode() for name in config.session_attributes)
+        self._router = Router(routing)
 
     def application(self, name: str, *, field: str) -> str:
-        """The application that a request means by a name; empty = the default.
+        """The application that a request means by a name; empty = the only one there is, else the default.
 
         Raises
         ------
         InputError
             If there is none of that name, or it is empty where there is no default.
         """
-        meant = name or self._applications.default
-        if meant not in self._applications.names:
+        names = self._applications.names
+        meant = name or (names[0] if len(names) == 1 else self._applications.default)
+        if meant not in names:
             raise InputError(self._unknown_application(name), field=field)
         return meant
 
@@ -172,9 +178,12 @@ class NativeIngest:
         faults: list[EntryFault] = []
         for position, entry in enumerate(entries):
             body, session, source, entry_id = entry.body, entry.session, entry.source, entry.entry_id
-            time_ns, attributes, column = entry.time_unix_nano, entry.attributes, by_name.get(entry.application)
+            time_ns, attributes, name = entry.time_unix_nano, entry.attributes, entry.application
+            if 0 < len(attributes) <= max_attributes:
+                name, session, source = self._routed(entry, defaults)
+            column = by_name.get(name)
             if column is None:
-                column = self._column(entry.application, defaults, columns, by_name)
+                column = self._column(name, defaults, columns, by_name)
             if (
                 column is None
                 or not 0 < len(body) <= max_body
@@ -184,11 +193,6 @@ class NativeIngest:
             ):
                 faults.append(self._fault(position, entry))
                 continue
-            if not session and attributes:
-                session = self._session_attribute(attributes)
-                if len(session) > max_id:
-                    faults.append(self._session_attribute_fault(position, entry, len(session)))
-                    continue
             column.positions.append(position)
             column.entry_ids.append(entry_id.decode(errors="replace"))
             column.bodies.append(body.decode(errors="replace"))
@@ -211,13 +215,15 @@ class NativeIngest:
         column = by_name[name] = columns.setdefault(application, _Columns())
         return column
 
-    def _session_attribute(self, attributes: Sequence[Any]) -> bytes:
-        values: dict[bytes, bytes] = {pair.key: pair.value for pair in attributes}
-        return next((values[name] for name in self._session_attributes if values.get(name)), b"")
-
-    def _session_attribute_fault(self, position: int, entry: Any, size: int) -> EntryFault:
-        problem = ("ID_TOO_LONG", self._too_long(size, "max_id_bytes"))
-        return _fault(position, entry, "attributes", problem)
+    def _routed(self, entry: Any, defaults: Defaults) -> tuple[bytes, bytes, bytes]:
+        """Application, session and source of an entry with attributes, which fill in what its own fields leave open."""
+        name, session, source = entry.application, entry.session, entry.source
+        if (name or defaults.application) and session and source:
+            return name, session, source
+        route = self._router.route({text(pair.key): text(pair.value) for pair in entry.attributes}, _NOWHERE)
+        if not name and not defaults.application and route.application:
+            name = admitted(self._applications, route.application).encode()
+        return name, session or route.session.encode(), source or route.source.encode()
 
     def _fault(self, position: int, entry: Any) -> EntryFault:
         """The first thing wrong with an entry that something is wrong with."""

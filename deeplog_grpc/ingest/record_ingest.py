@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from deeplog_grpc.detection.entries import EntryBatch
-from deeplog_grpc.ingest.applications import Applications
+from deeplog_grpc.ingest.applications import Applications, admitted
 from deeplog_grpc.ingest.config import IngestConfig
 from deeplog_grpc.ingest.lines import LineEntries, LineReader
 from deeplog_grpc.ingest.native import EntryFault, Ingested, Part
@@ -139,17 +139,6 @@ def _foreign(records: Records, lines: LineEntries) -> list[bool]:
     return [
         not (own[id(origins[number])] or ((given := attributes[number]) and is_own(given))) for number in lines.numbers
     ]
-
-
-def admitted(applications: Applications, name: str) -> str:
-    """The application that takes the entries of a routed name; "" = none does.
-
-    Where the name is not served and cannot be, the default takes them: a rule that fits is a guess, not an order.
-    """
-    if name and applications.admit(name):
-        return name
-    default = applications.default
-    return default if default and applications.admit(default) else ""
 
 
 def _part(name: str, places: list[int], lines: LineEntries, routes: Sequence[Route], times_ns: Any) -> Part:

@@ -12,7 +12,7 @@ from deeplog_grpc.serving.status import log_unexpected
 from deeplog_grpc.storage import is_application_name
 
 DEFAULT = "default"
-"""The application of entries that name none, on a server that knows no application yet."""
+"""The application of entries that name none, unless the server was given exactly one model."""
 COMPLAIN_S = 60.0
 """Seconds between two complaints about applications that are refused."""
 
@@ -36,6 +36,8 @@ class LearningApplications:
         self._state = state
         self._queue = queue
         self._names = tuple(state.detectors)
+        given = [name for name, kept in state.kept.items() if kept.given]
+        self._default = given[0] if len(given) == 1 else DEFAULT
         self.refused = 0
         """Times that an application was not admitted."""
         self._complained_s = -COMPLAIN_S
@@ -47,10 +49,11 @@ class LearningApplications:
 
     @property
     def default(self) -> str:
-        """``default`` where there is one of that name or none at all, else the only one there is."""
-        if not self._names or DEFAULT in self._state.kept:
-            return DEFAULT
-        return self._names[0] if len(self._names) == 1 else ""
+        """The one that the server was given a model of, if it was exactly one, else ``default``.
+
+        It stays the same while applications come: entries must not move from one to another.
+        """
+        return self._default
 
     def admit(self, name: str) -> bool:
         """Whether entries of an application are taken; one that is not known is begun, if there is room.

@@ -12,7 +12,7 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from deeplog_grpc.errors import ConfigError
-from deeplog_grpc.ingest import Applications, FixedApplications, IngestConfig
+from deeplog_grpc.ingest import Applications, FixedApplications, IngestConfig, RoutingConfig
 from deeplog_grpc.models import set_threads
 from deeplog_grpc.serving.address import bound_socket, cannot_listen
 from deeplog_grpc.serving.applications import LearningApplications
@@ -55,6 +55,8 @@ class Server:
         Where anomalies and feedback are kept; None = nowhere, and the methods for operators are not served.
     deliveries : DeliveriesConfig, optional
         How long answers are remembered.
+    routing : RoutingConfig, optional
+        What attributes of entries say.
 
     Raises
     ------
@@ -70,6 +72,7 @@ class Server:
         *,
         state: ServerState | None = None,
         deliveries: DeliveriesConfig | None = None,
+        routing: RoutingConfig | None = None,
     ) -> None:
         learns = state is not None and state.learning.enabled
         _check(bool(detectors) or learns, config, ingest)
@@ -99,7 +102,15 @@ class Server:
                 self._trainings = Trainings(state, self._learning, self.queue)
             operator_calls = OperatorCalls(self.applications, state, self._learning, self._trainings)
         self._servicer = DeepLogServicer(
-            self.applications, self.queue, self.late, self.deliveries, self.calls, config, ingest, operator_calls
+            self.applications,
+            self.queue,
+            self.late,
+            self.deliveries,
+            self.calls,
+            config,
+            ingest,
+            routing or RoutingConfig(),
+            operator_calls,
         )
         self._ticker = Ticker(worker, self.queue, self.late, self._servicer.tell, config.tick_s)
         self._health = health_aio.HealthServicer()
@@ -216,6 +227,7 @@ async def serve(
     ingest: IngestConfig,
     *,
     deliveries: DeliveriesConfig | None = None,
+    routing: RoutingConfig | None = None,
     prepare: Callable[[Server], None] = lambda server: None,
     ready: Callable[[int], None] = lambda port: None,
 ) -> None:
@@ -231,6 +243,8 @@ async def serve(
         What to accept.
     deliveries : DeliveriesConfig, optional
         How long answers are remembered.
+    routing : RoutingConfig, optional
+        What attributes of entries say.
     prepare : callable
         Called with the server before it starts, to add services and listeners.
     ready : callable
@@ -243,7 +257,7 @@ async def serve(
     """
     configure_logging()
     set_threads(config.torch_threads)
-    server = Server(state.detectors, config, ingest, state=state, deliveries=deliveries)
+    server = Server(state.detectors, config, ingest, state=state, deliveries=deliveries, routing=routing)
     prepare(server)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

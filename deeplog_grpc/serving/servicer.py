@@ -7,7 +7,7 @@ import grpc
 from google.protobuf.message import Message
 
 from deeplog_grpc.errors import DrainingError
-from deeplog_grpc.ingest import Applications, IngestConfig, LenientMessage
+from deeplog_grpc.ingest import Applications, IngestConfig, LenientMessage, RoutingConfig
 from deeplog_grpc.serving.answers import add_late
 from deeplog_grpc.serving.calls import Calls, Context, Method, time_left
 from deeplog_grpc.serving.config import ServerConfig
@@ -45,6 +45,8 @@ class DeepLogServicer:
         Limits of streams and waiting times.
     ingest : IngestConfig
         Limits of requests.
+    routing : RoutingConfig
+        What attributes of entries say.
     operator_calls : OperatorCalls, optional
         Answers the methods for operators; None = they are not served.
     """
@@ -58,12 +60,13 @@ class DeepLogServicer:
         calls: Calls,
         config: ServerConfig,
         ingest: IngestConfig,
+        routing: RoutingConfig,
         operator_calls: OperatorCalls | None = None,
     ) -> None:
         self._calls_of_operators = operator_calls
         self._calls = calls
         self._deliveries = deliveries
-        self._requests = RequestReader(applications, ingest)
+        self._requests = RequestReader(applications, ingest, routing)
         self._queue = queue
         self._late = late
         self._max_wait_s = config.max_wait_s
