@@ -84,7 +84,8 @@ class ForwardSender:
             yield self._connection
         except (OSError, EOFError) as error:  # what ssl and asyncio raise among them
             await self.close()
-            raise TryAgainError(f"the connection failed: {type(error).__name__}") from error
+            why = getattr(error, "strerror", None) or type(error).__name__
+            raise TryAgainError(f"the connection failed: {why}") from error
         except BaseException:
             await self.close()
             raise
@@ -108,8 +109,9 @@ class ForwardSender:
             connection.writer.write(ping(hello, hostname=self._config.hostname, shared_key=key, salt=salt))
             await connection.writer.drain()
             check_pong(await connection.read_raw(), nonce=hello.nonce, salt=salt, shared_key=key)
-        except InputError as error:  # mended on either side, and nothing was sent yet
-            raise TryAgainError(f"the handshake failed: {error}") from error
+        except (InputError, EOFError) as error:  # mended on either side, and nothing was sent yet
+            why = "the other side closed the connection: is the key the same?" if isinstance(error, EOFError) else error
+            raise TryAgainError(f"the handshake failed: {why}") from error
 
 
 class _Connection:
