@@ -11,7 +11,7 @@ import msgpack
 
 from deeplog_grpc.errors import InputError
 from deeplog_grpc.ingest.forward_handshake import check_pong, ping, read_hello
-from deeplog_grpc.ingest.forward_messages import encode_forward
+from deeplog_grpc.ingest.forward_messages import acknowledged, encode_forward
 from deeplog_grpc.outputs.config import ForwardOutput, secret
 from deeplog_grpc.outputs.encoding import tame
 from deeplog_grpc.outputs.failures import TryAgainError
@@ -51,9 +51,9 @@ class ForwardSender:
             for raw in messages.values():
                 connection.writer.write(raw)
             await connection.writer.drain()
-            waiting = set(messages)
+            waiting: set[str | bytes] = set(messages)
             while waiting:
-                waiting.discard(_acknowledged(await connection.read()))
+                waiting.discard(acknowledged(await connection.read_raw()))
 
     async def close(self) -> None:
         """See :class:`~deeplog_grpc.outputs.senders.Sender`."""
@@ -86,6 +86,9 @@ class ForwardSender:
             await self.close()
             why = getattr(error, "strerror", None) or type(error).__name__
             raise TryAgainError(f"the connection failed: {why}") from error
+        except InputError as error:
+            await self.close()
+            raise TryAgainError(f"no acknowledgement: {error}") from error
         except BaseException:
             await self.close()
             raise
@@ -142,8 +145,8 @@ class _Connection:
                 raise EOFError("an answer too long") from error
 
     async def read_raw(self) -> bytes:
-        """The next value, packed again."""
-        packed: bytes = msgpack.packb(await self.read())
+        """The next value, packed again with all its bytes as text: most are."""
+        packed: bytes = msgpack.packb(await self.read(), use_bin_type=False)
         return packed
 
     async def _more(self) -> bytes:
@@ -168,9 +171,3 @@ def forward_record(record: OutRecord) -> dict[str, Any]:
     if record.resource:
         made["resource"] = record.resource
     return made
-
-
-def _acknowledged(answer: Any) -> str:
-    """The name of a chunk in an answer; empty where there is none."""
-    chunk = answer.get(b"ack") if isinstance(answer, dict) else None
-    return chunk.decode("utf-8", "replace") if isinstance(chunk, bytes) else ""
