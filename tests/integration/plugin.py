@@ -55,9 +55,7 @@ def event(record: Mapping[str, Any], time_ns: int = START_NS) -> bytes:
 
 def chunk(bodies: Iterable[str], **attributes: Any) -> bytes:
     """A chunk of lines, a millisecond apart."""
-    lines = (
-        event({"log": body, **attributes}, START_NS + number * 1_000_000) for number, body in enumerate(bodies)
-    )
+    lines = (event({"log": body, **attributes}, START_NS + number * 1_000_000) for number, body in enumerate(bodies))
     return b"".join(lines)
 
 

@@ -1,10 +1,11 @@
 """Loads the Fluent Bit plugin as Fluent Bit does, in a process of its own: commands in, answers out, one JSON a line.
 
 Runs as ``python plugin_host.py LIBRARY`` and needs nothing but the standard library. Commands: ``["init", properties]``
-opens an instance and answers its number; ``["flush", number, chunk, tag]`` (the chunk in base64) answers what the
-plugin says; ``["exit", number]`` closes it. The end of the input unregisters and unloads the library.
+opens an instance and answers its number and what the plugin said; ``["flush", number, chunk, tag]`` (the chunk in base64) answers what the
+plugin says; ``["exit", number]`` closes it. The end of the input closes all that are open, and unloads the library.
 """
 
+import _ctypes  # the only way to close a library
 import base64
 import ctypes
 import json
@@ -96,11 +97,14 @@ class Host:
         return self.library.FLBPluginFlushCtx(self.contexts[number].remote_context, data, len(data), tag.encode())
 
     def exit(self, number: int) -> Any:
-        return self.library.FLBPluginExitCtx(self.contexts[number].remote_context)
+        code = self.library.FLBPluginExitCtx(self.contexts[number].remote_context)
+        self.contexts[number].remote_context = None
+        return code
 
     def unload(self) -> None:
-        import _ctypes  # the only way to close a library
-
+        for number, context in enumerate(self.contexts):
+            if context.remote_context is not None:
+                self.exit(number)
         self.library.FLBPluginUnregister(ctypes.byref(self.definition))
         _ctypes.dlclose(self.library._handle)
 

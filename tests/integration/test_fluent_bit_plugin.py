@@ -88,9 +88,7 @@ async def scripted(credentials: grpc.ServerCredentials | None = None) -> AsyncIt
     service = "deeplog_grpc.v1.DeepLogService"
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"StreamScore": handler}),))
     place = "127.0.0.1:0"
-    script.port = (
-        server.add_insecure_port(place) if credentials is None else server.add_secure_port(place, credentials)
-    )
+    script.port = server.add_insecure_port(place) if credentials is None else server.add_secure_port(place, credentials)
     await server.start()
     try:
         yield script
