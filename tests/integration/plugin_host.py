@@ -1,7 +1,7 @@
 """Loads the Fluent Bit plugin as Fluent Bit does, in a process of its own: commands in, answers out, one JSON a line.
 
 Runs as ``python plugin_host.py LIBRARY`` and needs nothing but the standard library. Commands: ``["init", properties]``
-opens an instance and answers its number and what the plugin said; ``["flush", number, chunk, tag]`` (the chunk in base64) answers what the
+opens an instance and answers its number; ``["flush", number, chunk, tag]`` (the chunk in base64) answers what the
 plugin says; ``["exit", number]`` closes it. The end of the input closes all that are open, and unloads the library.
 """
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -220,10 +220,9 @@ async def test_verdicts_are_those_of_a_direct_call(library: Path) -> None:
 
 
 async def test_a_server_that_goes_away_is_waited_for_and_each_entry_is_seen_once(library: Path) -> None:
-    config = {"max_outstanding_batches": 2}
     seen: list[list[str]] = []
     async with hosted(library) as host:
-        async with running(**config) as up:
+        async with running(max_outstanding_batches=2) as up:
             seen.append(watch(up.detectors["app"]))
             number = await host.open(up.address, timeout="1")
             assert await host.flush(number, chunk(["open 1", "write 2"])) == DELIVERED
@@ -231,7 +230,7 @@ async def test_a_server_that_goes_away_is_waited_for_and_each_entry_is_seen_once
         assert await host.flush(number, later) == RETRY
         detector = FakeDetector("app")
         seen.append(watch(detector))
-        server = Server({"app": detector}, ServerConfig(listen=up.address, **config), IngestConfig())
+        server = Server({"app": detector}, ServerConfig(listen=up.address), IngestConfig())
         await server.start()
         assert await host.flush(number, later) == DELIVERED
         await server.stop()
@@ -340,12 +339,12 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-def files(authority: trustme.CA, tmp_path: Path) -> Iterator[dict[str, str]]:
+def files(authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     mine = authority.issue_cert("client.test")
     mine.cert_chain_pems[0].write_to_path(str(tmp_path / "crt.pem"))
     mine.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
-    yield {f"tls_{name}_file": str(tmp_path / f"{name}.pem") for name in ("ca", "crt", "key")}
+    return {f"tls_{name}_file": str(tmp_path / f"{name}.pem") for name in ("ca", "crt", "key")}
 
 
 async def test_tls_on_both_sides_and_a_token_from_a_file(
