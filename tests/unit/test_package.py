@@ -12,7 +12,7 @@ def _packages() -> list[str]:
     return [
         module.name
         for module in pkgutil.walk_packages(deeplog_grpc.__path__, "deeplog_grpc.")
-        if module.ispkg and module.name != "deeplog_grpc.v1"
+        if module.ispkg and module.name not in ("deeplog_grpc.v1", "deeplog_grpc.foreign")
     ]
 
 
