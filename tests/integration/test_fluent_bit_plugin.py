@@ -170,6 +170,19 @@ async def test_the_key_of_the_text_can_be_named(library: Path) -> None:
     assert [entry.body for entry in script.entries] == ["b", "c"]
 
 
+async def test_a_pod_is_a_source_of_its_own_unless_one_is_named(library: Path) -> None:
+    pod = {"pod_name": "web-1", "container_name": "app"}
+    events = [event({"log": "a", "kubernetes": pod}), event({"log": "b", "kubernetes": {"pod_name": "web-2"}})]
+    events.append(event({"log": "c"}))
+    async with scripted() as script, hosted(library) as host:
+        for source in ("", "node-1"):
+            number = await host.open(f"127.0.0.1:{script.port}", source=source)
+            assert await host.flush(number, b"".join(events)) == DELIVERED
+    assert [entry.source for entry in script.entries] == ["web-1/app", "web-2", "", "", "", ""]
+    assert script.configs[0].options.source
+    assert script.configs[1].options.source == "node-1"
+
+
 async def test_what_has_no_bound_is_bounded(library: Path) -> None:
     many = {f"k{number}": number for number in range(300)}
     deep: Any = "end"

@@ -103,14 +103,14 @@ static void read_address(struct config *config, struct source *from) {
     }
 }
 
-static char *source_of(struct source *from) {
-    char *source = text_of(from, "source");
-    if (source == NULL) {
+static void read_source(struct config *config, struct source *from) {
+    config->source = text_of(from, "source");
+    config->names_pods = config->source == NULL;
+    if (config->source == NULL) {
         char name[HOST_NAME_MAX + 1] = "";
         gethostname(name, sizeof name - 1);
-        source = strdup(name);
+        config->source = strdup(name);
     }
-    return source;
 }
 
 bool config_read(struct config *config, property get, void *output, char *error, size_t room) {
@@ -121,7 +121,7 @@ bool config_read(struct config *config, property get, void *output, char *error,
     config->token = text_of(&from, "token");
     config->token_file = text_of(&from, "token_file");
     config->application = text_of(&from, "application");
-    config->source = source_of(&from);
+    read_source(config, &from);
     config->log_key = text_of(&from, "log_key");
     config->timeout_s = number_of(&from, "timeout", MAX_TIMEOUT_S, 30);
     config->batch_entries = number_of(&from, "batch_entries", MAX_BATCH_ENTRIES, 2000);

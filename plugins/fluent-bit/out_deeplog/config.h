@@ -12,7 +12,8 @@ struct config {
     char *token;       /* NULL = none */
     char *token_file;  /* read again with each connection; NULL = none */
     char *application; /* NULL = the server's only one */
-    char *source;
+    char *source;    /* the host's name if none is given */
+    bool names_pods; /* none is given: a pod is a source of its own */
     char *log_key; /* NULL = the usual ones */
     unsigned timeout_s;
     unsigned batch_entries;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Fields of deeplog_grpc.v1.LogEntry. */
-enum { TIME = 2, BODY = 5, ATTRIBUTES = 6 };
+enum { TIME = 2, BODY = 5, ATTRIBUTES = 6, SOURCE = 7 };
 
 /* Where the text is looked for, in this order; the server's own receivers look for the same. */
 static const char *const body_keys[] = {"body", "message", "msg", "log", "MESSAGE"};
@@ -146,6 +146,34 @@ static size_t name_of(struct entry_writer *writer, size_t prefix, const struct m
     return prefix + dot + key->size;
 }
 
+static bool is_name(const struct entry_writer *writer, size_t size, const char *wanted) {
+    return size == strlen(wanted) && memcmp(writer->name, wanted, size) == 0;
+}
+
+static void note_pod(struct entry_writer *writer, size_t name, const struct msgpack_value *value) {
+    if (is_name(writer, name, "kubernetes.pod_name")) {
+        writer->pod = *value;
+    }
+    else if (is_name(writer, name, "kubernetes.container_name")) {
+        writer->container = *value;
+    }
+}
+
+/* Many pods write on one node: each is a source of its own, named as the server names it on other ways in. */
+static void add_source(struct entry_writer *writer, struct buffer *entry) {
+    if (!writer->names_pods || writer->pod.size == 0) {
+        return;
+    }
+    buffer_clear(&writer->text);
+    buffer_add(&writer->text, writer->pod.bytes, writer->pod.size);
+    if (writer->container.size > 0) {
+        buffer_add_byte(&writer->text, '/');
+        buffer_add(&writer->text, writer->container.bytes, writer->container.size);
+    }
+    protobuf_add_bytes(entry, SOURCE, writer->text.bytes, writer->text.size);
+    entry->failed = entry->failed || writer->text.failed;
+}
+
 static bool add_pairs(struct entry_writer *writer, struct msgpack_reader *reader, struct buffer *entry, uint32_t pairs,
                       uint32_t body, size_t prefix, unsigned depth);
 
@@ -158,6 +186,7 @@ static bool add_value(struct entry_writer *writer, struct msgpack_reader *reader
     }
     if (is_text(&value)) {
         add_attribute(writer, entry, name, value.bytes, value.size);
+        note_pod(writer, name, &value);
         return true;
     }
     if (value.type == MSGPACK_NIL || value.type == MSGPACK_EXT) {
@@ -213,9 +242,14 @@ static bool add_record(struct entry_writer *writer, struct msgpack_reader *reade
         entry->failed = entry->failed || writer->text.failed;
     }
     writer->attributes = 0;
+    writer->pod = writer->container = (struct msgpack_value){.type = MSGPACK_NIL};
     memcpy(writer->name, "tag", 3);
     add_attribute(writer, entry, 3, writer->tag, strlen(writer->tag));
-    return add_pairs(writer, reader, entry, record.size, index, 0, 0);
+    if (!add_pairs(writer, reader, entry, record.size, index, 0, 0)) {
+        return false;
+    }
+    add_source(writer, entry);
+    return true;
 }
 
 enum entry_result entry_write(struct entry_writer *writer, struct msgpack_reader *reader, struct buffer *entry) {

@@ -21,8 +21,11 @@ enum entry_result {
 struct entry_writer {
     const char *log_key; /* the record's key with the text of the message; NULL = the usual ones */
     const char *tag;     /* becomes the attribute `tag` */
+    bool names_pods;     /* pod and container, where a record names them, become its source */
     char *name;          /* room for the name of an attribute; see entry_writer_open */
     unsigned attributes;
+    struct msgpack_value pod; /* of the record; a text where it names one */
+    struct msgpack_value container;
     struct buffer text;
 };
 
