@@ -102,9 +102,9 @@ class CountingDetector:
         self._file = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 
     def score(self, batch: EntryBatch) -> Counted:
-        """Write the numbers with one call, which a kill does not divide."""
-        found = [match[1] if (match := _NUMBER.search(body)) else "-1" for body in batch.bodies]
-        os.write(self._file, "".join(f"{number}\n" for number in found).encode())
+        """Write the numbers; one that a kill cuts off has no end, and what follows begins a new line."""
+        found = [match[1] if (match := _NUMBER.search(body)) else "none" for body in batch.bodies]
+        os.write(self._file, ("\n" + "".join(f"{number};\n" for number in found)).encode())
         return Counted(sessions=[""] * len(batch))
 
     def advance(self, now_ns: int) -> Counted:

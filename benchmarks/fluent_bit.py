@@ -70,11 +70,12 @@ class Counted:
     @property
     def scored(self) -> int:
         """Lines so far, repetitions among them."""
-        return self._numbers.read_bytes().count(b"\n") if self._numbers.exists() else 0
+        return self._numbers.read_bytes().count(b";") if self._numbers.exists() else 0
 
     def numbers(self) -> Counter[int]:
         """Number of a line -> how often it was scored."""
-        return Counter(map(int, self._numbers.read_text().split())) if self._numbers.exists() else Counter()
+        found = self._numbers.read_text() if self._numbers.exists() else ""
+        return Counter(int(number) for number in re.findall(r"^(\d+);$", found, re.MULTILINE))
 
 
 @contextmanager
