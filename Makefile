@@ -6,7 +6,7 @@ DATA   ?= ../shared/data
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect bench-sets bench-feedback bench-workflow clean
+.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect bench-sets bench-feedback bench-workflow clean plugin
 
 help:  ## List the jobs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -69,3 +69,6 @@ bench-sets: install  ## Detection on other labelled logs beside simple rules (DA
 
 clean:  ## Remove the environment and what tools left
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+
+plugin:  ## The output plugin of Fluent Bit (NGHTTP2=sources of nghttp2: needs libc only)
+	$(MAKE) -C plugins/fluent-bit/out_deeplog NGHTTP2=$(NGHTTP2)

@@ -29,7 +29,7 @@ import deeplog_grpc.serving.updates as updates
 from deeplog_grpc.detection import ApplicationModel, DetectorConfig, Judges
 from deeplog_grpc.detection.verdicts import Kind
 from deeplog_grpc.feedback import CaseJudge, DriftConfig, FeedbackConfig, Learner, Lesson, StepCase
-from deeplog_grpc.ingest import IngestConfig
+from deeplog_grpc.ingest import FixedApplications, IngestConfig, RoutingConfig
 from deeplog_grpc.ingest.lines import LineReader
 from deeplog_grpc.models import KeyModelConfig, set_threads
 from deeplog_grpc.parsing import Parser
@@ -131,7 +131,8 @@ def work(
     """Accept and apply feedback, and claim what has returned."""
     state = opened(model, directory)
     updater, detector = state.updaters[APPLICATION], state.detectors[APPLICATION]
-    worker, reader = ScoringWorker(state.detectors, watch=state.watch), RequestReader(state.detectors, IngestConfig())
+    worker = ScoringWorker(state.detectors, watch=state.watch)
+    reader = RequestReader(FixedApplications((APPLICATION,)), IngestConfig(), RoutingConfig())
     for _ in range(UPDATES):
         if chance.random() < share:
             meant = Meant(numbers=(), lessons=(wrong_step(model, chance),))

@@ -30,6 +30,7 @@ from deeplog_grpc.parsing import ParserConfig
 from deeplog_grpc.receivers.config import ReceiversConfig
 from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
 from deeplog_grpc.storage import StateConfig
+from deeplog_grpc.training import LearningConfig, Recipe
 from deeplog_grpc.workflow import WorkflowConfig
 
 ENV_PREFIX = "DEEPLOG_GRPC_"
@@ -70,6 +71,8 @@ class Settings(BaseSettings):
     """How long the server remembers what it answered, so that what is sent again is not applied again."""
     state: StateConfig = StateConfig()
     """Where the server keeps feedback, model versions and anomalies, and how much of it."""
+    learning: LearningConfig = LearningConfig()
+    """When the server learns applications from what it is sent, and trains them anew."""
     feedback: FeedbackConfig = FeedbackConfig()
     """What an update of the models may do."""
     drift: DriftConfig = DriftConfig()
@@ -77,6 +80,18 @@ class Settings(BaseSettings):
     outputs: OutputsConfig = {}
     """Where anomalies and scored records go: a name of your choice for each output, which keeps its place by it. Of an
     output `pager`, a key `url` is the variable DEEPLOG_GRPC_OUTPUTS__PAGER__URL."""
+
+    def recipe(self, *, seed: int = 0) -> Recipe:
+        """How models are trained."""
+        return Recipe(
+            parser=self.parser,
+            sessions=self.sessions,
+            key_model=self.key_model,
+            value_model=self.value_model,
+            thresholds=self.thresholds,
+            workflow=self.workflow,
+            seed=seed,
+        )
 
     @field_validator("*", mode="before")
     @classmethod

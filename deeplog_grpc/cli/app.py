@@ -8,6 +8,7 @@ import typer
 from deeplog_grpc import __version__
 from deeplog_grpc.cli.adapt import adapt
 from deeplog_grpc.cli.anomalies import anomalies
+from deeplog_grpc.cli.applications import applications
 from deeplog_grpc.cli.config import config
 from deeplog_grpc.cli.console import MESSAGES
 from deeplog_grpc.cli.demo import demo
@@ -41,6 +42,7 @@ app.add_typer(templates, name="templates")
 app.add_typer(anomalies, name="anomalies")
 app.add_typer(models, name="models")
 app.add_typer(outputs, name="outputs")
+app.add_typer(applications, name="applications")
 
 
 @app.callback(invoke_without_command=True)

@@ -36,12 +36,11 @@ def _lines(settings: Settings) -> Iterator[str]:
     for section, info in Settings.model_fields.items():
         yield ""
         yield from comment(info.description or "", "")
-        group: Any = getattr(settings, section)
         if section == "outputs":
-            yield from outputs_lines(group)
-            continue
-        yield f"{section}:"
-        yield from _group(group, "  ")
+            yield from outputs_lines(settings.outputs)
+        else:
+            yield f"{section}:"
+            yield from _group(getattr(settings, section), "  ")
 
 
 def _group(group: Any, indent: str) -> Iterator[str]:

@@ -10,6 +10,9 @@ from deeplog_grpc.errors import InputError
 from deeplog_grpc.outputs.config import OUTPUT_TYPES, RecordOutput
 from deeplog_grpc.outputs.failures import NotTakenError, TryAgainError
 
+_SHOWN = 300
+"""Characters of an answer."""
+
 outputs = typer.Typer(help="See the outputs of the configuration, and try them.", no_args_is_help=True)
 
 
@@ -43,9 +46,8 @@ def try_(
         raise InputError(f"there is no output '{name}' in the configuration; there are: {known}", field="NAME")
     try:
         asyncio.run(try_output(name, configured[name]))
-    except TryAgainError as error:
-        raise InputError(f"did not take it, and may do so later: {error}", field=name) from error
-    except NotTakenError as error:
-        answer = f": {' '.join(error.answer.split())[:300]}" if error.answer else ""
-        raise InputError(f"refused it: {error}{answer}", field=name) from error
+    except (TryAgainError, NotTakenError) as error:
+        what = "did not take it, and may do so later" if isinstance(error, TryAgainError) else "refused it"
+        answer = f": {' '.join(error.answer.split())[:_SHOWN]}" if error.answer else ""
+        raise InputError(f"{what}: {error}{answer}", field=name) from error
     OUTPUT.print(f"{name} took it", markup=False, highlight=False)

@@ -23,7 +23,7 @@ from deeplog_grpc.training import Trainer
 
 SAVING_SHARE = 0.1
 """Of the time, at most, goes into saving: a long history is saved less often."""
-_NOT_LEARNED_FROM = ("detector", "ingest", "server")
+_NOT_LEARNED_FROM = ("detector", "ingest", "server", "learning")
 """Sections of the configuration that scoring alone looks at."""
 
 
@@ -59,7 +59,7 @@ class Progress:
         self._every_s = every_s
         self._saved_at = time.monotonic()
         self._number, self._place = 0, BEGINNING
-        self.trainer = Trainer(parser=settings.parser, sessions=settings.sessions, values=settings.value_model)
+        self.trainer = settings.recipe().trainer()
         """Has what was read so far."""
         if folder is None:
             return

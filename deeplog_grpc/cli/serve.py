@@ -1,4 +1,4 @@
-"""``deeplog-grpc serve``: answer gRPC calls with model bundles."""
+"""``deeplog-grpc serve``: answer gRPC calls with model bundles, and learn applications that have none."""
 
 import asyncio
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from deeplog_grpc.cli.console import ConfigOption, SetOption, settings_of
 from deeplog_grpc.detection import ApplicationModel
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.ingest import FixedApplications, RecordIngest
+from deeplog_grpc.ingest import RecordIngest
 from deeplog_grpc.models import set_threads
 from deeplog_grpc.receivers import attach
 from deeplog_grpc.serving import Server, ServerState
@@ -19,29 +19,42 @@ from deeplog_grpc.serving.logs import configure_logging
 from deeplog_grpc.settings import Settings
 from deeplog_grpc.storage import bundle_checksum, load_bundle
 
+DEFAULT_STATE = Path("deeplog-grpc.state")
+"""Where the state is kept when there is no bundle to keep it beside."""
+
 
 def serve(
-    model: Annotated[list[Path], typer.Option(help="Model bundle; repeat it for several applications.")],
+    model: Annotated[
+        list[Path] | None, typer.Option(help="Model bundle; repeat it for several applications. Default: none.")
+    ] = None,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT; port 0 = any free one.")] = None,
     state: Annotated[
-        Path | None, typer.Option(help="Folder for feedback, versions, anomalies [default: MODEL.state].")
+        Path | None,
+        typer.Option(
+            help="Folder for feedback, versions, anomalies, learned models [default: MODEL.state, else "
+            "deeplog-grpc.state]."
+        ),
     ] = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
 ) -> None:
-    """Serve model bundles until SIGTERM or SIGINT; accepted work is finished first.
+    """Serve until SIGTERM or SIGINT; accepted work is finished first.
 
-    **Example:** `deeplog-grpc serve --model model --listen 127.0.0.1:50051`
+    Applications without a model are learned from what is sent (unless learning.enabled is false): `deeplog-grpc
+    applications` shows how far they have come.
+
+    **Example:** `deeplog-grpc serve --listen 127.0.0.1:50051`, or with what was trained: `... --model model`
     """
     settings = settings_of(config, assignments, server__listen=listen, state__directory=state)
+    bundles = model or []
     models: dict[str, tuple[ApplicationModel, str]] = {}
-    for directory in model:
+    for directory in bundles:
         loaded = load_bundle(directory)
         if loaded.application in models:
             raise InputError(f"a second bundle of application '{loaded.application}'", field=str(directory))
         models[loaded.application] = (loaded, bundle_checksum(directory))
     set_threads(settings.server.torch_threads)  # before anything is learned: it may tell in the last bit of a weight
-    directory = settings.state.directory or Path(f"{model[0].absolute()}.state")
+    directory = settings.state.directory or (Path(f"{bundles[0].absolute()}.state") if bundles else DEFAULT_STATE)
     kept = ServerState(
         directory,
         models,
@@ -49,16 +62,13 @@ def serve(
         feedback=settings.feedback,
         drift=settings.drift,
         detector=settings.detector,
+        learning=settings.learning,
+        recipe=settings.recipe(),
     )
     try:
         asyncio.run(_serve(kept, directory, settings))
     finally:
         kept.close()
-
-
-def _attach(server: Server, settings: Settings, sink: RecordSink | None) -> None:
-    applications = FixedApplications(server.applications)
-    attach(server, settings.receivers, RecordIngest(applications, settings.ingest, settings.routing), sink=sink)
 
 
 async def _serve(kept: ServerState, directory: Path, settings: Settings) -> None:
@@ -74,7 +84,13 @@ async def _serve(kept: ServerState, directory: Path, settings: Settings) -> None
             settings.server,
             settings.ingest,
             deliveries=settings.deliveries,
+            routing=settings.routing,
             prepare=lambda server: _attach(server, settings, outputs.sink),
         )
     finally:
         await outputs.stop()
+
+
+def _attach(server: Server, settings: Settings, sink: RecordSink | None) -> None:
+    records = RecordIngest(server.applications, settings.ingest, settings.routing)
+    attach(server, settings.receivers, records, sink=sink)

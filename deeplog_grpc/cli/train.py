@@ -71,13 +71,10 @@ def train(
     _read(reading, paths)
     bars = TrainingBars()
     with bars.progress:
-        model, report = reading.trainer.fit(
+        model, report = settings.recipe(seed=seed).fit(
+            reading.trainer,
             application=application,
             version=version,
-            config=settings.key_model,
-            thresholds=settings.thresholds,
-            workflow=settings.workflow,
-            seed=seed,
             on_epoch=bars.on_epoch,
             on_value_epoch=bars.on_value_epoch,
             on_fold=bars.on_fold,

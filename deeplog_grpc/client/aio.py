@@ -14,7 +14,7 @@ from deeplog_grpc.client.failures import error_of_call
 from deeplog_grpc.client.requests import AdaptFields, FeedbackFields, OrderFields, WorkflowFields
 from deeplog_grpc.client.streaming import StreamItem, put_before, send
 from deeplog_grpc.client.watching import OnBreak, Position
-from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2, log_entry_pb2, model_pb2, workflow_pb2
+from deeplog_grpc.v1 import anomaly_pb2, application_pb2, feedback_pb2, log_entry_pb2, model_pb2, workflow_pb2
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
 
@@ -226,6 +226,18 @@ class AsyncDeepLogClient:
             self._stub.GetWorkflow, requests.workflow_request(fields)
         )
         return response
+
+    async def applications(self, application: str = "") -> list[application_pb2.Application]:
+        """Where applications stand; as :meth:`DeepLogClient.applications`."""
+        request = application_pb2.ListApplicationsRequest(application=application)
+        response: application_pb2.ListApplicationsResponse = await self._call(self._stub.ListApplications, request)
+        return list(response.applications)
+
+    async def train_application(self, application: str = "") -> application_pb2.Application:
+        """Have an application trained now; as :meth:`DeepLogClient.train_application`."""
+        request = application_pb2.TrainApplicationRequest(application=application)
+        response: application_pb2.TrainApplicationResponse = await self._call(self._stub.TrainApplication, request)
+        return response.application
 
     async def close(self) -> None:
         """Close the connection; a watch ends."""

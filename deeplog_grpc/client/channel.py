@@ -13,7 +13,7 @@ UPDATE_TIMEOUT_S = 600.0
 _MAX_MESSAGE_BYTES = 64 * 2**20
 _REPEATED = (
     *("Parse", "Score", "Feedback", "Adapt", "ListAnomalies", "ListAnomalyGroups", "MuteAnomalyGroup"),
-    *("ListModelVersions", "RollbackModel", "GetDrift", "GetWorkflow"),
+    *("ListModelVersions", "RollbackModel", "GetDrift", "GetWorkflow", "ListApplications", "TrainApplication"),
 )
 """Methods that gRPC sends again. Streams are not among them."""
 _SERVICE_CONFIG = {

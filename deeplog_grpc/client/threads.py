@@ -12,7 +12,7 @@ from deeplog_grpc.client.channel import OPTIONS, TIMEOUT_S, UPDATE_TIMEOUT_S, St
 from deeplog_grpc.client.failures import error_of_call
 from deeplog_grpc.client.requests import AdaptFields, FeedbackFields, OrderFields, WorkflowFields
 from deeplog_grpc.client.watching import OnBreak, Position
-from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2, log_entry_pb2, model_pb2, workflow_pb2
+from deeplog_grpc.v1 import anomaly_pb2, application_pb2, feedback_pb2, log_entry_pb2, model_pb2, workflow_pb2
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
 
@@ -216,6 +216,32 @@ class DeepLogClient:
             self._stub.GetWorkflow, requests.workflow_request(fields)
         )
         return response
+
+    def applications(self, application: str = "") -> list[application_pb2.Application]:
+        """Where applications stand, in the order of their names; empty = all.
+
+        Raises
+        ------
+        InputError
+            If there is no such application.
+        """
+        request = application_pb2.ListApplicationsRequest(application=application)
+        response: application_pb2.ListApplicationsResponse = self._call(self._stub.ListApplications, request)
+        return list(response.applications)
+
+    def train_application(self, application: str = "") -> application_pb2.Application:
+        """Have an application trained now; :meth:`applications` shows how it goes on.
+
+        Raises
+        ------
+        PreconditionError
+            If the server does not learn.
+        InputError
+            If there is no such application, or too little to learn from.
+        """
+        request = application_pb2.TrainApplicationRequest(application=application)
+        response: application_pb2.TrainApplicationResponse = self._call(self._stub.TrainApplication, request)
+        return response.application
 
     def close(self) -> None:
         """Close the connection; a watch ends."""

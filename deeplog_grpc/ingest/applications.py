@@ -43,3 +43,14 @@ class FixedApplications:
     def admit(self, name: str) -> bool:
         """Whether it is one of them."""
         return name in self.names
+
+
+def admitted(applications: Applications, name: str) -> str:
+    """The application that takes the entries of a routed name; "" = none does.
+
+    Where the name is not served and cannot be, the default takes them: a rule that fits is a guess, not an order.
+    """
+    if name and applications.admit(name):
+        return name
+    default = applications.default
+    return default if default and applications.admit(default) else ""

@@ -8,16 +8,13 @@ from pydantic.dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
 class IngestConfig:
-    """Limits of requests and entries, and how foreign attributes are read.
+    """Limits of requests and entries, of requests and entries.
 
     Examples
     --------
     >>> IngestConfig(max_body_bytes=1024).max_body_bytes
     1024
     """
-
-    session_attributes: tuple[str, ...] = ("trace_id",)
-    """Attributes that name the session of an entry without one; the first that has a value counts."""
 
     max_entries_per_request: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Entries in one request or stream batch. Ten thousand keep a request below a second of work."""

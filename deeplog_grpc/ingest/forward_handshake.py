@@ -152,7 +152,9 @@ def ping(said: Hello, *, hostname: str, shared_key: str, salt: bytes, user: str 
     """
     key_digest = _digest(salt, hostname.encode(), said.nonce, shared_key.encode())
     password_digest = _digest(said.auth_salt, user.encode(), password.encode()) if said.auth_salt else b""
-    return _pack(["PING", hostname, salt, key_digest.decode(), user, password_digest.decode()])
+    # Fluent Bit takes a salt as text only, whatever its bytes are.
+    text_salt = salt.decode("utf-8", "surrogateescape")
+    return _pack(["PING", hostname, text_salt, key_digest.decode(), user, password_digest.decode()])
 
 
 def check_pong(message: bytes, *, nonce: bytes, salt: bytes, shared_key: str) -> str:
@@ -198,5 +200,5 @@ def _raw(value: Any) -> bytes:
 
 
 def _pack(value: Any) -> bytes:
-    packed: bytes = msgpack.packb(value)
+    packed: bytes = msgpack.packb(value, unicode_errors="surrogateescape")
     return packed

@@ -5,7 +5,7 @@ application keep their order. Each field is read once, and nothing is made for a
 every line that is served.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +13,15 @@ import numpy as np
 
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.errors import InputError
+from deeplog_grpc.ingest.applications import Applications, admitted
 from deeplog_grpc.ingest.config import IngestConfig
+from deeplog_grpc.ingest.records import Origin
+from deeplog_grpc.ingest.routing import Router, RoutingConfig
 
 _MAX_TIME_NS = 2**63 - 1
 _SHOWN_ID_CHARACTERS = 64
 _SHOWN_APPLICATIONS = 10
+_NOWHERE = Origin()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,7 @@ class Ingested:
     """A request's entries as columns."""
 
     parts: tuple[Part, ...]
-    """One for each application with a good entry, in the order of the applications of the server."""
+    """One for each application with a good entry, in the order of their first entries."""
     faults: tuple[EntryFault, ...]
     """In the order of the entries."""
 
@@ -63,7 +67,7 @@ class Defaults:
     """What an entry that leaves a field empty gets."""
 
     application: str = ""
-    """Empty = the only application, if there is exactly one."""
+    """Empty = the default of the server, if there is one."""
     source: str = ""
 
 
@@ -89,30 +93,32 @@ class NativeIngest:
 
     Parameters
     ----------
-    applications : iterable of str
-        The applications that are served.
+    applications : Applications
+        Say which applications take entries.
     config : IngestConfig
-        Limits, and the attributes that name sessions.
+        Limits.
+    routing : RoutingConfig
+        What the attributes of an entry say where its own fields are empty.
     """
 
-    def __init__(self, applications: Iterable[str], config: IngestConfig) -> None:
-        self._applications = tuple(applications)
+    def __init__(self, applications: Applications, config: IngestConfig, routing: RoutingConfig) -> None:
+        self._applications = applications
         self._config = config
-        self._session_attributes = tuple(name.encode() for name in config.session_attributes)
+        self._router = Router(routing)
 
     def application(self, name: str, *, field: str) -> str:
-        """The application that a request means by a name; empty = the only one there is.
+        """The application that a request means by a name; empty = the only one there is, else the default.
 
         Raises
         ------
         InputError
-            If there is none of that name, or it is empty where there are several.
+            If there is none of that name, or it is empty where there is no default.
         """
-        if name in self._applications:
-            return name
-        if not name and len(self._applications) == 1:
-            return self._applications[0]
-        raise InputError(self._unknown_application(name), field=field)
+        names = self._applications.names
+        meant = name or (names[0] if len(names) == 1 else self._applications.default)
+        if meant not in names:
+            raise InputError(self._unknown_application(name), field=field)
+        return meant
 
     def defaults(self, options: Any, *, field: str) -> Defaults:
         """Read a ``ScoreOptions`` message.
@@ -123,8 +129,8 @@ class NativeIngest:
             If it names an application that is not served, or a source that is too long.
         """
         application = text(options.application)
-        if application:
-            self.application(application, field=f"{field}.application")
+        if application and not self._applications.admit(application):
+            raise InputError(self._unknown_application(application), field=f"{field}.application")
         if len(options.source) > self._config.max_id_bytes:
             raise InputError(self._too_long(len(options.source), "max_id_bytes"), field=f"{field}.source")
         return Defaults(application=application, source=text(options.source))
@@ -167,14 +173,17 @@ class NativeIngest:
         """
         max_body, max_id = self._config.max_body_bytes, self._config.max_id_bytes
         max_attributes = self._config.max_attributes
-        columns = {name.encode(): _Columns() for name in self._applications}
-        by_name = dict(columns)
-        if default := columns.get(self._default_application(defaults).encode()):
-            by_name[b""] = default
+        columns: dict[str, _Columns] = {}
+        by_name: dict[bytes, _Columns] = {}
         faults: list[EntryFault] = []
         for position, entry in enumerate(entries):
             body, session, source, entry_id = entry.body, entry.session, entry.source, entry.entry_id
-            time_ns, attributes, column = entry.time_unix_nano, entry.attributes, by_name.get(entry.application)
+            time_ns, attributes, name = entry.time_unix_nano, entry.attributes, entry.application
+            if 0 < len(attributes) <= max_attributes:
+                name, session, source = self._routed(entry, defaults)
+            column = by_name.get(name)
+            if column is None:
+                column = self._column(name, defaults, columns, by_name)
             if (
                 column is None
                 or not 0 < len(body) <= max_body
@@ -184,32 +193,37 @@ class NativeIngest:
             ):
                 faults.append(self._fault(position, entry))
                 continue
-            if not session and attributes:
-                session = self._session_attribute(attributes)
-                if len(session) > max_id:
-                    faults.append(self._session_attribute_fault(position, entry, len(session)))
-                    continue
             column.positions.append(position)
             column.entry_ids.append(entry_id.decode(errors="replace"))
             column.bodies.append(body.decode(errors="replace"))
             column.times_ns.append(time_ns or arrival_ns)
             column.sessions.append(session.decode(errors="replace"))
             column.sources.append(source.decode(errors="replace") if source else defaults.source)
-        parts = tuple(column.part(name.decode()) for name, column in columns.items() if column.positions)
+        parts = tuple(column.part(name) for name, column in columns.items() if column.positions)
         return Ingested(parts=parts, faults=tuple(faults))
 
-    def _default_application(self, defaults: Defaults) -> str:
-        if not defaults.application and len(self._applications) == 1:
-            return self._applications[0]
-        return defaults.application
+    def _column(
+        self, name: bytes, defaults: Defaults, columns: dict[str, _Columns], by_name: dict[bytes, _Columns]
+    ) -> _Columns | None:
+        """Where the entries of an application that this request has not named yet go; None = nowhere."""
+        try:
+            application = name.decode() or defaults.application or self._applications.default
+        except UnicodeDecodeError:
+            return None
+        if not application or not self._applications.admit(application):
+            return None
+        column = by_name[name] = columns.setdefault(application, _Columns())
+        return column
 
-    def _session_attribute(self, attributes: Sequence[Any]) -> bytes:
-        values: dict[bytes, bytes] = {pair.key: pair.value for pair in attributes}
-        return next((values[name] for name in self._session_attributes if values.get(name)), b"")
-
-    def _session_attribute_fault(self, position: int, entry: Any, size: int) -> EntryFault:
-        problem = ("ID_TOO_LONG", self._too_long(size, "max_id_bytes"))
-        return _fault(position, entry, "attributes", problem)
+    def _routed(self, entry: Any, defaults: Defaults) -> tuple[bytes, bytes, bytes]:
+        """Application, session and source of an entry with attributes, which fill in what its own fields leave open."""
+        name, session, source = entry.application, entry.session, entry.source
+        if (name or defaults.application) and session and source:
+            return name, session, source
+        route = self._router.route({text(pair.key): text(pair.value) for pair in entry.attributes}, _NOWHERE)
+        if not name and not defaults.application and route.application:
+            name = admitted(self._applications, route.application).encode()
+        return name, session or route.session.encode(), source or route.source.encode()
 
     def _fault(self, position: int, entry: Any) -> EntryFault:
         """The first thing wrong with an entry that something is wrong with."""
@@ -241,9 +255,10 @@ class NativeIngest:
         return f"{size} bytes are more than {getattr(self._config, limit)} (ingest.{limit}): shorten it"
 
     def _unknown_application(self, name: str) -> str:
-        shown = ", ".join(self._applications[:_SHOWN_APPLICATIONS])
-        more = len(self._applications) - _SHOWN_APPLICATIONS
-        known = f"{shown} and {more} more" if more > 0 else shown
+        names = self._applications.names
+        shown = ", ".join(names[:_SHOWN_APPLICATIONS])
+        more = len(names) - _SHOWN_APPLICATIONS
+        known = f"{shown} and {more} more" if more > 0 else shown or "none yet"
         if not name:
             return f"must name one of the applications served: {known}"
         return f"'{name[:_SHOWN_ID_CHARACTERS]}' is not served here: use one of {known}"

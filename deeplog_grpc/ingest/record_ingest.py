@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 
 from deeplog_grpc.detection.entries import EntryBatch
-from deeplog_grpc.ingest.applications import Applications
+from deeplog_grpc.ingest.applications import Applications, admitted
 from deeplog_grpc.ingest.config import IngestConfig
 from deeplog_grpc.ingest.lines import LineEntries, LineReader
 from deeplog_grpc.ingest.native import EntryFault, Ingested, Part
+from deeplog_grpc.ingest.own import is_own
 from deeplog_grpc.ingest.records import Origin, Records
 from deeplog_grpc.ingest.routing import Route, Router, RoutingConfig
-
-OWN = "deeplog.kind"
-"""An attribute of what this project sends out. A record that has it came back, and is not judged again."""
 
 _DAY_NS = 86_400_000_000_000
 
@@ -73,11 +71,11 @@ class RecordIngest:
         """
         lines = self._reader(arrival_ns).read([self._cut(body) for body in records.bodies])
         routes = self._routes(records, lines)
-        own = [OWN not in records.attributes[number] for number in lines.numbers]
+        foreign = _foreign(records, lines)
         applications = self._admitted(routes)
         places: dict[str, list[int]] = {}
         faults = []
-        for place in compress(range(len(routes)), own):
+        for place in compress(range(len(routes)), foreign):
             if application := applications[routes[place].application]:
                 places.setdefault(application, []).append(place)
             else:
@@ -134,15 +132,13 @@ class RecordIngest:
         return np.where(times_ns > 0, times_ns, arrival_ns)
 
 
-def admitted(applications: Applications, name: str) -> str:
-    """The application that takes the entries of a routed name; "" = none does.
-
-    Where the name is not served and cannot be, the default takes them: a rule that fits is a guess, not an order.
-    """
-    if name and applications.admit(name):
-        return name
-    default = applications.default
-    return default if default and applications.admit(default) else ""
+def _foreign(records: Records, lines: LineEntries) -> list[bool]:
+    """Of each line, whether its record is not one that was sent out here and came back."""
+    own = {id(origin): is_own(origin.resource) for origin in {id(one): one for one in records.origins}.values()}
+    attributes, origins = records.attributes, records.origins
+    return [
+        not (own[id(origins[number])] or ((given := attributes[number]) and is_own(given))) for number in lines.numbers
+    ]
 
 
 def _part(name: str, places: list[int], lines: LineEntries, routes: Sequence[Route], times_ns: Any) -> Part:

@@ -1,4 +1,4 @@
-"""How sending fails. Texts name neither addresses nor what was sent: an address may be a secret."""
+"""How sending fails. Texts name neither URLs nor what was sent: a URL may be a secret."""
 
 from typing import ClassVar
 
@@ -13,14 +13,17 @@ class TryAgainError(DeepLogError):
     message : str
     retry_after_s : float
         Seconds that the other side asked for; 0 = it did not.
+    answer : str
+        What the other side said; never for the log: it may repeat what was sent.
     """
 
     reason: ClassVar[str] = "OUTPUT_AWAY"
     retryable: ClassVar[bool] = True
 
-    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+    def __init__(self, message: str, *, retry_after_s: float = 0.0, answer: str = "") -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.answer = answer
 
 
 class NotTakenError(DeepLogError):

@@ -11,7 +11,7 @@ import msgpack
 
 from deeplog_grpc.errors import InputError
 from deeplog_grpc.ingest.forward_handshake import check_pong, ping, read_hello
-from deeplog_grpc.ingest.forward_messages import encode_forward
+from deeplog_grpc.ingest.forward_messages import acknowledged, encode_forward
 from deeplog_grpc.outputs.config import ForwardOutput, secret
 from deeplog_grpc.outputs.encoding import tame
 from deeplog_grpc.outputs.failures import TryAgainError
@@ -51,9 +51,9 @@ class ForwardSender:
             for raw in messages.values():
                 connection.writer.write(raw)
             await connection.writer.drain()
-            waiting = set(messages)
+            waiting: set[str | bytes] = set(messages)
             while waiting:
-                waiting.discard(_acknowledged(await connection.read()))
+                waiting.discard(acknowledged(await connection.read_raw()))
 
     async def close(self) -> None:
         """See :class:`~deeplog_grpc.outputs.senders.Sender`."""
@@ -84,7 +84,11 @@ class ForwardSender:
             yield self._connection
         except (OSError, EOFError) as error:  # what ssl and asyncio raise among them
             await self.close()
-            raise TryAgainError(f"the connection failed: {type(error).__name__}") from error
+            why = getattr(error, "strerror", None) or type(error).__name__
+            raise TryAgainError(f"the connection failed: {why}") from error
+        except InputError as error:
+            await self.close()
+            raise TryAgainError(f"no acknowledgement: {error}") from error
         except BaseException:
             await self.close()
             raise
@@ -108,8 +112,9 @@ class ForwardSender:
             connection.writer.write(ping(hello, hostname=self._config.hostname, shared_key=key, salt=salt))
             await connection.writer.drain()
             check_pong(await connection.read_raw(), nonce=hello.nonce, salt=salt, shared_key=key)
-        except InputError as error:  # mended on either side, and nothing was sent yet
-            raise TryAgainError(f"the handshake failed: {error}") from error
+        except (InputError, EOFError) as error:  # mended on either side, and nothing was sent yet
+            why = "the other side closed the connection: is the key the same?" if isinstance(error, EOFError) else error
+            raise TryAgainError(f"the handshake failed: {why}") from error
 
 
 class _Connection:
@@ -140,8 +145,8 @@ class _Connection:
                 raise EOFError("an answer too long") from error
 
     async def read_raw(self) -> bytes:
-        """The next value, packed again."""
-        packed: bytes = msgpack.packb(await self.read())
+        """The next value, packed again with all its bytes as text: most are."""
+        packed: bytes = msgpack.packb(await self.read(), use_bin_type=False)
         return packed
 
     async def _more(self) -> bytes:
@@ -166,9 +171,3 @@ def forward_record(record: OutRecord) -> dict[str, Any]:
     if record.resource:
         made["resource"] = record.resource
     return made
-
-
-def _acknowledged(answer: Any) -> str:
-    """The name of a chunk in an answer; empty where there is none."""
-    chunk = answer.get(b"ack") if isinstance(answer, dict) else None
-    return chunk.decode("utf-8", "replace") if isinstance(chunk, bytes) else ""

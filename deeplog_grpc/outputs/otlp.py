@@ -83,7 +83,7 @@ def _failure(error: grpc.aio.AioRpcError) -> TryAgainError | NotTakenError:
     retry_after_s = _retry_after_s(error)
     code = error.code()
     if code in _TRY_AGAIN or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and retry_after_s is not None):
-        return TryAgainError(code.name, retry_after_s=retry_after_s or 0.0)
+        return TryAgainError(code.name, retry_after_s=retry_after_s or 0.0, answer=error.details() or "")
     return NotTakenError(code.name, answer=error.details() or "")
 
 

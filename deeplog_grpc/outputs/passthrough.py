@@ -26,6 +26,8 @@ from deeplog_grpc.storage import Spool
 from deeplog_grpc.v1 import deeplog_service_pb2, verdict_pb2
 
 _MIB = 1 << 20
+_FULL_SHARE = 0.9
+"""From here on nothing new is let in; what is being scored already still finds room, as a rule."""
 
 _log = structlog.get_logger("deeplog_grpc.outputs")
 
@@ -52,11 +54,23 @@ class RecordQueue:
         self.may_drop = config.when_full == "drop"
         self.dropped = 0
         """Records that were not kept, for there was no room."""
-        self.spool = Spool(path, max_bytes=config.queue_mb * _MIB, sync="normal")
+        self._max_bytes = config.queue_mb * _MIB
+        self.spool = Spool(path, max_bytes=self._max_bytes, sync="normal")
         self._batch = config.batch
         self._only_anomalies = config.only == "anomalies"
         self._filter = Filter(config)
         self._is_full = False
+
+    def check(self) -> None:
+        """Make sure that there is room for more, unless it may be dropped.
+
+        Raises
+        ------
+        SpoolFullError
+            If the queue is nearly full.
+        """
+        if not self.may_drop and self.spool.backlog_bytes > _FULL_SHARE * self._max_bytes:
+            raise SpoolFullError(f"the queue of the output '{self.name}' is full")
 
     def add(self, records: Records, verdicts: Mapping[int, verdict_pb2.Verdict]) -> None:
         """Keep the records that the output wants.
@@ -127,6 +141,8 @@ class Passthrough:
             If there is no room: refuse the records.
         """
         verdicts = {verdict.index: verdict for verdict in response.verdicts}
+        for queue in self._queues:  # first: what one has kept would be kept twice if another refused
+            queue.check()
         for queue in self._queues:
             queue.add(records, verdicts)
 

@@ -70,7 +70,7 @@ class WebSender:
                 text = (await answer.content.read(_ANSWER_BYTES)).decode("utf-8", "replace")
                 _check(answer.status, text, answer.headers)
         except (aiohttp.ClientError, OSError, ValueError) as error:  # their texts may name the address
-            raise TryAgainError(type(error).__name__) from None
+            raise TryAgainError(_why(error)) from None
 
     async def close(self) -> None:
         """See :class:`~deeplog_grpc.outputs.senders.Sender`."""
@@ -136,8 +136,15 @@ def _check(status: int, text: str, headers: Mapping[str, str]) -> None:
         return
     if status in _BUSY or status >= 500:
         wait_s = retry_after_s(headers.get("Retry-After", ""), datetime.now(UTC))
-        raise TryAgainError(f"HTTP status {status}", retry_after_s=wait_s)
+        raise TryAgainError(f"HTTP status {status}", retry_after_s=wait_s, answer=text)
     raise NotTakenError(f"HTTP status {status}", answer=text)
+
+
+def _why(error: Exception) -> str:
+    """What went wrong with a connection, without its URL."""
+    inner: object = getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
+    text = getattr(inner, "verify_message", "") or getattr(inner, "strerror", "")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _json(value: Any) -> bytes:

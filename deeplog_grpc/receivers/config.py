@@ -116,7 +116,8 @@ class ForwardConfig:
     def _check(self) -> "ForwardConfig":
         section = "receivers.forward"
         if self.listen is not None:
-            check_listen(self.listen, allow_public=self.allow_public, section=section)
+            risk = "only shared_key, users and TLS, where they are set, keep strangers out"
+            check_listen(self.listen, allow_public=self.allow_public, section=section, risk=risk)
         if self.users and self.shared_key is None:
             raise ConfigError("are only asked for with a shared_key: set that too", field=f"{section}.users")
         if (self.tls_cert is None) != (self.tls_key is None):

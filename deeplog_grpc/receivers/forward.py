@@ -83,11 +83,6 @@ class ForwardListener:
         self._server: asyncio.Server | None = None
         self._faults = ScarceLog(_log)
 
-    @property
-    def open_connections(self) -> int:
-        """Connections under way."""
-        return len(self._connections)
-
     async def start(self) -> int:
         """Begin to listen; returns the port.
 
@@ -212,8 +207,7 @@ class ForwardListener:
             fault = error
         if deliveries:
             await self._score(deliveries)
-            for chunk in chunks:
-                await self._write(connection, acknowledgement(chunk))
+            await self._write(connection, *map(acknowledgement, chunks))
         if fault is not None:
             raise fault
 
@@ -235,9 +229,10 @@ class ForwardListener:
                     raise
                 await asyncio.sleep(_UNEXPECTED_DELAY_S)
 
-    async def _write(self, connection: _Connection, answer: bytes) -> None:
-        """Write an answer whole: some senders read each with one call."""
-        connection.writer.write(answer)
+    async def _write(self, connection: _Connection, *answers: bytes) -> None:
+        """Write each answer whole: some senders read it with one call."""
+        for answer in answers:
+            connection.writer.write(answer)
         async with asyncio.timeout(self._config.receive_timeout_s):
             await connection.writer.drain()
 

@@ -19,7 +19,9 @@ def host_and_port(listen: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def check_listen(listen: str, *, allow_public: bool, section: str) -> None:
+def check_listen(
+    listen: str, *, allow_public: bool, section: str, risk: str = "the server has neither TLS nor a login"
+) -> None:
     """Refuse an address that is none, or that other machines reach without leave.
 
     Parameters
@@ -30,6 +32,8 @@ def check_listen(listen: str, *, allow_public: bool, section: str) -> None:
         Whether other machines may reach it.
     section : str
         Where the configuration has ``listen`` and ``allow_public``, for example ``server``.
+    risk : str
+        Why leave is asked for.
 
     Raises
     ------
@@ -42,7 +46,7 @@ def check_listen(listen: str, *, allow_public: bool, section: str) -> None:
     host = host_and_port(listen)[0]
     if not allow_public and not _is_loopback(host):
         raise ConfigError(
-            f"{host} can be reached from other machines, and the server has neither TLS nor a login: "
+            f"{host} can be reached from other machines, and {risk}: "
             f"listen on 127.0.0.1, or set {section}.allow_public to true if the network is trusted",
             field=f"{section}.listen",
         )

@@ -68,7 +68,10 @@ class RecordSink(Protocol):
     def add(self, records: Records, response: pb.ScoreResponse) -> None:
         """Take records, with a verdict on each that has one: ``index`` is its place.
 
-        An exception has the delivery refused, to be sent again.
+        Raises
+        ------
+        RefusedError
+            If there is no room now. They are offered again, and nothing else is scored until they are taken.
         """
         ...
 
@@ -105,9 +108,16 @@ class Intake:
         self._sink = sink
         self._options = AnswerOptions(anomalies_only=sink is None, full=False)
         self._large_one_waits = False
+        self._blocked = 0
+        """Deliveries that are scored, and for which the sink has no room."""
         self._rejections = ScarceLog(_log)
         self.refused = 0
         """Times that deliveries were refused for now."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the sink has no room for something that is scored."""
+        return self._blocked > 0
 
     async def accept(self, records: Records, *, size_bytes: int, key: Key | None, timeout_s: float) -> Accepted:
         """Have one delivery scored; see :meth:`accept_together`."""
@@ -169,6 +179,8 @@ class Intake:
         return cast(Accepted, results[0])
 
     async def _score(self, deliveries: Sequence[Delivery], timeout_s: float) -> Accepted:
+        if self.is_blocked:
+            raise QueueFullError("what was scored finds no room on its way out")
         records = _joined([delivery.records for delivery in deliveries])
         ingested = self._ingest.ingest(records, arrival_ns=time.time_ns())
         response = pb.ScoreResponse()
@@ -185,8 +197,22 @@ class Intake:
         else:
             add_faults(response, ingested.faults)
         if self._sink is not None and len(records):
-            self._sink.add(records, response)
+            await self._pass_on(self._sink, records, response)
         return self._accepted(response, ingested.faults)
+
+    async def _pass_on(self, sink: RecordSink, records: Records, response: pb.ScoreResponse) -> None:
+        """Wait until a sink has room: if what is scored already were refused, it would be scored again."""
+        while True:
+            try:
+                return sink.add(records, response)
+            except RefusedError as error:
+                if self._queue.draining:
+                    raise
+                self._blocked += 1
+                try:
+                    await asyncio.sleep(error.retry_after_s)
+                finally:
+                    self._blocked -= 1
 
     async def _reply(self, job: ScoreJob, size: Size, timeout_s: float) -> Reply:
         if not self._queue.is_beyond(size):

@@ -6,6 +6,7 @@ version. All else (gradient steps, gate, disk) is done beside it.
 
 import asyncio
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class Learning:
     Parameters
     ----------
     updaters : mapping of str to Updater
-        By application.
+        By application; looked at anew each time, for there may be others later.
     journal : Journal
     store : AnomalyStore
     queue : ScoringQueue
@@ -90,14 +91,14 @@ class Learning:
         self._journal = journal
         self._store = store
         self._queue = queue
-        self._locks = {application: asyncio.Lock() for application in updaters}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="learning", initializer=be_nice)
         self._looks = ThreadPoolExecutor(1, thread_name_prefix="looks")
         """Who looks at what is stored does not wait for an update."""
         self._orders: set[asyncio.Task[feedback_pb2.FeedbackResponse]] = set()
         self._under_way: dict[int, asyncio.Task[feedback_pb2.FeedbackResponse]] = {}
-        self._saved: dict[str, bytes] = {}
-        """The parsers' states as they were saved last."""
+        self._saved: dict[str, tuple[str, bytes]] = {}
+        """Application -> bundle, and the parser's state that was saved last."""
         self._saver: asyncio.Task[None] | None = None
         self._is_closing = False
 
@@ -149,6 +150,14 @@ class Learning:
         job = InspectJob(application=application, keys=tuple(keys), session=session)
         return cast(DoneReply, await self._queue.add(job))
 
+    def exclusive(self, application: str) -> asyncio.Lock:
+        """Held while an application is updated; who puts another updater in its place must hold it too."""
+        return self._locks[application]
+
+    async def in_update_thread(self, work: Callable[[], Result]) -> Result:
+        """Run what makes a version where all versions are made: one after the other, beside the scoring."""
+        return await self._in_thread(work)
+
     async def in_thread(self, work: Callable[[], Result]) -> Result:
         """Run a look at the journal or the store beside the event loop, and beside updates."""
         return await asyncio.get_running_loop().run_in_executor(self._looks, work)
@@ -185,15 +194,16 @@ class Learning:
 
     async def _save_parsers(self) -> None:
         """Save the parsers' states where they have changed."""
-        for application, updater in self._updaters.items():
+        for application in list(self._updaters):
             state = (await self.inspect(application)).parser_state
-            await self._in_thread(partial(self._save_parser, updater, state))
+            # Looked up after the answer: it is the updater of the detector that gave it.
+            await self._in_thread(partial(self._save_parser, self._updaters[application], state))
 
     def _save_parser(self, updater: Updater, state: Mapping[str, Any]) -> None:
         content = orjson.dumps(state)
-        if self._saved.get(updater.application) != content:
+        if self._saved.get(updater.application) != (updater.checksum, content):
             updater.save_parser(content)
-            self._saved[updater.application] = content
+            self._saved[updater.application] = (updater.checksum, content)
 
     async def _accepted(self, order: Order, find: Callable[[], Found]) -> Accepted:
         """Put the order on the disk, or find it there."""
@@ -203,8 +213,7 @@ class Learning:
         )
         if earlier is not None:
             return Accepted(record=earlier, is_repeat=True)
-        found = await self._in_thread(find)
-        known = await self.inspect(application, found.templates)
+        found, known = await self._looked_up(application, find)
         _check_keys(found.templates, known.templates)
         updater = self._updaters[application]
         new = NewRecord(
@@ -224,10 +233,19 @@ class Learning:
 
         return await self._in_thread(accept)
 
+    async def _looked_up(self, application: str, find: Callable[[], Found]) -> tuple[Found, DoneReply]:
+        """What an order means, and what the detector says of it: both by the same bundle."""
+        while True:
+            updater = self._updaters[application]
+            found = await self._in_thread(find)
+            known = await self.inspect(application, found.templates)
+            if self._updaters[application] is updater:
+                return found, known
+
     async def _apply(self, record: Record) -> feedback_pb2.FeedbackResponse:
         application = record.application
-        updater = self._updaters[application]
         async with self._locks[application]:
+            updater = self._updaters[application]
             state = (await self.inspect(application)).parser_state
             applied = await self._in_thread(lambda: self._applied(updater, record, state))
             if applied.judges is not None:

@@ -1,13 +1,15 @@
-"""The methods for operators: feedback, stored anomalies, model versions, drift, workflow.
+"""The methods for operators: feedback, stored anomalies, model versions, drift, workflow, applications.
 
 They check, look up and convert.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from functools import partial
 
 from deeplog_grpc.errors import InputError
+from deeplog_grpc.ingest import Applications
+from deeplog_grpc.serving.application_calls import ApplicationCalls
 from deeplog_grpc.serving.evidence import evidence_of
 from deeplog_grpc.serving.learning import Found, Learning
 from deeplog_grpc.serving.lineage import Meant
@@ -27,6 +29,7 @@ from deeplog_grpc.serving.operator_messages import (
     version_message,
 )
 from deeplog_grpc.serving.state import ServerState
+from deeplog_grpc.serving.trainings import Trainings
 from deeplog_grpc.serving.workflow_calls import WorkflowCalls
 from deeplog_grpc.storage import (
     AnomalyFilter,
@@ -36,7 +39,7 @@ from deeplog_grpc.storage import (
     number_of,
     verdict_id,
 )
-from deeplog_grpc.v1 import anomaly_pb2, feedback_pb2, model_pb2, workflow_pb2
+from deeplog_grpc.v1 import anomaly_pb2, application_pb2, feedback_pb2, model_pb2, workflow_pb2
 
 WATCH_S = 0.1
 """Seconds between two looks for new anomalies; a look is one comparison of numbers."""
@@ -55,14 +58,19 @@ class OperatorCalls:
 
     Parameters
     ----------
-    applications : sequence of str
+    applications : Applications
         Those that are served.
     state : ServerState
     learning : Learning
+    trainings : Trainings, optional
+        None = the server does not learn from what it is sent.
     """
 
-    def __init__(self, applications: Sequence[str], state: ServerState, learning: Learning) -> None:
+    def __init__(
+        self, applications: Applications, state: ServerState, learning: Learning, trainings: Trainings | None = None
+    ) -> None:
         self._applications = applications
+        self._of_applications = ApplicationCalls(state, trainings)
         self._learning = learning
         self._journal = state.journal
         self._store = state.anomalies
@@ -207,13 +215,31 @@ class OperatorCalls:
         request = read_request(workflow_pb2.GetWorkflowRequest, raw)
         return await self._workflows.get(self._application(request.application), request)
 
-    def _application(self, name: str) -> str:
-        if not name and len(self._applications) == 1:
-            return self._applications[0]
-        if name not in self._applications:
+    async def list_applications(self, raw: bytes) -> application_pb2.ListApplicationsResponse:
+        """``ListApplications``."""
+        wanted = read_request(application_pb2.ListApplicationsRequest, raw).application
+        return self._of_applications.found([self._served(wanted)] if wanted else list(self._applications.names))
+
+    async def train_application(self, raw: bytes) -> application_pb2.TrainApplicationResponse:
+        """``TrainApplication``."""
+        wanted = read_request(application_pb2.TrainApplicationRequest, raw).application
+        return self._of_applications.train(self._served(wanted))
+
+    def _served(self, name: str) -> str:
+        """An application, whether or not it has a model."""
+        names = self._applications.names
+        if not name and len(names) == 1:
+            return names[0]
+        if name not in names:
             what = f"'{name[:80]}' is not served" if name else "must be given"
-            raise InputError(f"{what}: give one of {', '.join(sorted(self._applications))}", field="application")
+            raise InputError(f"{what}: give one of {', '.join(sorted(names)[:MAX_NAMED])}", field="application")
         return name
+
+    def _application(self, name: str) -> str:
+        """An application that has a model."""
+        served = self._served(name)
+        self._of_applications.check_has_model(served)
+        return served
 
     def _application_of(self, request: feedback_pb2.FeedbackRequest) -> str:
         """The application that is named, or that of the anomaly or group.
@@ -230,7 +256,7 @@ class OperatorCalls:
         if found and request.application and found != request.application:
             raise InputError(f"what is named belongs to '{found}'", field="application")
         named = found or request.application
-        if not named and len(self._applications) > 1:
+        if not named and len(self._applications.names) > 1:
             if request.WhichOneof("target") == "verdict_id":
                 self._stored(request.verdict_id)
             elif request.WhichOneof("target") == "group_id":
@@ -337,6 +363,9 @@ class OperatorCalls:
         current = versions[0]
         return [version_message(version, records.get(version.sequence or 0), current) for version in versions]
 
+
+MAX_NAMED = 20
+"""Applications that an error names."""
 
 MAX_LOOKED_AT = 1_000
 """Anomalies of one order whose templates are compared with those of now."""

@@ -2,12 +2,21 @@
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.ingest import Defaults, IngestConfig, LenientDecoder, LenientMessage, NativeIngest, text
+from deeplog_grpc.ingest import (
+    Applications,
+    Defaults,
+    IngestConfig,
+    LenientDecoder,
+    LenientMessage,
+    NativeIngest,
+    RoutingConfig,
+    text,
+)
 from deeplog_grpc.serving.answers import AnswerOptions
 from deeplog_grpc.serving.scoring import FlushOrder, ParseJob, ScoreJob
 from deeplog_grpc.serving.status import EntriesRejectedError
@@ -31,14 +40,16 @@ class RequestReader:
 
     Parameters
     ----------
-    applications : iterable of str
-        The applications that are served.
+    applications : Applications
+        Say which applications take entries.
     config : IngestConfig
         Limits.
+    routing : RoutingConfig
+        What attributes of entries say.
     """
 
-    def __init__(self, applications: Iterable[str], config: IngestConfig) -> None:
-        self._ingest = NativeIngest(applications, config)
+    def __init__(self, applications: Applications, config: IngestConfig, routing: RoutingConfig) -> None:
+        self._ingest = NativeIngest(applications, config, routing)
         self._max_id_bytes = config.max_id_bytes
         self._score_request = LenientDecoder("ScoreRequest")
         self._parse_request = LenientDecoder("ParseRequest")

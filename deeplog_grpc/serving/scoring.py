@@ -11,7 +11,7 @@ import math
 import time
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -20,13 +20,14 @@ from typing import Any
 from deeplog_grpc.detection import Judges
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.detection.verdicts import Verdict
-from deeplog_grpc.feedback import DriftReport
+from deeplog_grpc.feedback import DriftMonitor, DriftReport
 from deeplog_grpc.ingest import EntryFault, Part
 from deeplog_grpc.serving.answers import AnswerOptions, ScoreAnswer, late_end, parse_response
 from deeplog_grpc.serving.clock import EventClock
 from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.recorder import LAST_ROW, Noted
 from deeplog_grpc.serving.watch import Watch
+from deeplog_grpc.storage import SampleLog
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
 
@@ -91,6 +92,20 @@ class AdoptJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstallJob:
+    """An order of the server's own to serve an application that is new, or by another detector, from now on."""
+
+    application: str
+    detector: Scorer
+    drift: DriftMonitor | None
+    """None = no drift is looked for."""
+    sample: SampleLog | None
+    """Where its entries are kept; None = nowhere, or where they were."""
+    missed: Callable[[], Iterable[EntryBatch]] = tuple
+    """The entries that the detector before had and this one has not seen yet; asked at the moment of the change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InspectJob:
     """A question of the server's own for what only the scoring thread may look at."""
 
@@ -117,7 +132,7 @@ class DoneReply:
 
 _DONE = DoneReply(templates={}, parser_state={}, drift=None)
 
-Job = ScoreJob | ParseJob | TickJob | AdoptJob | InspectJob
+Job = ScoreJob | ParseJob | TickJob | AdoptJob | InstallJob | InspectJob
 Reply = pb.ScoreResponse | pb.ParseResponse | TickReply | DoneReply
 
 
@@ -126,8 +141,8 @@ class ScoringWorker:
 
     Parameters
     ----------
-    detectors : mapping of str to Scorer
-        By application.
+    detectors : mutable mapping of str to Scorer
+        By application; those that come later are put in.
     watch : Watch, optional
         What is done with all that is scored, beside answering it.
     clock : callable
@@ -136,7 +151,7 @@ class ScoringWorker:
 
     def __init__(
         self,
-        detectors: Mapping[str, Scorer],
+        detectors: MutableMapping[str, Scorer],
         *,
         watch: Watch | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -159,12 +174,15 @@ class ScoringWorker:
                     run.tick(number)
                 case ScoreJob():
                     run.score(number, job)
-                case AdoptJob() | InspectJob():
+                case AdoptJob() | InstallJob() | InspectJob():
                     run.maintain(number, job)
         replies = run.finish(len(jobs))
         self.tick_due_s = min(
-            self._event_clocks[application].time_of(detector.next_deadline_ns)
-            for application, detector in self._detectors.items()
+            (
+                self._event_clocks[application].time_of(detector.next_deadline_ns)
+                for application, detector in self._detectors.items()
+            ),
+            default=math.inf,
         )
         return replies
 
@@ -174,9 +192,9 @@ class _Run:
 
     def __init__(
         self,
-        detectors: Mapping[str, Scorer],
+        detectors: MutableMapping[str, Scorer],
         watch: Watch | None,
-        event_clocks: Mapping[str, EventClock],
+        event_clocks: MutableMapping[str, EventClock],
         clock: Callable[[], float],
     ) -> None:
         self._detectors = detectors
@@ -218,13 +236,29 @@ class _Run:
                 errors.append(error)
         self._ticks[number] = TickReply(ends=ends, errors=tuple(errors))
 
-    def maintain(self, number: int, job: AdoptJob | InspectJob) -> None:
+    def maintain(self, number: int, job: AdoptJob | InstallJob | InspectJob) -> None:
         """What learning asks of a detector, between two batches of its entries."""
         self._score_pending(job.application)
         try:
-            self._done[number] = self._adopt(job) if isinstance(job, AdoptJob) else self._inspect(job)
+            match job:
+                case AdoptJob():
+                    self._done[number] = self._adopt(job)
+                case InstallJob():
+                    self._done[number] = self._install(job)
+                case InspectJob():
+                    self._done[number] = self._inspect(job)
         except Exception as error:
             self._failures[number] = error
+
+    def _install(self, job: InstallJob) -> DoneReply:
+        for batch in job.missed():
+            job.detector.score(batch)
+        self._detectors[job.application] = job.detector
+        clock = self._event_clocks[job.application] = EventClock()
+        clock.set(job.detector.event_time_ns, at_s=self._clock())
+        if self._watch is not None:
+            self._watch.install(job.application, job.drift, job.sample)
+        return _DONE
 
     def _adopt(self, job: AdoptJob) -> DoneReply:
         self._detectors[job.application].adopt(job.judges)

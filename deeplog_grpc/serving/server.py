@@ -2,8 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import grpc
@@ -13,9 +12,10 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from deeplog_grpc.errors import ConfigError
-from deeplog_grpc.ingest import IngestConfig
+from deeplog_grpc.ingest import Applications, FixedApplications, IngestConfig, RoutingConfig
 from deeplog_grpc.models import set_threads
 from deeplog_grpc.serving.address import bound_socket, cannot_listen
+from deeplog_grpc.serving.applications import LearningApplications
 from deeplog_grpc.serving.calls import Calls
 from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
 from deeplog_grpc.serving.deliveries import Deliveries
@@ -31,6 +31,7 @@ from deeplog_grpc.serving.scoring import Job, Reply, ScoringWorker
 from deeplog_grpc.serving.servicer import SERVICE, DeepLogServicer
 from deeplog_grpc.serving.state import ServerState
 from deeplog_grpc.serving.ticker import Ticker
+from deeplog_grpc.serving.trainings import Trainings
 
 _LAST_CALLS_S = 1.0
 """Seconds for calls that are being refused. Longer would be lost on clients that watch the health of the server: their
@@ -44,8 +45,8 @@ class Server:
 
     Parameters
     ----------
-    detectors : mapping of str to Scorer
-        By application; at least one.
+    detectors : mutable mapping of str to Scorer
+        By application; at least one, unless the state learns applications: then those that come are put in.
     config : ServerConfig
         How to serve.
     ingest : IngestConfig
@@ -54,6 +55,8 @@ class Server:
         Where anomalies and feedback are kept; None = nowhere, and the methods for operators are not served.
     deliveries : DeliveriesConfig, optional
         How long answers are remembered.
+    routing : RoutingConfig, optional
+        What attributes of entries say.
 
     Raises
     ------
@@ -63,14 +66,16 @@ class Server:
 
     def __init__(
         self,
-        detectors: Mapping[str, Scorer],
+        detectors: MutableMapping[str, Scorer],
         config: ServerConfig,
         ingest: IngestConfig,
         *,
         state: ServerState | None = None,
         deliveries: DeliveriesConfig | None = None,
+        routing: RoutingConfig | None = None,
     ) -> None:
-        _check(detectors, config, ingest)
+        learns = state is not None and state.learning.enabled
+        _check(bool(detectors) or learns, config, ingest)
         self.config = config
         """How it serves."""
         worker = ScoringWorker(detectors, watch=None if state is None else state.watch)
@@ -87,19 +92,31 @@ class Server:
         self.is_draining = False
         """Whether it has been told to stop."""
         self._learning = None if state is None else Learning(state.updaters, state.journal, state.anomalies, self.queue)
+        self._trainings: Trainings | None = None
+        self.applications: Applications = FixedApplications(tuple(detectors))
+        """Which applications take entries."""
         operator_calls = None
         if state is not None and self._learning is not None:
-            operator_calls = OperatorCalls(sorted(detectors), state, self._learning)
+            if learns:
+                self.applications = LearningApplications(state, self.queue)
+                self._trainings = Trainings(state, self._learning, self.queue)
+            operator_calls = OperatorCalls(self.applications, state, self._learning, self._trainings)
         self._servicer = DeepLogServicer(
-            detectors, self.queue, self.late, self.deliveries, self.calls, config, ingest, operator_calls
+            self.applications,
+            self.queue,
+            self.late,
+            self.deliveries,
+            self.calls,
+            config,
+            ingest,
+            routing or RoutingConfig(),
+            operator_calls,
         )
         self._ticker = Ticker(worker, self.queue, self.late, self._servicer.tell, config.tick_s)
         self._health = health_aio.HealthServicer()
         self._server = grpc.aio.server(
             options=_channel_options(config), maximum_concurrent_rpcs=config.max_concurrent_rpcs
         )
-        self.applications = sorted(detectors)
-        """Those that are served."""
         self._services = [SERVICE]
         self._listeners: list[Listener] = []
         self.ports: dict[str, int] = {}
@@ -139,11 +156,14 @@ class Server:
         self._ticker.start()
         if self._learning is not None:
             self._learning.start()
+        if self._trainings is not None:
+            self._trainings.start()
         settle()
         await self._server.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         ports = {f"{name}_port": number for name, number in self.ports.items()}
-        _log.info("serving", host=self.config.address[0], port=port, **ports, applications=self.applications)
+        applications = sorted(self.applications.names)
+        _log.info("serving", host=self.config.address[0], port=port, **ports, applications=applications)
         return port
 
     async def stop(self) -> None:
@@ -160,6 +180,8 @@ class Server:
                 await self._stop_listeners()
                 await self._ticker.stop()  # first: streams can still be told what it found
                 self._servicer.stop_streams()
+                if self._trainings is not None:
+                    await self._trainings.close()
                 if self._learning is not None:
                     await self._learning.close()
                 await self.queue.drain()
@@ -205,6 +227,7 @@ async def serve(
     ingest: IngestConfig,
     *,
     deliveries: DeliveriesConfig | None = None,
+    routing: RoutingConfig | None = None,
     prepare: Callable[[Server], None] = lambda server: None,
     ready: Callable[[int], None] = lambda port: None,
 ) -> None:
@@ -220,6 +243,8 @@ async def serve(
         What to accept.
     deliveries : DeliveriesConfig, optional
         How long answers are remembered.
+    routing : RoutingConfig, optional
+        What attributes of entries say.
     prepare : callable
         Called with the server before it starts, to add services and listeners.
     ready : callable
@@ -232,26 +257,25 @@ async def serve(
     """
     configure_logging()
     set_threads(config.torch_threads)
-    server = Server(state.detectors, config, ingest, state=state, deliveries=deliveries)
+    server = Server(state.detectors, config, ingest, state=state, deliveries=deliveries, routing=routing)
     prepare(server)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    with ExitStack() as handled:
-        for number in (signal.SIGTERM, signal.SIGINT):  # first: who sees that it serves may order it to stop at once
-            loop.add_signal_handler(number, stopping.set)
-            handled.callback(loop.remove_signal_handler, number)
-        port = await server.start()
-        try:
-            ready(port)
-            await stopping.wait()
-        finally:
-            handled.close()
-            await server.stop()
+    for number in (signal.SIGTERM, signal.SIGINT):  # first: who is told that it serves may stop it at once
+        loop.add_signal_handler(number, stopping.set)
+    port = await server.start()
+    try:
+        ready(port)
+        await stopping.wait()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        await server.stop()
 
 
-def _check(detectors: Mapping[str, Scorer], config: ServerConfig, ingest: IngestConfig) -> None:
-    if not detectors:
-        raise ConfigError("there is no application to serve: train a model first")
+def _check(serves_any: bool, config: ServerConfig, ingest: IngestConfig) -> None:
+    if not serves_any:
+        raise ConfigError("there is no application to serve: train a model first, or set learning.enabled to true")
     if config.max_queue_entries < ingest.max_entries_per_request:
         raise ConfigError(
             f"{config.max_queue_entries} is less than one request may have: give it at least "

@@ -1,18 +1,17 @@
 """The service's methods. Thin: they read a request, wait for its reply, and turn every error into a status."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import grpc
 from google.protobuf.message import Message
 
 from deeplog_grpc.errors import DrainingError
-from deeplog_grpc.ingest import IngestConfig, LenientMessage
+from deeplog_grpc.ingest import Applications, IngestConfig, LenientMessage, RoutingConfig
 from deeplog_grpc.serving.answers import add_late
 from deeplog_grpc.serving.calls import Calls, Context, Method, time_left
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.deliveries import Deliveries
-from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.operator_calls import OperatorCalls
 from deeplog_grpc.serving.queue import ScoringQueue, Size
@@ -32,8 +31,8 @@ class DeepLogServicer:
 
     Parameters
     ----------
-    detectors : mapping of str to Scorer
-        By application.
+    applications : Applications
+        Say which applications take entries.
     queue : ScoringQueue
         Where the jobs go.
     late : LateEnds
@@ -46,25 +45,28 @@ class DeepLogServicer:
         Limits of streams and waiting times.
     ingest : IngestConfig
         Limits of requests.
+    routing : RoutingConfig
+        What attributes of entries say.
     operator_calls : OperatorCalls, optional
         Answers the methods for operators; None = they are not served.
     """
 
     def __init__(
         self,
-        detectors: Mapping[str, Scorer],
+        applications: Applications,
         queue: ScoringQueue[Job, Reply],
         late: LateEnds,
         deliveries: Deliveries,
         calls: Calls,
         config: ServerConfig,
         ingest: IngestConfig,
+        routing: RoutingConfig,
         operator_calls: OperatorCalls | None = None,
     ) -> None:
         self._calls_of_operators = operator_calls
         self._calls = calls
         self._deliveries = deliveries
-        self._requests = RequestReader(detectors, ingest)
+        self._requests = RequestReader(applications, ingest, routing)
         self._queue = queue
         self._late = late
         self._max_wait_s = config.max_wait_s
@@ -113,6 +115,8 @@ class DeepLogServicer:
             "RollbackModel": calls.roll_back,
             "GetDrift": calls.drift,
             "GetWorkflow": calls.workflow,
+            "ListApplications": calls.list_applications,
+            "TrainApplication": calls.train_application,
         }
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             name: grpc.unary_unary_rpc_method_handler(

@@ -3,24 +3,60 @@
 import fcntl
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import structlog
 
 from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, Judges
-from deeplog_grpc.errors import StateError
+from deeplog_grpc.errors import BundleError, StateError
 from deeplog_grpc.feedback import DriftConfig, DriftMonitor, FeedbackConfig
+from deeplog_grpc.serving.detectors import Scorer
+from deeplog_grpc.serving.learning_detector import LearningDetector
 from deeplog_grpc.serving.recorder import AnomalyRecorder
 from deeplog_grpc.serving.right_of_way import RightOfWay
 from deeplog_grpc.serving.updates import Updater
 from deeplog_grpc.serving.watch import Watch
-from deeplog_grpc.storage import AnomalyStore, Journal, StateConfig
+from deeplog_grpc.storage import (
+    AnomalyStore,
+    ApplicationFolder,
+    Journal,
+    SampleLog,
+    StateConfig,
+    application_folders,
+    bundle_checksum,
+    load_bundle,
+    new_folder,
+    newest_entries,
+)
+from deeplog_grpc.training import LearningConfig, Recipe
 
 LOCK = "lock"
 JOURNAL = "journal.sqlite"
 ANOMALIES = "anomalies.sqlite"
 _MIB = 1 << 20
+TAKEN_UP = 20_000
+"""Entries of its sample, the newest, that an application which was still learning parses again at a start."""
+FIXED = LearningConfig(enabled=False)
+
+_log = structlog.get_logger("deeplog_grpc.serving")
+
+Models = Mapping[str, tuple[ApplicationModel, str]]
+"""Application -> what its bundle holds, and the bundle's checksum."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Kept:
+    """An application that learns, or can be trained anew."""
+
+    folder: ApplicationFolder
+    sample: SampleLog
+    given: str
+    """Checksum of the bundle that the server was started with; empty = none."""
+    learner: LearningDetector | None
+    """Until it has a model."""
 
 
 class ServerState:
@@ -31,8 +67,13 @@ class ServerState:
     directory : Path
         Folder of the databases; of one server at a time.
     models : mapping of str to (ApplicationModel, str)
-        Application -> what its bundle holds, and the bundle's checksum.
+        Application -> what its bundle holds, and the bundle's checksum. A model that was learned here in the place of
+        that very bundle comes before it.
     state, feedback, drift, detector : configurations
+    learning : LearningConfig
+        Whether applications are learned; those that were are served either way.
+    recipe : Recipe
+        How they are trained.
 
     Raises
     ------
@@ -43,62 +84,111 @@ class ServerState:
     def __init__(
         self,
         directory: Path,
-        models: Mapping[str, tuple[ApplicationModel, str]],
+        models: Models,
         *,
         state: StateConfig,
         feedback: FeedbackConfig,
         drift: DriftConfig,
         detector: DetectorConfig,
+        learning: LearningConfig = FIXED,
+        recipe: Recipe | None = None,
     ) -> None:
+        self.directory = directory
+        self.feedback = feedback
+        self.learning = learning
+        self.recipe = recipe or Recipe()
+        self._drift, self._detector = drift, detector
         self._lock = lock(directory)
         try:
-            self._open(directory, models, state, feedback, drift, detector)
+            self._open(models, state)
         except BaseException:
             os.close(self._lock)
             raise
 
-    def _open(
-        self,
-        directory: Path,
-        models: Mapping[str, tuple[ApplicationModel, str]],
-        state: StateConfig,
-        feedback: FeedbackConfig,
-        drift: DriftConfig,
-        detector: DetectorConfig,
-    ) -> None:
+    def _open(self, models: Models, state: StateConfig) -> None:
+        directory = self.directory
         self.journal = Journal(directory / JOURNAL, keep_versions=state.keep_versions)
         self.anomalies = AnomalyStore(directory / ANOMALIES, max_age_s=state.max_age_s, max_bytes=state.max_mb * _MIB)
-        self.feedback = feedback
         self.right_of_way = RightOfWay()
-        self.updaters = {
-            application: Updater(
-                model,
-                checksum,
-                journal=self.journal,
-                store=self.anomalies,
-                config=feedback,
-                judges_of=partial(Judges, cache_bytes=detector.cache_mb * _MIB),
-                pause=self.right_of_way.pause,
-            )
-            for application, (model, checksum) in models.items()
-        }
-        self.detectors = {name: Detector(updater.model, detector) for name, updater in self.updaters.items()}
-        for name, detector_of_name in self.detectors.items():
-            self.updaters[name].scores_by(detector_of_name.judges)
+        folders = {folder.record.application: folder for folder in application_folders(directory)}
+        served = {**models, **_learned(folders, models)}
+        self.updaters = {name: self.updater_of(model, checksum) for name, (model, checksum) in served.items()}
+        self.detectors: dict[str, Scorer] = {name: self.detector_of(updater) for name, updater in self.updaters.items()}
         self.recorder = AnomalyRecorder(self.anomalies, context_entries=state.context_entries)
-        self.watch = Watch(
-            self.recorder,
-            {
-                name: DriftMonitor(drift, expected_share=expected_share(updater.model))
-                for name, updater in self.updaters.items()
-            },
+        self.watch = Watch(self.recorder, {name: self.drift_of(updater) for name, updater in self.updaters.items()})
+        self.kept: dict[str, Kept] = {}
+        if self.learning.enabled:
+            for name in dict.fromkeys((*folders, *served)):
+                given = models[name][1] if name in models else ""
+                kept = self._kept(folders.get(name) or self._new_folder(name, 0), given, learns=name not in served)
+                self.kept[name] = kept
+                if kept.learner is not None:
+                    self.detectors[name] = kept.learner
+                self.watch.install(name, None, kept.sample)
+
+    def begin(self, application: str, now_ns: int) -> Kept:
+        """Make ready for the first entry of an application, at a time in nanoseconds since 1970 UTC."""
+        kept = self._kept(self._new_folder(application, now_ns), "", learns=True)
+        kept.folder.write()
+        return kept
+
+    def updater_of(self, model: ApplicationModel, checksum: str) -> Updater:
+        """The updater of what a bundle holds; publishes its version if it is a new one."""
+        return Updater(
+            model,
+            checksum,
+            journal=self.journal,
+            store=self.anomalies,
+            config=self.feedback,
+            judges_of=partial(Judges, cache_bytes=self._detector.cache_mb * _MIB),
+            pause=self.right_of_way.pause,
         )
+
+    def detector_of(self, updater: Updater) -> Detector:
+        """A detector of an updater's version in force."""
+        detector = Detector(updater.model, self._detector)
+        updater.scores_by(detector.judges)
+        return detector
+
+    def drift_of(self, updater: Updater) -> DriftMonitor:
+        """What looks for drift of an application."""
+        return DriftMonitor(self._drift, expected_share=expected_share(updater.model))
 
     def close(self) -> None:
         """Close the databases, and let another server have the folder."""
+        for kept in self.kept.values():
+            kept.sample.close()
         self.journal.close()
         self.anomalies.close()
         os.close(self._lock)
+
+    def _new_folder(self, application: str, now_ns: int) -> ApplicationFolder:
+        return new_folder(self.directory, application, begun_ns=now_ns)
+
+    def _kept(self, folder: ApplicationFolder, given: str, *, learns: bool) -> Kept:
+        name, begun_ns = folder.record.application, folder.record.begun_ns
+        sample = SampleLog(folder.sample, keep_bytes=self.learning.keep_mb * _MIB, keep_s=self.learning.keep_s)
+        learner = None
+        if learns:
+            learner = LearningDetector(name, self.recipe.parser, self.recipe.sessions, begun_ns=begun_ns)
+            if sample.entries:
+                newest = newest_entries(folder.sample, stop=sample.end, entries=TAKEN_UP, span_ns=0)
+                learner.take_up(sample.entries, [newest])
+        return Kept(folder=folder, sample=sample, given=given, learner=learner)
+
+
+def _learned(folders: Mapping[str, ApplicationFolder], models: Models) -> dict[str, tuple[ApplicationModel, str]]:
+    """The bundles that were learned, but for those in whose place a newer one is given."""
+    found = {}
+    for name, folder in folders.items():
+        given = models[name][1] if name in models else ""
+        if folder.bundle is None or (given and folder.record.given != given):
+            continue
+        try:
+            found[name] = load_bundle(folder.bundle), bundle_checksum(folder.bundle)
+        except BundleError as error:
+            _log.error("a learned bundle cannot be used: the application is learned anew", error=str(error))
+    return found
 
 
 def lock(directory: Path) -> int:

@@ -1,5 +1,6 @@
-"""What happens to all that is scored, beside answering it: anomalies are stored, and drift is looked for."""
+"""What happens to all that is scored, beside answering it: anomalies and entries are kept, drift is looked for."""
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +12,10 @@ from deeplog_grpc.detection.verdicts import Kind
 from deeplog_grpc.feedback import DriftMonitor, DriftReport
 from deeplog_grpc.serving.detectors import ScoredBatch
 from deeplog_grpc.serving.recorder import AnomalyRecorder, Noted
+from deeplog_grpc.storage import SampleLog
+
+COMPLAIN_S = 60.0
+"""Seconds between two complaints about entries that cannot be kept."""
 
 _log = structlog.get_logger("deeplog_grpc.serving")
 
@@ -27,8 +32,18 @@ class Watch:
 
     def __init__(self, recorder: AnomalyRecorder, drift: Mapping[str, DriftMonitor]) -> None:
         self._recorder = recorder
-        self._drift = drift
+        self._drift = dict(drift)
+        self._samples: dict[str, SampleLog] = {}
         self._drifting: set[str] = set()
+        self._complained_s = -COMPLAIN_S
+
+    def install(self, application: str, drift: DriftMonitor | None, sample: SampleLog | None) -> None:
+        """An application is there from now on, or has another model; without a monitor no drift is looked for."""
+        self._drifting.discard(application)
+        if drift is not None:
+            self._drift[application] = drift
+        if sample is not None:
+            self._samples[application] = sample
 
     def seen(self, application: str, batch: EntryBatch, scored: ScoredBatch, *, now_ns: int) -> None:
         """A batch was scored.
@@ -39,13 +54,17 @@ class Watch:
             Event time of the application.
         """
         self._recorder.seen(application, batch, scored.sessions)
+        self._keep(application, batch)
+        if (monitor := self._drift.get(application)) is None:
+            return
         unseen = int(np.count_nonzero(scored.kinds == Kind.UNSEEN_KEY)) + len(scored.stands_for)
-        self._drift[application].add(now_ns, entries=len(batch), alarms={}, unseen=unseen)
+        monitor.add(now_ns, entries=len(batch), alarms={}, unseen=unseen)
 
     def record(self, application: str, noted: Sequence[Noted], *, now_ns: int) -> None:
         """Anomalies are about to be answered."""
         self._recorder.record(application, noted, now_ns=now_ns)
-        monitor = self._drift[application]
+        if (monitor := self._drift.get(application)) is None:
+            return
         monitor.add(now_ns, entries=0, alarms=Counter(one.message.key for one in noted), unseen=0)
         if monitor.is_drifting != (application in self._drifting):
             self._drifting ^= {application}
@@ -55,6 +74,18 @@ class Watch:
         """The models have learned what was abnormal as normal."""
         self._drift[application].adapted()
 
-    def report(self, application: str) -> DriftReport:
-        """How an application's logs have moved away from training."""
-        return self._drift[application].report()
+    def report(self, application: str) -> DriftReport | None:
+        """How an application's logs have moved away from training; None = it has no model."""
+        monitor = self._drift.get(application)
+        return None if monitor is None else monitor.report()
+
+    def _keep(self, application: str, batch: EntryBatch) -> None:
+        """Add entries to the application's sample; a disk that is full must not stop the scoring."""
+        if (sample := self._samples.get(application)) is None:
+            return
+        try:
+            sample.append(batch)
+        except OSError as error:
+            if time.monotonic() - self._complained_s >= COMPLAIN_S:
+                self._complained_s = time.monotonic()
+                _log.error("entries not kept for training", application=application, error=error.strerror or str(error))

@@ -1,4 +1,4 @@
-"""What is kept on disk: model bundles, the progress of a training, and the server's databases."""
+"""What is kept on disk: model bundles, the progress of a training, samples of entries, the server's databases."""
 
 from deeplog_grpc.storage.anomalies import AnomalyStore
 from deeplog_grpc.storage.anomaly_rows import (
@@ -10,6 +10,14 @@ from deeplog_grpc.storage.anomaly_rows import (
     StoredTotals,
     number_of,
     verdict_id,
+)
+from deeplog_grpc.storage.application_folder import (
+    ApplicationFolder,
+    ApplicationRecord,
+    application_folders,
+    folder_name,
+    is_application_name,
+    new_folder,
 )
 from deeplog_grpc.storage.bundle import (
     BundleInfo,
@@ -29,6 +37,7 @@ from deeplog_grpc.storage.checkpoint import (
 from deeplog_grpc.storage.config import StateConfig
 from deeplog_grpc.storage.journal import Journal
 from deeplog_grpc.storage.journal_rows import Accepted, NewRecord, NewVersion, Record, RecordKind, Version, VersionCause
+from deeplog_grpc.storage.samples import SampleLog, SamplePlace, newest_entries, place_of_last, read_sample
 from deeplog_grpc.storage.snapshot import pack_snapshot, unpack_snapshot
 from deeplog_grpc.storage.spool import Spool, SyncPolicy
 
@@ -38,6 +47,8 @@ __all__ = [
     "AnomalyGroup",
     "AnomalyState",
     "AnomalyStore",
+    "ApplicationFolder",
+    "ApplicationRecord",
     "BundleInfo",
     "Checkpoint",
     "Journal",
@@ -46,6 +57,8 @@ __all__ = [
     "NewVersion",
     "Record",
     "RecordKind",
+    "SampleLog",
+    "SamplePlace",
     "Spool",
     "StateConfig",
     "StoredAnomaly",
@@ -53,14 +66,21 @@ __all__ = [
     "SyncPolicy",
     "Version",
     "VersionCause",
+    "application_folders",
     "bundle_checksum",
     "check_checkpoint_place",
     "check_place",
+    "folder_name",
+    "is_application_name",
     "load_bundle",
     "load_checkpoint",
+    "new_folder",
+    "newest_entries",
     "number_of",
     "pack_snapshot",
+    "place_of_last",
     "read_info",
+    "read_sample",
     "remove_checkpoint",
     "save_bundle",
     "save_checkpoint",

@@ -12,8 +12,8 @@ class StateConfig:
     """The server's databases: the journal of feedback with the model versions, and the anomalies."""
 
     directory: Path | None = None
-    """Folder of the databases; made if it is not there. null = beside the first model bundle, with `.state` after its
-    name."""
+    """Folder of the databases and of learned models; made if it is not there. null = beside the first model bundle,
+    with `.state` after its name; `deeplog-grpc.state` where there is none."""
     keep_versions: Annotated[int, Field(ge=1, le=10_000)] = 10
     """Model versions of an application that one can go back to, 1 MB each or less for most models."""
     max_age_s: Annotated[float, Field(gt=0)] | None = 30 * 86_400.0

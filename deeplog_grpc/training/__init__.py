@@ -1,6 +1,7 @@
 """Offline training from entries, and evaluation on labelled data."""
 
 from deeplog_grpc.training.baselines import SimpleRules
+from deeplog_grpc.training.config import LearningConfig
 from deeplog_grpc.training.history import History, SessionCut
 from deeplog_grpc.training.labelled import (
     JudgedEntries,
@@ -13,6 +14,9 @@ from deeplog_grpc.training.labelled import (
     session_paths,
 )
 from deeplog_grpc.training.metrics import Comparison, Curve, Figures
+from deeplog_grpc.training.readiness import Readiness, Seen, readiness
+from deeplog_grpc.training.recipe import Recipe
+from deeplog_grpc.training.replacement import Replacement
 from deeplog_grpc.training.sequences import SequenceReport, SequenceScorer, evaluate_sequences
 from deeplog_grpc.training.trainer import Trainer, TrainingReport
 
@@ -23,7 +27,12 @@ __all__ = [
     "History",
     "JudgedEntries",
     "LabelledEntries",
+    "LearningConfig",
     "LogReport",
+    "Readiness",
+    "Recipe",
+    "Replacement",
+    "Seen",
     "SequenceReport",
     "SequenceScorer",
     "SessionCut",
@@ -34,6 +43,7 @@ __all__ = [
     "evaluate_sequences",
     "is_normal",
     "judge_entries",
+    "readiness",
     "session_names",
     "session_paths",
 ]

@@ -1,4 +1,5 @@
 from deeplog_grpc.v1 import anomaly_pb2 as _anomaly_pb2
+from deeplog_grpc.v1 import application_pb2 as _application_pb2
 from deeplog_grpc.v1 import feedback_pb2 as _feedback_pb2
 from deeplog_grpc.v1 import log_entry_pb2 as _log_entry_pb2
 from deeplog_grpc.v1 import model_pb2 as _model_pb2

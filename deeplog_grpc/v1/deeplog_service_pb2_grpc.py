@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from deeplog_grpc.v1 import anomaly_pb2 as deeplog__grpc_dot_v1_dot_anomaly__pb2
+from deeplog_grpc.v1 import application_pb2 as deeplog__grpc_dot_v1_dot_application__pb2
 from deeplog_grpc.v1 import deeplog_service_pb2 as deeplog__grpc_dot_v1_dot_deeplog__service__pb2
 from deeplog_grpc.v1 import feedback_pb2 as deeplog__grpc_dot_v1_dot_feedback__pb2
 from deeplog_grpc.v1 import model_pb2 as deeplog__grpc_dot_v1_dot_model__pb2
@@ -37,8 +38,9 @@ class DeepLogServiceStub:
     - INVALID_ARGUMENT: the request is wrong and a repetition is pointless. `google.rpc.BadRequest` names the fields
     (the first 10). Reasons: INVALID_INPUT and those of `EntryError`.
     - NOT_FOUND: what is named is not there. Reason: NOT_FOUND. `GetWorkflow` only; `google.rpc.BadRequest` as above.
-    - FAILED_PRECONDITION: something that the request needs is missing on the server. Reasons: PRECONDITION, NO_PICTURE.
-    `GetWorkflow` only; `google.rpc.BadRequest` as above.
+    - FAILED_PRECONDITION: something that the request needs is missing on the server. Reasons: PRECONDITION (also: the
+    application has no model yet, see `ListApplications`), NO_PICTURE. Methods for operators only;
+    `google.rpc.BadRequest` as above.
     - UNAVAILABLE: not now; nothing was applied, unless the reason is INTERNAL_RETRY or the connection broke. Repeat
     after `google.rpc.RetryInfo`. Reasons: QUEUE_FULL, DRAINING, INTERNAL_RETRY.
     - DEADLINE_EXCEEDED: the request waited until its deadline, or `server.max_wait_s` (60 s); nothing was applied.
@@ -128,6 +130,16 @@ class DeepLogServiceStub:
                 request_serializer=deeplog__grpc_dot_v1_dot_workflow__pb2.GetWorkflowRequest.SerializeToString,
                 response_deserializer=deeplog__grpc_dot_v1_dot_workflow__pb2.GetWorkflowResponse.FromString,
                 _registered_method=True)
+        self.ListApplications = channel.unary_unary(
+                '/deeplog_grpc.v1.DeepLogService/ListApplications',
+                request_serializer=deeplog__grpc_dot_v1_dot_application__pb2.ListApplicationsRequest.SerializeToString,
+                response_deserializer=deeplog__grpc_dot_v1_dot_application__pb2.ListApplicationsResponse.FromString,
+                _registered_method=True)
+        self.TrainApplication = channel.unary_unary(
+                '/deeplog_grpc.v1.DeepLogService/TrainApplication',
+                request_serializer=deeplog__grpc_dot_v1_dot_application__pb2.TrainApplicationRequest.SerializeToString,
+                response_deserializer=deeplog__grpc_dot_v1_dot_application__pb2.TrainApplicationResponse.FromString,
+                _registered_method=True)
 
 
 class DeepLogServiceServicer:
@@ -138,8 +150,9 @@ class DeepLogServiceServicer:
     - INVALID_ARGUMENT: the request is wrong and a repetition is pointless. `google.rpc.BadRequest` names the fields
     (the first 10). Reasons: INVALID_INPUT and those of `EntryError`.
     - NOT_FOUND: what is named is not there. Reason: NOT_FOUND. `GetWorkflow` only; `google.rpc.BadRequest` as above.
-    - FAILED_PRECONDITION: something that the request needs is missing on the server. Reasons: PRECONDITION, NO_PICTURE.
-    `GetWorkflow` only; `google.rpc.BadRequest` as above.
+    - FAILED_PRECONDITION: something that the request needs is missing on the server. Reasons: PRECONDITION (also: the
+    application has no model yet, see `ListApplications`), NO_PICTURE. Methods for operators only;
+    `google.rpc.BadRequest` as above.
     - UNAVAILABLE: not now; nothing was applied, unless the reason is INTERNAL_RETRY or the connection broke. Repeat
     after `google.rpc.RetryInfo`. Reasons: QUEUE_FULL, DRAINING, INTERNAL_RETRY.
     - DEADLINE_EXCEEDED: the request waited until its deadline, or `server.max_wait_s` (60 s); nothing was applied.
@@ -275,6 +288,26 @@ class DeepLogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListApplications(self, request, context):
+        """The applications of the server: where each stands, and how far its learning has come.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TrainApplication(self, request, context):
+        """Trains an application now, on the entries that the server keeps of it.
+
+        Answered at once; `ListApplications` shows how it goes on. The first model comes into force when it is made. One
+        that replaces another does so only if it does not alarm more on the newest entries, which it has not learned from,
+        and still finds what was confirmed; else it is refused and the reason shown. Idempotent while a training is under
+        way. INVALID_ARGUMENT if there is too little to learn from; FAILED_PRECONDITION if the server does not learn
+        (`learning.enabled`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DeepLogServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -343,6 +376,16 @@ def add_DeepLogServiceServicer_to_server(servicer, server):
                     request_deserializer=deeplog__grpc_dot_v1_dot_workflow__pb2.GetWorkflowRequest.FromString,
                     response_serializer=deeplog__grpc_dot_v1_dot_workflow__pb2.GetWorkflowResponse.SerializeToString,
             ),
+            'ListApplications': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApplications,
+                    request_deserializer=deeplog__grpc_dot_v1_dot_application__pb2.ListApplicationsRequest.FromString,
+                    response_serializer=deeplog__grpc_dot_v1_dot_application__pb2.ListApplicationsResponse.SerializeToString,
+            ),
+            'TrainApplication': grpc.unary_unary_rpc_method_handler(
+                    servicer.TrainApplication,
+                    request_deserializer=deeplog__grpc_dot_v1_dot_application__pb2.TrainApplicationRequest.FromString,
+                    response_serializer=deeplog__grpc_dot_v1_dot_application__pb2.TrainApplicationResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'deeplog_grpc.v1.DeepLogService', rpc_method_handlers)
@@ -359,8 +402,9 @@ class DeepLogService:
     - INVALID_ARGUMENT: the request is wrong and a repetition is pointless. `google.rpc.BadRequest` names the fields
     (the first 10). Reasons: INVALID_INPUT and those of `EntryError`.
     - NOT_FOUND: what is named is not there. Reason: NOT_FOUND. `GetWorkflow` only; `google.rpc.BadRequest` as above.
-    - FAILED_PRECONDITION: something that the request needs is missing on the server. Reasons: PRECONDITION, NO_PICTURE.
-    `GetWorkflow` only; `google.rpc.BadRequest` as above.
+    - FAILED_PRECONDITION: something that the request needs is missing on the server. Reasons: PRECONDITION (also: the
+    application has no model yet, see `ListApplications`), NO_PICTURE. Methods for operators only;
+    `google.rpc.BadRequest` as above.
     - UNAVAILABLE: not now; nothing was applied, unless the reason is INTERNAL_RETRY or the connection broke. Repeat
     after `google.rpc.RetryInfo`. Reasons: QUEUE_FULL, DRAINING, INTERNAL_RETRY.
     - DEADLINE_EXCEEDED: the request waited until its deadline, or `server.max_wait_s` (60 s); nothing was applied.
@@ -720,6 +764,60 @@ class DeepLogService:
             '/deeplog_grpc.v1.DeepLogService/GetWorkflow',
             deeplog__grpc_dot_v1_dot_workflow__pb2.GetWorkflowRequest.SerializeToString,
             deeplog__grpc_dot_v1_dot_workflow__pb2.GetWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApplications(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deeplog_grpc.v1.DeepLogService/ListApplications',
+            deeplog__grpc_dot_v1_dot_application__pb2.ListApplicationsRequest.SerializeToString,
+            deeplog__grpc_dot_v1_dot_application__pb2.ListApplicationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TrainApplication(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deeplog_grpc.v1.DeepLogService/TrainApplication',
+            deeplog__grpc_dot_v1_dot_application__pb2.TrainApplicationRequest.SerializeToString,
+            deeplog__grpc_dot_v1_dot_application__pb2.TrainApplicationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,14 +13,22 @@ import grpc
 
 from deeplog_grpc.errors import DeepLogError
 from deeplog_grpc.serving.status import DETAILS_KEY, PUSHBACK_KEY, status_of
-from deeplog_grpc.v1 import anomaly_pb2, deeplog_service_pb2, feedback_pb2, model_pb2, verdict_pb2, workflow_pb2
+from deeplog_grpc.v1 import (
+    anomaly_pb2,
+    application_pb2,
+    deeplog_service_pb2,
+    feedback_pb2,
+    model_pb2,
+    verdict_pb2,
+    workflow_pb2,
+)
 
 SERVICE = "deeplog_grpc.v1.DeepLogService"
 BOUND_S = 20.0
 """No wait of a test takes longer; a sound run needs milliseconds."""
 TIME_NS = 1_714_557_600_000_000_000
 """2024-05-01T10:00:00Z"""
-_MODULES = (deeplog_service_pb2, feedback_pb2, anomaly_pb2, model_pb2, workflow_pb2)
+_MODULES = (deeplog_service_pb2, feedback_pb2, anomaly_pb2, application_pb2, model_pb2, workflow_pb2)
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 

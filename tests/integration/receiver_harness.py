@@ -8,11 +8,10 @@ from typing import Any
 import grpc
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 
-from deeplog_grpc.ingest import FixedApplications, IngestConfig, RecordIngest, Records, RoutingConfig
+from deeplog_grpc.ingest import IngestConfig, RecordIngest, Records, RoutingConfig
 from deeplog_grpc.receivers import ForwardConfig, OtlpHttpConfig, ReceiversConfig, attach
 from deeplog_grpc.serving import Server, ServerConfig
 from deeplog_grpc.serving.intake import Intake, RecordSink
-from deeplog_grpc.serving.listener import Listener
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from tests.integration.server_harness import BOUND_S
 from tests.unit.serving.fake_detector import FakeDetector
@@ -39,11 +38,11 @@ class ListSink:
 
     def __init__(self) -> None:
         self.taken: list[tuple[Records, pb.ScoreResponse]] = []
-        self.is_broken = False
+        self.error: Exception | None = None
 
     def add(self, records: Records, response: pb.ScoreResponse) -> None:
-        if self.is_broken:
-            raise OSError("disk full")
+        if self.error is not None:
+            raise self.error
         self.taken.append((records, response))
 
 
@@ -54,11 +53,14 @@ class Receiving:
     server: Server
     detectors: dict[str, RecordedDetector]
     port: int
-    ports: dict[str, int]
     channel: grpc.aio.Channel
     """Without retries."""
     intake: Intake
-    listeners: dict[str, Any]
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Of the listeners."""
+        return self.server.ports
 
     @property
     def address(self) -> str:
@@ -95,8 +97,7 @@ async def receiving(
         otlp_http=OtlpHttpConfig(**{"listen": "127.0.0.1:0", **(http or {})}),
         forward=ForwardConfig(**{"listen": "127.0.0.1:0", **(forward or {})}),
     )
-    listeners, ports = _noted(server)
-    records = RecordIngest(FixedApplications(server.applications), limits, RoutingConfig())
+    records = RecordIngest(server.applications, limits, RoutingConfig())
     intake = attach(server, receivers, records, sink=sink)
     port = await server.start()
     options = [("grpc.enable_retries", 0), ("grpc.max_send_message_length", -1)]
@@ -105,39 +106,11 @@ async def receiving(
             server=server,
             detectors=detectors,
             port=port,
-            ports=ports,
             channel=channel,
             intake=intake,
-            listeners=listeners,
         )
     if stop:
         await server.stop()
-
-
-def _noted(server: Server) -> tuple[dict[str, Listener], dict[str, int]]:
-    """The listeners that will be given to a server, and their ports once it has started."""
-    listeners: dict[str, Listener] = {}
-    ports: dict[str, int] = {}
-    add = server.add_listener
-
-    class Noting:
-        def __init__(self, listener: Listener) -> None:
-            self.name = listener.name
-            self._listener = listener
-
-        async def start(self) -> int:
-            ports[self.name] = await self._listener.start()
-            return ports[self.name]
-
-        async def stop(self) -> None:
-            await self._listener.stop()
-
-    def noting(listener: Listener) -> None:
-        listeners[listener.name] = listener
-        add(Noting(listener))
-
-    server.add_listener = noting  # type: ignore[method-assign]  # to look at what the composition adds
-    return listeners, ports
 
 
 def export_request(

@@ -8,6 +8,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
 
+from deeplog_grpc.errors import QueueFullError
 from deeplog_grpc.ingest import IngestConfig
 from deeplog_grpc.receivers import otlp_grpc
 from tests.integration.receiver_harness import ListSink, Receiving, raw_request, receiving
@@ -132,15 +133,33 @@ async def test_what_a_client_gave_up_is_done_when_it_comes_again() -> None:
 async def test_a_sink_gets_each_record_with_its_verdict_and_one_that_fails_has_it_sent_again() -> None:
     sink = ListSink()
     async with receiving(sink=sink) as up:
-        sink.is_broken = True
+        sink.error = OSError("secret")
         with capture_logs():
             await refused(up, raw_request(BODIES), grpc.StatusCode.UNAVAILABLE)
-        sink.is_broken = False
+        sink.error = None
         await up.export(raw_request(BODIES))
         await up.export(raw_request(BODIES))
     [(records, response)] = sink.taken
     assert [verdict.index for verdict in response.verdicts] == [0, 1, 2, 3]
     assert list(records.bodies) == BODIES
+
+
+async def test_what_a_sink_has_no_room_for_is_scored_once_and_nothing_after_it_until_there_is_room() -> None:
+    sink = ListSink()
+    async with receiving(sink=sink) as up:
+        sink.error = QueueFullError("full", retry_after_s=0.05)
+        first = asyncio.create_task(up.export(raw_request(BODIES)))
+        await until(lambda: up.bodies == BODIES)
+        await until(lambda: up.intake.is_blocked)
+        other = raw_request(["open"])
+        assert "no room on its way out" in str((await refused(up, other, grpc.StatusCode.UNAVAILABLE)).details())
+        again = asyncio.create_task(up.export(raw_request(BODIES)))
+        await until(lambda: up.server.deliveries.repeats == 1)
+        sink.error = None
+        await asyncio.gather(first, again)
+        await up.export(other)
+        assert up.bodies == [*BODIES, "open"]
+    assert [len(records) for records, _ in sink.taken] == [4, 1]
 
 
 async def test_health_says_that_it_is_served() -> None:

@@ -94,7 +94,6 @@ async def test_entries_of_several_applications_are_answered_in_the_order_of_the_
         (LogEntry(body="x", entry_id="i" * 21), "entry_id", "ID_TOO_LONG"),
         (LogEntry(body="x", session="i" * 21), "session", "ID_TOO_LONG"),
         (LogEntry(body="x", source="i" * 21), "source", "ID_TOO_LONG"),
-        (LogEntry(body="x", attributes={"trace_id": "i" * 21}), "attributes", "ID_TOO_LONG"),
         (LogEntry(body="x", attributes={"a": "", "b": "", "c": ""}), "attributes", "TOO_MANY_ATTRIBUTES"),
         (LogEntry(body="x", time_unix_nano=2**63), "time_unix_nano", "TIME_OUT_OF_RANGE"),
         (LogEntry(body="x", application="nope"), "application", "UNKNOWN_APPLICATION"),
@@ -125,17 +124,16 @@ async def test_broken_utf8_costs_neither_the_batch_nor_the_entry() -> None:
 
 
 async def test_the_session_comes_from_the_first_configured_attribute_with_a_value() -> None:
-    config = IngestConfig(session_attributes=("request_id", "trace_id"))
     cases = [
         LogEntry(body="open", attributes={"trace_id": "t", "request_id": "r"}),
-        LogEntry(body="open", attributes={"trace_id": "t", "request_id": ""}),
+        LogEntry(body="open", attributes={"trace_id": "", "request_id": "r"}),
         LogEntry(body="open", attributes={"trace_id": "t"}, session="own"),
         LogEntry(body="open", source="host"),
         LogEntry(body="open"),
     ]
-    async with running(ingest=config) as up:
+    async with running() as up:
         response = await up.client.score(cases, options=pb.ScoreOptions(source="default"))
-    assert [verdict.session for verdict in response.verdicts] == ["r", "t", "own", "host", "default"]
+    assert [verdict.session for verdict in response.verdicts] == ["t", "r", "own", "host", "default"]
 
 
 async def test_a_flush_ends_the_named_sessions_or_all() -> None:

@@ -50,6 +50,7 @@ SECTIONS: list[tuple[str, str, Any]] = [
     ("feedback", "margin", 0.25),
     ("drift", "windows", 5),
     ("workflow", "distance", 7),
+    ("learning", "min_entries", 7),
 ]
 
 

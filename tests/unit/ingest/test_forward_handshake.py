@@ -115,3 +115,11 @@ def test_an_acknowledgement_is_read(chunk: str | bytes) -> None:
     assert acknowledged(acknowledgement(chunk)) == chunk
     with pytest.raises(InputError, match="no acknowledgement"):
         acknowledged(msgpack.packb({"ok": True}))
+
+
+def test_a_salt_travels_as_text_whatever_its_bytes_are() -> None:
+    """Fluent Bit refuses a PING whose salt is binary."""
+    raw = ping(read_hello(hello(b"n" * 16)), hostname="h", shared_key="k", salt=b"\xff\x00salt")
+    assert isinstance(msgpack.unpackb(raw, unicode_errors="surrogateescape")[2], str)
+    checked = check_ping(raw, nonce=b"n" * 16, auth_salt=b"", shared_key="k", users={}, hostname="s")
+    assert checked.ok

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.ingest import Defaults, IngestConfig, Ingested, LenientDecoder, NativeIngest
+from deeplog_grpc.ingest import (
+    Defaults,
+    FixedApplications,
+    IngestConfig,
+    Ingested,
+    LenientDecoder,
+    NativeIngest,
+    RoutingConfig,
+)
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from deeplog_grpc.v1.log_entry_pb2 import LogEntry
 
@@ -21,7 +29,7 @@ def lenient(entries: Sequence[LogEntry]) -> Any:
 def ingest(
     entries: Sequence[LogEntry], *applications: str, config: IngestConfig | None = None, **defaults: str
 ) -> Ingested:
-    native = NativeIngest(applications or ("app",), config or IngestConfig())
+    native = NativeIngest(FixedApplications(applications or ("app",)), config or IngestConfig(), RoutingConfig())
     return native.ingest(lenient(entries), Defaults(**defaults), arrival_ns=ARRIVAL_NS)
 
 
@@ -76,11 +84,50 @@ def test_many_applications_are_not_all_named() -> None:
 def test_an_application_is_the_named_one_or_the_only_one(
     applications: tuple[str, ...], name: str, expected: str
 ) -> None:
-    assert NativeIngest(applications, IngestConfig()).application(name, field="application") == expected
+    assert (
+        NativeIngest(FixedApplications(applications), IngestConfig(), RoutingConfig()).application(
+            name, field="application"
+        )
+        == expected
+    )
 
 
 @pytest.mark.parametrize(("applications", "name"), [(("a",), "b"), (("a", "b"), "")])
 def test_any_other_application_is_refused(applications: tuple[str, ...], name: str) -> None:
     with pytest.raises(InputError) as caught:
-        NativeIngest(applications, IngestConfig()).application(name, field="flush.application")
+        NativeIngest(FixedApplications(applications), IngestConfig(), RoutingConfig()).application(
+            name, field="flush.application"
+        )
     assert caught.value.field == "flush.application"
+
+
+def test_attributes_fill_in_what_an_entry_leaves_open() -> None:
+    native = NativeIngest(FixedApplications(("shop/cart", "own")), IngestConfig(), RoutingConfig())
+    pod = {
+        "kubernetes.namespace_name": "shop",
+        "kubernetes.labels.app": "cart",
+        "kubernetes.pod_name": "cart-1",
+        "trace_id": "4bf9",
+    }
+    raw = pb.ScoreRequest(
+        entries=[
+            LogEntry(body="a", attributes=pod),
+            LogEntry(body="b", attributes=pod, application="own", session="s", source="host"),
+            LogEntry(body="c", attributes={"kubernetes.pod_name": "cart-1"}, application="own"),
+            LogEntry(body="d", attributes={"service.name": "unknown"}),
+        ]
+    ).SerializeToString()
+    found = native.ingest(LenientDecoder("ScoreRequest")(raw).entries, Defaults(source="default"), arrival_ns=1)
+    cart, own = found.parts
+    assert (cart.application, cart.batch.sessions, cart.batch.sources) == ("shop/cart", ["4bf9"], ["cart-1"])
+    assert (own.batch.sessions, own.batch.sources) == (["s", ""], ["host", "cart-1"])
+    assert [(fault.index, fault.reason) for fault in found.faults] == [(3, "NO_APPLICATION")]
+
+
+def test_an_application_that_is_named_for_all_comes_before_what_attributes_say() -> None:
+    native = NativeIngest(FixedApplications(("cart", "own")), IngestConfig(), RoutingConfig())
+    raw = pb.ScoreRequest(entries=[LogEntry(body="a", attributes={"service.name": "cart"})]).SerializeToString()
+    (part,) = native.ingest(
+        LenientDecoder("ScoreRequest")(raw).entries, Defaults(application="own"), arrival_ns=1
+    ).parts
+    assert part.application == "own"

@@ -117,8 +117,11 @@ def test_lone_surrogates_are_no_fault() -> None:
 
 
 def test_what_this_project_sent_out_is_not_judged_again() -> None:
-    found = ingest(records(["x", "y"], [{"deeplog.kind": "UNSEEN_KEY"}, {}]))
+    found = ingest(records(["x", "y"], [{"deeplog.verdict_id": "7"}, {}]))
     assert [part.positions for part in found.parts] == [[1]]
+    assert not found.faults
+    found = ingest(records(["x", "y"], origin=Origin(resource={"deeplog.output": "collector"})))
+    assert not found.parts
     assert not found.faults
 
 

@@ -4,13 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.ingest import IngestConfig
+from deeplog_grpc.ingest import FixedApplications, IngestConfig, RoutingConfig
 from deeplog_grpc.serving.requests import RequestReader
 from deeplog_grpc.serving.scoring import ParseJob, ScoreJob
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from deeplog_grpc.v1.log_entry_pb2 import LogEntry
 
-reader = RequestReader(["one", "two"], IngestConfig(max_entries_per_request=50, max_body_bytes=20))
+reader = RequestReader(
+    FixedApplications(("one", "two")), IngestConfig(max_entries_per_request=50, max_body_bytes=20), RoutingConfig()
+)
 _SOUND = pb.ScoreRequest(
     entries=[LogEntry(body=f"line {i}", application="one", attributes={"trace_id": "t"}) for i in range(3)],
     options=pb.ScoreOptions(application="two", source="host"),

@@ -232,6 +232,19 @@ class TestGroups:
         assert numbers(store.page(AnomalyFilter(exclude_muted=True), limit=9)) == [other, number]
         assert store.groups(exclude_muted=True, limit=9)[1].muted_until_ns == 0
 
+    def test_groups_that_nobody_needs_to_be_told_of(self, store: AnomalyStore, clock: HandClock) -> None:
+        for key in (1, 2, 3, 4, 5):
+            add(store, key=key)
+        store.mute("g1", clock.now_ns + S)
+        for group, state in (("g2", FALSE_POSITIVE), ("g3", EXPLAINED), ("g4", CONFIRMED)):
+            store.set_state(numbers(store.of_group(group, limit=9)), state, "f")
+        asked = ["g1", "g2", "g3", "g4", "g5", "unknown"]
+        assert sorted(store.settled(asked)) == ["g1", "g2", "g3"]
+        assert store.settled(["g2"]) == ["g2"]
+        clock.now_ns += S
+        add(store, key=2)
+        assert store.settled(asked) == ["g3"]
+
     def test_muting_ends_by_order_and_may_be_for_ever(self, store: AnomalyStore) -> None:
         add(store)
         assert store.mute("g7", 2**64 - 1).muted_until_ns == 2**63 - 1

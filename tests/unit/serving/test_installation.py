@@ -1,0 +1,77 @@
+"""A detector that is put in while entries come stands where one stands that saw them all."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deeplog_grpc.detection import EntryBatch
+from deeplog_grpc.serving import installation
+from deeplog_grpc.serving.installation import TooFastError, replay
+from deeplog_grpc.storage import SampleLog
+from deeplog_grpc.testing import simulate_log
+from tests.conftest import NewDetector
+from tests.trained import LATER_S, ends, entries_of, rows
+
+
+@pytest.fixture(scope="module")
+def log() -> EntryBatch:
+    return entries_of(simulate_log(400, seed=21, start_s=LATER_S, fault_rate=0.05).lines)
+
+
+def sample_in(directory: Path) -> SampleLog:
+    return SampleLog(directory, keep_bytes=1 << 26, keep_s=1e6)
+
+
+def test_the_replay_and_what_was_missed_are_all_that_came(
+    tmp_path: Path, new_detector: NewDetector, log: EntryBatch
+) -> None:
+    sample = sample_in(tmp_path)
+    sample.append(log.slice(0, 3_000))
+    since = iter(range(3_000, 3_400, 50))
+
+    def more_comes() -> None:
+        if (begin := next(since, None)) is not None:
+            sample.append(log.slice(begin, begin + 50))
+
+    timeout_s = float(log.times_ns[-1] - log.times_ns[0]) / 1e9  # so that all of it is replayed
+    late, early = new_detector(cold_start_s=None, timeout_s=60.0), new_detector(cold_start_s=None, timeout_s=60.0)
+    missed = replay(late, sample, timeout_s, more_comes)
+    sample.append(log.slice(3_400, 3_700))
+    for batch in missed():
+        late.score(batch)
+    early.score(log.slice(0, 3_700))
+    expected, found = (detector.score(log.slice(3_700, len(log))) for detector in (early, late))
+    assert rows(found) == rows(expected)
+    assert ends(found) == ends(expected)
+
+
+def test_only_two_time_outs_are_replayed(tmp_path: Path, new_detector: NewDetector, log: EntryBatch) -> None:
+    sample = sample_in(tmp_path)
+    sample.append(log)
+    seen: list[int] = []
+    detector = new_detector()
+    score = detector.score
+    detector.score = lambda batch: (seen.append(int(batch.times_ns.min())), score(batch))[1]  # type: ignore[assignment, method-assign]  # to listen
+    replay(detector, sample, 10.0, lambda: None)
+    assert min(seen) >= int(log.times_ns.max()) - 20 * 10**9
+    assert min(seen) <= int(log.times_ns.max()) - 15 * 10**9
+
+
+def test_who_cannot_catch_up_says_so(
+    tmp_path: Path, new_detector: NewDetector, log: EntryBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = sample_in(tmp_path)
+    sample.append(log.slice(0, 100))
+
+    def flood(*_: Any) -> None:
+        sample.append(log.slice(0, 1_000))
+
+    monkeypatch.setattr(installation, "MAX_MISSED", 3_000)
+    with pytest.raises(TooFastError):
+        replay(new_detector(), sample, 60.0, flood)
+    missed = replay(new_detector(), sample, 60.0, lambda: None)
+    monkeypatch.setattr(installation, "MAX_MISSED", 50)
+    sample.append(log.slice(0, 51))
+    with pytest.raises(TooFastError):
+        missed()
