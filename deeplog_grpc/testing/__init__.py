@@ -1,7 +1,8 @@
 """What tests need and users may use: simulators whose truth is known.
 
 :func:`simulate_log` writes the log of an application, with faults. :func:`simulate_process` makes a process of tasks as
-:mod:`deeplog_grpc.workflow` sees them, and draws executions, streams and faults of it. :class:`FaultyProxy` is a network that fails on order.
+:mod:`deeplog_grpc.workflow` sees them, and draws executions, streams and faults of it.
+:class:`FaultyProxy` is a network that fails on order.
 """
 
 from deeplog_grpc.testing.faults import FAULTS, FaultySession, is_normal, with_fault

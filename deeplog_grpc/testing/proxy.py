@@ -81,7 +81,7 @@ class _Link:
 
 
 class FaultyProxy:
-    """Passes TCP connections on to a server, with faults.
+    r"""Passes TCP connections on to a server, with faults.
 
     Parameters
     ----------
@@ -100,12 +100,12 @@ class FaultyProxy:
     ...     async with server, FaultyProxy(*server.sockets[0].getsockname()) as proxy:
     ...         proxy.set(Conditions(delay_s=0.01))
     ...         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
-    ...         writer.write(b"hello\\n")
+    ...         writer.write(b"hello\n")
     ...         answer = await reader.read()
     ...         writer.close()
     ...         return answer
     >>> asyncio.run(main())
-    b'HELLO\\n'
+    b'HELLO\n'
     """
 
     def __init__(self, host: str, port: int, *, buffer_bytes: int | None = None) -> None:
@@ -159,10 +159,9 @@ class FaultyProxy:
         return len(links)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if (task := asyncio.current_task()) is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         self.counts.connections += 1
         if self._conditions.refuse:
             self.counts.refused += 1

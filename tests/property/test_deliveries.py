@@ -1,4 +1,4 @@
-"""However deliveries are sent again, given up, sent twice at once or refused: sessions are judged as if each came once."""
+"""However deliveries are sent again, twice at once, given up or refused: sessions are judged as if each came once."""
 
 import asyncio
 from collections import defaultdict
@@ -44,11 +44,9 @@ class Sink:
         self.said: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
         self.is_full = False
 
-    def check(self) -> None:
-        if self.is_full:
-            raise SpoolFullError("full", retry_after_s=0.0)
-
     def add(self, records: Records, response: pb.ScoreResponse) -> None:
+        if self.is_full:
+            raise SpoolFullError("full", retry_after_s=0.001)
         for one in response.verdicts:
             body = records.bodies[one.index]
             self.said[one.session].append((body, one.key, one.kind, one.rank, one.probability, one.reason))
@@ -93,7 +91,7 @@ class Sender:
             case "no room":
                 self._sink.is_full = True
                 with suppress(RefusedError):
-                    await self._intake.accept_together([delivery], timeout_s=BOUND_S)
+                    await self._intake.accept_together([delivery], timeout_s=0.001 * yields)
                 self._sink.is_full = False
         await self._insist([delivery])
 

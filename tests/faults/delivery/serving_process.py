@@ -1,7 +1,8 @@
 """Runs ``serve`` in children, one after the other, that are forked after all was imported: a start takes no seconds.
 
 Arguments: the file that each child appends to what it has judged. Each line of standard input is the command line of a
-child, as a JSON list; its process id is printed when it runs, and its exit code, or minus its signal, when it has ended.
+child, as a JSON list; its process id is printed when it runs, and its exit code, or minus its signal, when it has
+ended.
 
 What was judged is noted below all receivers, when the verdicts are there and before anybody is told of them. A written
 line survives the process, for the kernel has it.
