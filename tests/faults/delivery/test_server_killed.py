@@ -132,7 +132,8 @@ async def test_servers_that_take_turns_judge_nothing_twice(oracle_bundle: Path, 
     assert findings.acknowledged == findings.judged == findings.issued
     assert findings.stops == STOPS
     assert findings.resent > 0
-    assert servers.errors == servers.noise == []
+    assert not servers.errors, servers.errors
+    assert not servers.noise, servers.noise
 
 
 @pytest.mark.timeout(60 + 10 * KILLS)
@@ -182,4 +183,5 @@ async def test_what_was_acknowledged_was_judged_however_the_server_ends(oracle_b
     assert findings.resent > 10 * KILLS
     assert findings.doubled
     assert {name for name, feed in clients if feed.retries} == set(ROUTES)
-    assert servers.errors == servers.noise == []
+    assert not servers.errors, servers.errors
+    assert not servers.noise, servers.noise
