@@ -47,5 +47,28 @@ def _trained(lines: list[str], bundle: Path) -> Path:
     return bundle
 
 
+def shipper(data: Path) -> dict[str, Any]:
+    """The shipper under a log that is written and rotated, with a server that is killed and away."""
+    return shipping.measure(data)
+
+
+def faults(data: Path) -> dict[str, Any]:
+    """Faults found by a server that began with nothing."""
+    return learning_mode.measure(data)
+
+
+def stock_fluent_bit(_: Path) -> dict[str, Any]:
+    """Lines through Fluent Bit itself, where ``FLUENT_BIT`` names one."""
+    binary = os.environ.get("FLUENT_BIT")
+    if not binary:
+        console.print("FLUENT_BIT names no program: its routes are left out")
+        return {}
+    figures: dict[str, Any] = {"fluent_bit_version": fluent_bit.version(binary)}
+    for route in fluent_bit.ROUTES:
+        found = fluent_bit.measure(route, binary)
+        figures |= {f"fluent_bit_{route}_{name}": value for name, value in found.items()}
+    return figures
+
+
 if __name__ == "__main__":
-    run_parts("pipeline", {"routes": routes})
+    run_parts("pipeline", {"routes": routes, "shipper": shipper, "faults": faults, "fluent_bit": stock_fluent_bit})

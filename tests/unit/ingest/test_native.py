@@ -131,3 +131,20 @@ def test_an_application_that_is_named_for_all_comes_before_what_attributes_say()
         LenientDecoder("ScoreRequest")(raw).entries, Defaults(application="own"), arrival_ns=1
     ).parts
     assert part.application == "own"
+
+
+def test_raw_bodies_are_lines_as_they_were_written() -> None:
+    entries = [
+        LogEntry(body="2024-05-01 10:00:00 started"),
+        LogEntry(body="2024-05-01 10:00:00 started", time_unix_nano=7),
+        LogEntry(body='{"msg": "done", "trace_id": "t", "time": "2024-05-01T10:00:00Z"}'),
+        LogEntry(body='{"msg": "done", "trace_id": "t"}', session="own"),
+        LogEntry(body="  "),
+        LogEntry(body="plain"),
+    ]
+    native = NativeIngest(FixedApplications(("app",)), IngestConfig(), RoutingConfig())
+    (part,) = native.ingest(lenient(entries), Defaults(raw_bodies=True), arrival_ns=ARRIVAL_NS).parts
+    time_ns = 1_714_557_600_000_000_000
+    assert part.batch.bodies == ["started", "started", "done", "done", "  ", "plain"]
+    assert part.batch.times_ns.tolist() == [time_ns, 7, time_ns, ARRIVAL_NS, ARRIVAL_NS, ARRIVAL_NS]
+    assert part.batch.sessions == ["", "", "t", "own", "", ""]
