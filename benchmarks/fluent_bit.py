@@ -86,7 +86,7 @@ class Counted:
 def fluent_bit(
     binary: str, configuration: Path, directory: Path, port: int, *, plugin: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run Fluent Bit with one of the project's configurations on ``directory/*.log``; it logs to ``directory/flb.txt``."""
+    """Run Fluent Bit with a configuration of the project on ``directory/*.log``; it logs to ``directory/flb.txt``."""
     environment = {
         **os.environ,
         "DEEPLOG_HOST": "127.0.0.1",
