@@ -295,6 +295,17 @@ async def test_a_server_without_answers_is_given_up(library: Path) -> None:
     assert any("no answer within 1 s" in line for line in host.log)
 
 
+async def test_chunks_that_are_flushed_at_the_same_time_are_sent_one_after_the_other(library: Path) -> None:
+    async with running() as up, hosted(library) as host:
+        seen = watch(up.detectors["app"])
+        number = await host.open(up.address, batch_entries="3")
+        chunks = [chunk(f"open {letter}{i}" for i in range(10)) for letter in "abcd"]
+        assert await host.flush_together(number, chunks) == [DELIVERED] * 4
+    assert len(seen) == 40
+    assert sorted(seen) == sorted(f"open {letter}{i}" for letter in "abcd" for i in range(10))
+    assert all(len({body[5] for body in seen[at : at + 10]}) == 1 for at in range(0, 40, 10))
+
+
 async def test_a_batch_that_the_server_cannot_take_now_is_sent_again_at_once(library: Path) -> None:
     unavailable = status_pb2.Status(code=grpc.StatusCode.UNAVAILABLE.value[0], message="full")
     async with scripted() as script, hosted(library) as host:
