@@ -26,6 +26,7 @@ from deeplog_grpc.ingest.config import IngestConfig
 from deeplog_grpc.models import KeyModelConfig, ThresholdConfig, ValueModelConfig
 from deeplog_grpc.parsing import ParserConfig
 from deeplog_grpc.serving.config import ServerConfig
+from deeplog_grpc.shipping.config import ShipConfig
 from deeplog_grpc.storage import StateConfig
 from deeplog_grpc.workflow import WorkflowConfig
 
@@ -65,6 +66,8 @@ class Settings(BaseSettings):
     """What an update of the models may do."""
     drift: DriftConfig = DriftConfig()
     """When alarms are drift."""
+    ship: ShipConfig = ShipConfig()
+    """The shipper: what it reads, where lines wait, and to whom it sends."""
 
     @field_validator("*", mode="before")
     @classmethod
