@@ -56,7 +56,7 @@ class Change(Enum):
 
 
 def judge(position: Position, size: int, head: bytes, last: bytes) -> Change:
-    """Say what happened to a file.
+    r"""Say what happened to a file.
 
     Parameters
     ----------
@@ -71,9 +71,11 @@ def judge(position: Position, size: int, head: bytes, last: bytes) -> Change:
 
     Examples
     --------
-    >>> position = Position(path="a", device=1, inode=1).advance(b"one\\n", 4, is_skipping=False)
-    >>> judge(position, 9, b"one\\n", b"one\\n"), judge(position, 3, b"one", b"one"), judge(position, 9, b"six\\n", b"six\\n")
-    (<Change.NONE: 1>, <Change.TRUNCATED: 2>, <Change.REWRITTEN: 3>)
+    >>> position = Position(path="a", device=1, inode=1).advance(b"one\n", 4, is_skipping=False)
+    >>> judge(position, 9, b"one\n", b"one\n"), judge(position, 9, b"six\n", b"six\n")
+    (<Change.NONE: 1>, <Change.REWRITTEN: 3>)
+    >>> judge(position, 3, b"one", b"one")
+    <Change.TRUNCATED: 2>
     """
     if size < position.offset:
         return Change.TRUNCATED
@@ -147,9 +149,8 @@ class Followed:
         except OSError:
             return False
         found = os.fstat(descriptor)
-        if (found.st_dev, found.st_ino) != (self.position.device, self.position.inode) or not stats.S_ISREG(
-            found.st_mode
-        ):
+        is_same = (found.st_dev, found.st_ino) == (self.position.device, self.position.inode)
+        if not is_same or not stats.S_ISREG(found.st_mode):
             os.close(descriptor)
             return False
         self._descriptor = descriptor

@@ -75,11 +75,11 @@ class Position:
 
 
 def unpack(packed: bytes) -> Position:
-    """A position from its bytes.
+    r"""A position from its bytes.
 
     Examples
     --------
-    >>> place = Position(path="app.log", device=1, inode=2).advance(b"one\\ntwo", 4, is_skipping=False)
+    >>> place = Position(path="app.log", device=1, inode=2).advance(b"one\ntwo", 4, is_skipping=False)
     >>> unpack(place.pack()) == place, place.offset
     (True, 4)
     """

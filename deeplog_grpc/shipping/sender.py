@@ -231,6 +231,10 @@ class Sender:
             await self._read_all(call, slots)
             if not self._is_done:
                 raise RefusedError("the server has ended the stream", retry_after_s=0.1)
+        except asyncio.CancelledError:
+            if writer is not None and writer.done() and not writer.cancelled():
+                await writer  # it cancelled the call because it failed: that is the error
+            raise
         except TimeoutError:
             raise RefusedError(f"the server did not answer within {self._answer_timeout_s:g} s") from None
         finally:
@@ -251,8 +255,7 @@ class Sender:
             await call.done_writing()
         except (grpc.RpcError, asyncio.InvalidStateError):
             return  # the call is over, and whoever reads from it learns why
-        except BaseException as error:
-            self._broken = error
+        except BaseException:
             call.cancel()
             raise
 

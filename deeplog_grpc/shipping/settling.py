@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 
 from deeplog_grpc.shipping.annotated import AnnotatedFile, annotated_lines
-from deeplog_grpc.shipping.answers import Answer, answered_entries
+from deeplog_grpc.shipping.answers import Answer, AnsweredEntry, answered_entries
 from deeplog_grpc.shipping.counts import Counts
 from deeplog_grpc.shipping.dead_letters import DeadLetters
 from deeplog_grpc.storage import Spool
@@ -51,9 +51,9 @@ class Settler:
         OSError
             If something cannot be written; nothing of this is acknowledged then.
         """
-        entries = (
-            [entry for answer in answers for entry in answered_entries(answer)] if self._is_needed(answers) else []
-        )
+        entries: list[AnsweredEntry] = []
+        if self._is_needed(answers):
+            entries = [entry for answer in answers for entry in answered_entries(answer)]
         letters = [{**entry.fields, **entry.verdict} for entry in entries if entry.is_refused]
         self._dead_letters.write(letters)
         last = max(answer.sequence for answer in answers)

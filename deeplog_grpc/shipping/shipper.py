@@ -61,10 +61,9 @@ class Shipper:
         self._spool = Spool(config.spool, max_bytes=config.max_spool_mb * 2**20, sync=config.sync)
         try:
             positions = self._spool.positions()
-            is_synced = config.sync == "full"
-            self._annotated = (
-                AnnotatedFile(config.annotate, positions, is_synced=is_synced) if config.annotate else None
-            )
+            self._annotated = None
+            if config.annotate:
+                self._annotated = AnnotatedFile(config.annotate, positions, is_synced=config.sync == "full")
         except BaseException:
             self._spool.close()
             raise

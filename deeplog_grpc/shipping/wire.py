@@ -41,11 +41,8 @@ def entry_fields(
     *, application: bytes = b"", session: bytes = b"", source: bytes = b"", attributes: Mapping[str, str] | None = None
 ) -> bytes:
     """The fields of an entry besides its time and its body; empty ones are left out."""
-    found = b"".join(
-        _text(tag, value)
-        for tag, value in ((_APPLICATION, application), (_SESSION, session), (_SOURCE, source))
-        if value
-    )
+    texts = ((_APPLICATION, application), (_SESSION, session), (_SOURCE, source))
+    found = b"".join(_text(tag, value) for tag, value in texts if value)
     for name, value in (attributes or {}).items():
         pair = _text(_KEY, name.encode(errors="surrogateescape")) + _text(
             _VALUE, value.encode(errors="surrogateescape")

@@ -46,6 +46,7 @@ SECTIONS: list[tuple[str, str, Any]] = [
     ("feedback", "margin", 0.25),
     ("drift", "windows", 5),
     ("workflow", "distance", 7),
+    ("ship", "batch_entries", 7),
 ]
 
 
