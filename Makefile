@@ -39,8 +39,9 @@ format: install  ## Put sources into the project's form
 	$(BIN)/ruff format .
 	$(BIN)/buf format --write
 
-proto: install  ## Generate the code in deeplog_grpc/v1 from proto/
+proto: install  ## Generate the code in deeplog_grpc/v1 and deeplog_grpc/foreign from proto/
 	cd proto && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=.. --pyi_out=.. --grpc_python_out=.. deeplog_grpc/v1/*.proto
+	cd proto && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=.. --pyi_out=.. deeplog_grpc/foreign/*.proto
 
 docs: install  ## Write docs/config.yaml from the configuration's own descriptions
 	env -i $(BIN)/deeplog-grpc config > docs/config.yaml

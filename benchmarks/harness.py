@@ -50,7 +50,10 @@ class ServerProcess:
 def server_process(command: Sequence[str], *, core: int | None = None) -> Iterator[ServerProcess]:
     """Run a server that prints a JSON line with its ``port`` on standard error; on one core if given."""
     pin = (lambda: os.sched_setaffinity(0, {core})) if core is not None else None
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=pin)
+    # Two servers at once must not want the same port.
+    ports = {f"DEEPLOG_GRPC_RECEIVERS__{name}__LISTEN": "127.0.0.1:0" for name in ("FORWARD", "OTLP_HTTP")}
+    environment = {**os.environ, **ports}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=pin, env=environment)
     try:
         port = _port(process)
         # Nobody reads what it logs from here on; unread, it would fill the pipe and stop the server.

@@ -23,9 +23,11 @@ from deeplog_grpc.detection import DetectorConfig, SessionConfig
 from deeplog_grpc.errors import ConfigError
 from deeplog_grpc.feedback import DriftConfig, FeedbackConfig
 from deeplog_grpc.ingest.config import IngestConfig
+from deeplog_grpc.ingest.routing import RoutingConfig
 from deeplog_grpc.models import KeyModelConfig, ThresholdConfig, ValueModelConfig
 from deeplog_grpc.parsing import ParserConfig
-from deeplog_grpc.serving.config import ServerConfig
+from deeplog_grpc.receivers.config import ReceiversConfig
+from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
 from deeplog_grpc.shipping.config import ShipConfig
 from deeplog_grpc.storage import StateConfig
 from deeplog_grpc.workflow import WorkflowConfig
@@ -58,8 +60,14 @@ class Settings(BaseSettings):
     """Limits of the scoring side."""
     ingest: IngestConfig = IngestConfig()
     """What is accepted as a log entry."""
+    routing: RoutingConfig = RoutingConfig()
+    """Which application, session and source records belong to that do not say so."""
     server: ServerConfig = ServerConfig()
     """How the server listens, what it admits and how it stops."""
+    receivers: ReceiversConfig = ReceiversConfig()
+    """Where else the server listens, for what shippers speak."""
+    deliveries: DeliveriesConfig = DeliveriesConfig()
+    """How long the server remembers what it answered, so that what is sent again is not applied again."""
     state: StateConfig = StateConfig()
     """Where the server keeps feedback, model versions and anomalies, and how much of it."""
     feedback: FeedbackConfig = FeedbackConfig()

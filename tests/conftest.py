@@ -1,5 +1,6 @@
 """What many tests share: one small trained application, and fresh detectors of it."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from deeplog_grpc.models import set_threads
 from deeplog_grpc.storage import save_bundle
 from deeplog_grpc.testing import SimulatedLog, simulate_log
 from tests.trained import fresh_detector, train_orders, train_small
+
+# Servers that tests start must not be in the way of one another; read by processes that they start, too.
+for _receiver in ("FORWARD", "OTLP_HTTP"):
+    os.environ[f"DEEPLOG_GRPC_RECEIVERS__{_receiver}__LISTEN"] = "127.0.0.1:0"
 
 NewDetector = Callable[..., Detector]
 

@@ -9,6 +9,7 @@ from typing import Any
 import annotated_types
 import typer
 import yaml
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from deeplog_grpc.cli.console import ConfigOption, SetOption, settings_of
@@ -41,11 +42,29 @@ def _lines(settings: Settings) -> Iterator[str]:
         yield ""
         yield from _comment(info.description or "", "")
         yield f"{section}:"
-        group: Any = getattr(settings, section)
-        for field in dataclasses.fields(group):
-            about: FieldInfo = type(group).__pydantic_fields__[field.name]
-            yield from _comment(f"{about.description}{_range(about)}", "  ")
-            yield f"  {field.name}: {_value(getattr(group, field.name))}"
+        yield from _group(getattr(settings, section), "  ")
+
+
+def _group(group: Any, indent: str) -> Iterator[str]:
+    """The keys of a dataclass; one that is a dataclass itself is a group in the group."""
+    for field in dataclasses.fields(group):
+        about: FieldInfo = type(group).__pydantic_fields__[field.name]
+        value = getattr(group, field.name)
+        yield from _comment(f"{about.description}{_range(about)}", indent)
+        if _is_secret(value):
+            yield f"{indent}# {field.name} is set, and not shown"
+        elif dataclasses.is_dataclass(value):
+            yield f"{indent}{field.name}:"
+            yield from _group(value, f"{indent}  ")
+        elif isinstance(value, tuple) and len(_value(value)) > _WIDTH:
+            yield f"{indent}{field.name}:"
+            yield from (f"{indent}  - {_value(item)}" for item in value)
+        else:
+            yield f"{indent}{field.name}: {_value(value)}"
+
+
+def _is_secret(value: Any) -> bool:
+    return isinstance(value, SecretStr) or (isinstance(value, dict) and any(map(_is_secret, value.values())))
 
 
 def _comment(text: str, indent: str) -> list[str]:

@@ -9,9 +9,12 @@ import typer
 from deeplog_grpc.cli.console import ConfigOption, SetOption, settings_of
 from deeplog_grpc.detection import ApplicationModel
 from deeplog_grpc.errors import InputError
+from deeplog_grpc.ingest import FixedApplications, RecordIngest
 from deeplog_grpc.models import set_threads
-from deeplog_grpc.serving import ServerState
+from deeplog_grpc.receivers import attach
+from deeplog_grpc.serving import Server, ServerState
 from deeplog_grpc.serving import serve as serve_state
+from deeplog_grpc.settings import Settings
 from deeplog_grpc.storage import bundle_checksum, load_bundle
 
 
@@ -45,6 +48,19 @@ def serve(
         detector=settings.detector,
     )
     try:
-        asyncio.run(serve_state(kept, settings.server, settings.ingest))
+        asyncio.run(
+            serve_state(
+                kept,
+                settings.server,
+                settings.ingest,
+                deliveries=settings.deliveries,
+                prepare=lambda server: _attach(server, settings),
+            )
+        )
     finally:
         kept.close()
+
+
+def _attach(server: Server, settings: Settings) -> None:
+    applications = FixedApplications(server.applications)
+    attach(server, settings.receivers, RecordIngest(applications, settings.ingest, settings.routing))

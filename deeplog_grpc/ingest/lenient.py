@@ -2,12 +2,14 @@
 
 A protobuf parser refuses a whole message if one of its strings is not UTF-8, and log text often is not: one broken
 byte would cost a batch of thousands of entries. The wire format of ``string`` and ``bytes`` is the same, so the
-requests are decoded with a twin of the contract that is derived here from the generated descriptors: there is no second
-contract to keep in step. Whoever reads a field of a twin decodes it (``errors="replace"``).
+requests are decoded with a twin of the contract, ours or another's, that is derived here from the generated
+descriptors: there is no second contract to keep in step. Whoever reads a field of a twin decodes it
+(``errors="replace"``).
 
 A map becomes the list of its key-value pairs, which is its wire format too, since a map's keys cannot be bytes.
 """
 
+from functools import cache
 from typing import Any, Protocol
 
 from google.protobuf.descriptor import FileDescriptor
@@ -39,7 +41,9 @@ class LenientDecoder:
     Parameters
     ----------
     message : str
-        Name of the message in ``deeplog_grpc.v1``.
+        Name of the message in the package of the contract.
+    contract : FileDescriptor
+        The file of the contract that has the message.
 
     Examples
     --------
@@ -48,9 +52,10 @@ class LenientDecoder:
     '50 \ufffdUR'
     """
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, contract: FileDescriptor = deeplog_service_pb2.DESCRIPTOR) -> None:
         self._name = message
-        self._from_string: Any = GetMessageClass(_POOL.FindMessageTypeByName(f"deeplog_grpc.v1.{message}")).FromString
+        twin = _twin_pool(contract).FindMessageTypeByName(f"{contract.package}.{message}")
+        self._from_string: Any = GetMessageClass(twin).FromString
 
     def __call__(self, raw: bytes) -> LenientMessage:
         """Decode the bytes of a message.
@@ -77,21 +82,19 @@ def _make_lenient(message: DescriptorProto) -> None:
 
 
 def _add(pool: DescriptorPool, file: FileDescriptor) -> None:
-    """Add the twin of a file, after those that it depends on; foreign files (google.*) as they are."""
+    """Add the twin of a file, after those that it depends on; protobuf's own (google.*) as they are."""
     for dependency in file.dependencies:
         _add(pool, dependency)
     copy = FileDescriptorProto()
     file.CopyToProto(copy)
-    if file.package == deeplog_service_pb2.DESCRIPTOR.package:
+    if not file.package.startswith("google."):
         for message in copy.message_type:
             _make_lenient(message)
     pool.Add(copy)
 
 
-def _twin_pool() -> DescriptorPool:
+@cache  # the twin of a contract is the same for all its messages
+def _twin_pool(contract: FileDescriptor) -> DescriptorPool:
     pool = DescriptorPool()
-    _add(pool, deeplog_service_pb2.DESCRIPTOR)
+    _add(pool, contract)
     return pool
-
-
-_POOL = _twin_pool()

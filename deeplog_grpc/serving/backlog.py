@@ -43,6 +43,10 @@ class Backlog:
             return True
         return self.entries + entries <= self._max_entries and self.size_bytes + size_bytes <= self._max_bytes
 
+    def is_beyond(self, *, entries: int, size_bytes: int) -> bool:
+        """Whether a request of this size exceeds a bound by itself."""
+        return entries > self._max_entries or size_bytes > self._max_bytes
+
     def add(self, *, entries: int, size_bytes: int) -> None:
         """Count a request in."""
         self.entries += entries

@@ -1,12 +1,12 @@
-"""How the server listens, what it admits and how it stops."""
+"""How the server listens, what it admits, what it remembers and how it stops."""
 
-import ipaddress
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from deeplog_grpc.errors import ConfigError
+from deeplog_grpc.serving.address import check_listen, host_and_port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -89,20 +89,11 @@ class ServerConfig:
     @property
     def address(self) -> tuple[str, int]:
         """Host and port of ``listen``."""
-        host, _, port = self.listen.rpartition(":")
-        return host.removeprefix("[").removesuffix("]"), int(port)
+        return host_and_port(self.listen)
 
     @model_validator(mode="after")
     def _check(self) -> "ServerConfig":
-        host, _, port = self.listen.rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 65_535:
-            raise ConfigError(f"'{self.listen}' is not HOST:PORT, for example 127.0.0.1:50051", field="server.listen")
-        if not self.allow_public and not _is_loopback(self.address[0]):
-            raise ConfigError(
-                f"{self.address[0]} can be reached from other machines, and the server has neither TLS nor a login: "
-                "listen on 127.0.0.1, or set server.allow_public to true if the network is trusted",
-                field="server.listen",
-            )
+        check_listen(self.listen, allow_public=self.allow_public, section="server")
         if self.max_queue_bytes < self.max_message_bytes:
             raise ConfigError(
                 f"{self.max_queue_bytes} is less than one message may have: give it at least max_message_bytes "
@@ -112,10 +103,22 @@ class ServerConfig:
         return self
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class DeliveriesConfig:
+    """How long the answers to deliveries that have a name are remembered.
+
+    Examples
+    --------
+    >>> DeliveriesConfig(max_age_s=60).max_age_s
+    60.0
+    """
+
+    max_age_s: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds for which an answer is remembered; a sender that repeats itself later is taken for a new one."""
+
+    max_count: Annotated[int, Field(ge=1)] = 100_000
+    """Answers at most; past it the oldest are forgotten."""
+
+    max_mb: Annotated[int, Field(ge=1)] = 64
+    """Mebibytes of answers at most; past it the oldest are forgotten. Answers with a verdict on each entry are large:
+    a sender that asks for anomalies only is remembered longer."""

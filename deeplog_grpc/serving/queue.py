@@ -92,6 +92,10 @@ class ScoringQueue(Generic[Job, Reply]):
         """Entries that were accepted and are not answered."""
         return self._backlog.entries
 
+    def is_beyond(self, size: Size) -> bool:
+        """Whether a job has room only when nothing else is there: :meth:`offer` may refuse it again and again."""
+        return self._backlog.is_beyond(entries=size.entries, size_bytes=size.size_bytes)
+
     def offer(self, job: Job, size: Size, *, timeout_s: float = math.inf) -> "asyncio.Future[Reply]":
         """Accept a job now, or refuse it.
 

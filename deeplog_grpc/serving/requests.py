@@ -1,16 +1,19 @@
 """Request messages -> jobs: every check that a request has to pass before it may wait in the queue."""
 
+import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.ingest import Defaults, IngestConfig, LenientDecoder, NativeIngest, text
+from deeplog_grpc.ingest import Defaults, IngestConfig, LenientDecoder, LenientMessage, NativeIngest, text
 from deeplog_grpc.serving.answers import AnswerOptions
 from deeplog_grpc.serving.scoring import FlushOrder, ParseJob, ScoreJob
 from deeplog_grpc.serving.status import EntriesRejectedError
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
+
+_NOTHING = b"\0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,7 @@ class RequestReader:
 
     def __init__(self, applications: Iterable[str], config: IngestConfig) -> None:
         self._ingest = NativeIngest(applications, config)
+        self._max_id_bytes = config.max_id_bytes
         self._score_request = LenientDecoder("ScoreRequest")
         self._parse_request = LenientDecoder("ParseRequest")
 
@@ -52,9 +56,22 @@ class RequestReader:
 
     def score_job(self, raw: bytes) -> ScoreJob:
         """Read a ``ScoreRequest``."""
-        request = self._score_request(raw)
+        return self.job_of(self.score_request(raw))
+
+    def score_request(self, raw: bytes) -> LenientMessage:
+        """Decode a ``ScoreRequest``."""
+        return self._score_request(raw)
+
+    def job_of(self, request: LenientMessage) -> ScoreJob:
+        """Make the job of a lenient ``ScoreRequest``."""
         flush = request.flush if request.HasField("flush") else None
         return self.job(request.entries, self.options(request.options, field="options"), flush)
+
+    def check_name(self, name: bytes, *, field: str) -> None:
+        """Refuse a name of a delivery or a client that is too long to be remembered."""
+        if len(name) > self._max_id_bytes:
+            limit = f"{self._max_id_bytes} (ingest.max_id_bytes)"
+            raise InputError(f"{len(name)} bytes are more than {limit}: shorten it", field=field)
 
     def options(self, options: Any, *, field: str) -> RequestOptions:
         """Read a lenient ``ScoreOptions``; ``field`` is where it stands in its request."""
@@ -92,3 +109,16 @@ class RequestReader:
             application=self._ingest.application(name, field="flush.application"),
             sessions=tuple(text(session) for session in flush.sessions),
         )
+
+
+def content_digest(entries: Sequence[Any], flush: Any | None) -> bytes:
+    """Digest of lenient ``LogEntry`` messages [n] and a lenient ``Flush``, to tell one delivery from another.
+
+    Of texts, sessions and ids only: the same attributes are encoded in another order each time by some senders.
+    """
+    digest = hashlib.sha256(_NOTHING if flush is None else flush.SerializeToString(deterministic=True))
+    for name in ("body", "session", "entry_id"):
+        cells = [getattr(entry, name) for entry in entries]
+        digest.update(f"{name} {len(cells)} {','.join(map(str, map(len, cells)))} ".encode())
+        digest.update(b"".join(cells))
+    return digest.digest()

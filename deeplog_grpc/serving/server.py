@@ -1,10 +1,9 @@
 """Life cycle of the server: bind, serve, drain, stop."""
 
 import asyncio
-import os
 import signal
-import socket
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import grpc
 import structlog
@@ -12,13 +11,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
-from deeplog_grpc.errors import ConfigError, InputError
+from deeplog_grpc.errors import ConfigError
 from deeplog_grpc.ingest import IngestConfig
 from deeplog_grpc.models import set_threads
-from deeplog_grpc.serving.config import ServerConfig
+from deeplog_grpc.serving.address import bound_socket, cannot_listen
+from deeplog_grpc.serving.calls import Calls
+from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
+from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.learning import Learning
+from deeplog_grpc.serving.listener import Listener
 from deeplog_grpc.serving.logs import configure_logging
 from deeplog_grpc.serving.operator_calls import OperatorCalls
 from deeplog_grpc.serving.queue import ScoringQueue
@@ -48,6 +51,8 @@ class Server:
         What to accept.
     state : ServerState, optional
         Where anomalies and feedback are kept; None = nowhere, and the methods for operators are not served.
+    deliveries : DeliveriesConfig, optional
+        How long answers are remembered.
 
     Raises
     ------
@@ -62,9 +67,11 @@ class Server:
         ingest: IngestConfig,
         *,
         state: ServerState | None = None,
+        deliveries: DeliveriesConfig | None = None,
     ) -> None:
         _check(detectors, config, ingest)
-        self._config = config
+        self.config = config
+        """How it serves."""
         worker = ScoringWorker(detectors, watch=None if state is None else state.watch)
         self.queue: ScoringQueue[Job, Reply] = ScoringQueue(
             worker, config, None if state is None else state.right_of_way
@@ -72,17 +79,37 @@ class Server:
         """Public for tests, which hold it."""
         self.late = LateEnds(max_ends=config.max_late_ends)
         """Ends of sessions that no client was told of yet."""
+        self.deliveries = Deliveries(deliveries or DeliveriesConfig())
+        """What was answered before."""
+        self.calls = Calls()
+        """Of gRPC methods, whosoever they are."""
+        self.is_draining = False
+        """Whether it has been told to stop."""
         self._learning = None if state is None else Learning(state.updaters, state.journal, state.anomalies, self.queue)
-        calls = None
+        operator_calls = None
         if state is not None and self._learning is not None:
-            calls = OperatorCalls(sorted(detectors), state, self._learning)
-        self._servicer = DeepLogServicer(detectors, self.queue, self.late, config, ingest, calls)
+            operator_calls = OperatorCalls(sorted(detectors), state, self._learning)
+        self._servicer = DeepLogServicer(
+            detectors, self.queue, self.late, self.deliveries, self.calls, config, ingest, operator_calls
+        )
         self._ticker = Ticker(worker, self.queue, self.late, self._servicer.tell, config.tick_s)
         self._health = health_aio.HealthServicer()
         self._server = grpc.aio.server(
             options=_channel_options(config), maximum_concurrent_rpcs=config.max_concurrent_rpcs
         )
-        self._applications = sorted(detectors)
+        self.applications = sorted(detectors)
+        """Those that are served."""
+        self._services = [SERVICE]
+        self._listeners: list[Listener] = []
+
+    def add_service(self, name: str, methods: "Mapping[str, grpc.RpcMethodHandler[Any, Any]]") -> None:
+        """Serve another service on the same port, its methods wrapped by ``calls``; before :meth:`start`."""
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, dict(methods)),))
+        self._services.append(name)
+
+    def add_listener(self, listener: Listener) -> None:
+        """Listen with something else too; before :meth:`start`."""
+        self._listeners.append(listener)
 
     @property
     def open_streams(self) -> int:
@@ -95,7 +122,7 @@ class Server:
         Raises
         ------
         InputError
-            If the address cannot be bound.
+            If an address cannot be bound.
         """
         # The health service begins as SERVING, before anything is.
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -104,6 +131,7 @@ class Server:
         names = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         port = self._bind()
+        ports = await self._start_listeners()
         self.queue.start()
         self._ticker.start()
         if self._learning is not None:
@@ -111,7 +139,7 @@ class Server:
         settle()
         await self._server.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
-        _log.info("serving", host=self._config.address[0], port=port, applications=self._applications)
+        _log.info("serving", host=self.config.address[0], port=port, **ports, applications=self.applications)
         return port
 
     async def stop(self) -> None:
@@ -119,17 +147,19 @@ class Server:
 
         Takes at most ``drain_delay_s + grace_s`` and a second; what is not answered by then is cut off and logged.
         """
+        self.is_draining = True
         _log.info("draining", waiting_entries=self.queue.waiting_entries)
         await self._health.enter_graceful_shutdown()
-        await asyncio.sleep(self._config.drain_delay_s)
+        await asyncio.sleep(self.config.drain_delay_s)
         try:
-            async with asyncio.timeout(self._config.grace_s):
+            async with asyncio.timeout(self.config.grace_s):
+                await self._stop_listeners()
                 await self._ticker.stop()  # first: streams can still be told what it found
                 self._servicer.stop_streams()
                 if self._learning is not None:
                     await self._learning.close()
                 await self.queue.drain()
-                await self._servicer.finish()
+                await self.calls.finish()
         except TimeoutError:
             _log.warning("work cut off at the end of the grace time", waiting_entries=self.queue.waiting_entries)
         self._ticker.cancel()
@@ -142,20 +172,27 @@ class Server:
         _log.info("stopped")
 
     async def _set_health(self, status: int) -> None:
-        for name in ("", SERVICE):
+        for name in ("", *self._services):
             await self._health.set(name, status)
 
-    def _bind(self) -> int:
-        host, port = self._config.address
+    async def _start_listeners(self) -> dict[str, int]:
+        """Their ports, by the names that the log gives them."""
         try:
-            # gRPC says neither why it cannot bind nor keeps silent about it: try first.
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            socket.create_server((host, port), family=family).close()
-            return self._server.add_insecure_port(self._config.listen)
-        except (OSError, RuntimeError) as error:
-            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-            message = f"cannot listen on {self._config.listen} ({reason}): choose another, or port 0 for any free one"
-            raise InputError(message, field="server.listen") from error
+            return {f"{listener.name}_port": await listener.start() for listener in self._listeners}
+        except BaseException:
+            await self._stop_listeners()
+            raise
+
+    async def _stop_listeners(self) -> None:
+        await asyncio.gather(*(listener.stop() for listener in self._listeners))
+
+    def _bind(self) -> int:
+        # gRPC says neither why it cannot bind nor keeps silent about it: try first.
+        bound_socket(self.config.listen, field="server.listen").close()
+        try:
+            return self._server.add_insecure_port(self.config.listen)
+        except RuntimeError as error:
+            raise cannot_listen(self.config.listen, error, field="server.listen") from error
 
 
 async def serve(
@@ -163,6 +200,8 @@ async def serve(
     config: ServerConfig,
     ingest: IngestConfig,
     *,
+    deliveries: DeliveriesConfig | None = None,
+    prepare: Callable[[Server], None] = lambda server: None,
     ready: Callable[[int], None] = lambda port: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then stop gracefully; a second signal ends the process at once.
@@ -175,6 +214,10 @@ async def serve(
         How to serve.
     ingest : IngestConfig
         What to accept.
+    deliveries : DeliveriesConfig, optional
+        How long answers are remembered.
+    prepare : callable
+        Called with the server before it starts, to add services and listeners.
     ready : callable
         Called with the port once requests are answered.
 
@@ -185,7 +228,8 @@ async def serve(
     """
     configure_logging()
     set_threads(config.torch_threads)
-    server = Server(state.detectors, config, ingest, state=state)
+    server = Server(state.detectors, config, ingest, state=state, deliveries=deliveries)
+    prepare(server)
     port = await server.start()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

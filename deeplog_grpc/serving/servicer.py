@@ -1,33 +1,27 @@
 """The service's methods. Thin: they read a request, wait for its reply, and turn every error into a status."""
 
-import asyncio
-import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import grpc
 from google.protobuf.message import Message
 
 from deeplog_grpc.errors import DrainingError
-from deeplog_grpc.ingest import IngestConfig
+from deeplog_grpc.ingest import IngestConfig, LenientMessage
 from deeplog_grpc.serving.answers import add_late
+from deeplog_grpc.serving.calls import Calls, Context, Method, time_left
 from deeplog_grpc.serving.config import ServerConfig
+from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.operator_calls import OperatorCalls
 from deeplog_grpc.serving.queue import ScoringQueue, Size
-from deeplog_grpc.serving.requests import RequestReader
-from deeplog_grpc.serving.scoring import Job, Reply
-from deeplog_grpc.serving.status import abort
+from deeplog_grpc.serving.requests import RequestReader, content_digest
+from deeplog_grpc.serving.scoring import Job, Reply, ScoreJob
 from deeplog_grpc.serving.stream import ScoreStream
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
 SERVICE = pb.DESCRIPTOR.services_by_name["DeepLogService"].full_name
-
-Context = grpc.aio.ServicerContext
-Request = TypeVar("Request")
-Answer = TypeVar("Answer")
-Method = Callable[[Request, Context[Any, Any]], Awaitable[Answer]]
 
 
 class DeepLogServicer:
@@ -44,11 +38,15 @@ class DeepLogServicer:
         Where the jobs go.
     late : LateEnds
         What clients are still to be told.
+    deliveries : Deliveries
+        What was answered before.
+    calls : Calls
+        Knows the calls under way.
     config : ServerConfig
         Limits of streams and waiting times.
     ingest : IngestConfig
         Limits of requests.
-    calls : OperatorCalls, optional
+    operator_calls : OperatorCalls, optional
         Answers the methods for operators; None = they are not served.
     """
 
@@ -57,11 +55,15 @@ class DeepLogServicer:
         detectors: Mapping[str, Scorer],
         queue: ScoringQueue[Job, Reply],
         late: LateEnds,
+        deliveries: Deliveries,
+        calls: Calls,
         config: ServerConfig,
         ingest: IngestConfig,
-        calls: OperatorCalls | None = None,
+        operator_calls: OperatorCalls | None = None,
     ) -> None:
-        self._calls_of_operators = calls
+        self._calls_of_operators = operator_calls
+        self._calls = calls
+        self._deliveries = deliveries
         self._requests = RequestReader(detectors, ingest)
         self._queue = queue
         self._late = late
@@ -72,7 +74,6 @@ class DeepLogServicer:
             max_message_bytes=config.max_message_bytes,
         )
         self._streams: set[ScoreStream] = set()
-        self._calls: set[asyncio.Task[Any]] = set()
         self._draining = False
 
     @property
@@ -87,9 +88,13 @@ class DeepLogServicer:
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
-                "Parse": unary(self._answered(self._parse), response_serializer=pb.ParseResponse.SerializeToString),
-                "Score": unary(self._answered(self._score), response_serializer=pb.ScoreResponse.SerializeToString),
-                "StreamScore": stream(self._answered(self._stream_score), response_serializer=serialise),
+                "Parse": unary(
+                    self._calls.answered(self._parse), response_serializer=pb.ParseResponse.SerializeToString
+                ),
+                "Score": unary(
+                    self._calls.answered(self._score), response_serializer=pb.ScoreResponse.SerializeToString
+                ),
+                "StreamScore": stream(self._calls.answered(self._stream_score), response_serializer=serialise),
                 **self._operator_methods(),
             },
         )
@@ -111,12 +116,12 @@ class DeepLogServicer:
         }
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             name: grpc.unary_unary_rpc_method_handler(
-                self._answered(_without_context(method)), response_serializer=_serialise
+                self._calls.answered(_without_context(method)), response_serializer=_serialise
             )
             for name, method in methods.items()
         }
         handlers["WatchAnomalies"] = grpc.unary_stream_rpc_method_handler(
-            self._answered(self._watch), response_serializer=_serialise
+            self._calls.answered(self._watch), response_serializer=_serialise
         )
         return handlers
 
@@ -140,26 +145,41 @@ class DeepLogServicer:
         for stream in self._streams:
             stream.stop_reading()
 
-    async def finish(self) -> None:
-        """Return when the calls now under way are answered, to the last byte."""
-        if self._calls:
-            await asyncio.wait(self._calls)
-
     async def _parse(self, raw: bytes, context: Context[Any, Any]) -> Reply:
         job = self._requests.parse_job(raw)
         size = Size(entries=len(job.bodies), size_bytes=len(raw))
-        return await self._queue.offer(job, size, timeout_s=self._timeout_s(context))
+        return await self._queue.offer(job, size, timeout_s=time_left(context, self._max_wait_s))
 
     async def _score(self, raw: bytes, context: Context[Any, Any]) -> Reply:
-        job = self._requests.score_job(raw)
+        request = self._requests.score_request(raw)
+        self._requests.check_name(request.batch_id, field="batch_id")
+        job = self._requests.job_of(request)
         size = Size(entries=job.entry_count, size_bytes=len(raw))
-        response = cast(pb.ScoreResponse, await self._queue.offer(job, size, timeout_s=self._timeout_s(context)))
+        if request.batch_id:
+            response = await self._score_once(request, job, size)
+        else:
+            reply = await self._queue.offer(job, size, timeout_s=time_left(context, self._max_wait_s))
+            response = cast(pb.ScoreResponse, reply)
         for application in job.applications:
             add_late(response, application, self._late.take(application), job.options)
         return response
 
+    async def _score_once(self, request: LenientMessage, job: ScoreJob, size: Size) -> pb.ScoreResponse:
+        """Score what no earlier request of its name had; goes on if this client goes away, for it will ask again."""
+
+        async def work() -> bytes:
+            reply = await self._queue.offer(job, size, timeout_s=self._max_wait_s)
+            return cast(pb.ScoreResponse, reply).SerializeToString()
+
+        digest = content_digest(request.entries, request.flush if request.HasField("flush") else None)
+        key = ("score", request.batch_id)
+        answer, is_repeat = await self._deliveries.once(key, digest, work, len, field="batch_id")
+        response = pb.ScoreResponse.FromString(answer)
+        response.is_repeat = is_repeat
+        return response
+
     async def _stream_score(self, _: Any, context: Context[Any, Any]) -> None:
-        stream = ScoreStream(self._requests, self._queue, self._late, self._ready, context)
+        stream = ScoreStream(self._requests, self._queue, self._late, self._deliveries, self._ready, context)
         self._streams.add(stream)
         if self._draining:
             stream.stop_reading()
@@ -167,28 +187,6 @@ class DeepLogServicer:
             await stream.run()
         finally:
             self._streams.discard(stream)
-
-    def _timeout_s(self, context: Context[Any, Any]) -> float:
-        remaining = context.time_remaining()
-        return min(self._max_wait_s, math.inf if remaining is None else remaining)
-
-    def _answered(self, method: Method[Request, Answer]) -> Method[Request, Answer]:
-        """The method with its calls known to :meth:`finish`, and its exceptions answered as statuses."""
-
-        async def answered(request: Request, context: Context[Any, Any]) -> Answer:
-            self._note_call()
-            try:
-                return await method(request, context)
-            except Exception as error:
-                await abort(context, error)
-
-        return answered
-
-    def _note_call(self) -> None:
-        """Remember the task that gRPC runs this call in; it ends when the answer is sent."""
-        if (task := asyncio.current_task()) is not None:
-            self._calls.add(task)
-            task.add_done_callback(self._calls.discard)
 
 
 def _without_context(method: Callable[[bytes], Awaitable[Message]]) -> Method[bytes, Message]:

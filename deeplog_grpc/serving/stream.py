@@ -18,9 +18,10 @@ from google.rpc import status_pb2
 from deeplog_grpc.errors import DrainingError, InputError
 from deeplog_grpc.ingest import LenientDecoder, LenientMessage
 from deeplog_grpc.serving.answers import add_faults, add_late
+from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.queue import ScoringQueue, Size
-from deeplog_grpc.serving.requests import RequestOptions, RequestReader
+from deeplog_grpc.serving.requests import RequestOptions, RequestReader, content_digest
 from deeplog_grpc.serving.scoring import Job, Reply, ScoreJob
 from deeplog_grpc.serving.status import EntriesRejectedError, status_of
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
@@ -33,7 +34,9 @@ class _Promise:
     """The answer to a message: a reply to come, or why there is none."""
 
     sequence: int
-    reply: "asyncio.Future[Reply] | InputError"
+    reply: "asyncio.Future[Reply] | asyncio.Future[bytes] | InputError"
+    """A message, or one serialised, which others may have too."""
+    is_repeat: bool = False
     applications: frozenset[str] = frozenset()
     """Whose late ends the answer takes along."""
 
@@ -54,6 +57,8 @@ class ScoreStream:
         Where the jobs go.
     late : LateEnds
         What clients are still to be told.
+    deliveries : Deliveries
+        What was answered before.
     ready : StreamReady
         The bounds that the client is told; the number of slots among them.
     context : grpc.aio.ServicerContext
@@ -65,12 +70,15 @@ class ScoreStream:
         requests: RequestReader,
         queue: ScoringQueue[Job, Reply],
         late: LateEnds,
+        deliveries: Deliveries,
         ready: pb.StreamReady,
         context: "grpc.aio.ServicerContext[Any, Any]",
     ) -> None:
         self._requests = requests
         self._queue = queue
         self._late = late
+        self._deliveries = deliveries
+        self._client_id = b""
         self._options: RequestOptions | None = None
         self._telling: set[str] = set()
         """Applications whose late ends are about to be sent."""
@@ -136,6 +144,8 @@ class ScoreStream:
         message = None if raw is grpc.aio.EOF else _decode(raw)
         if message is None or message.WhichOneof("message") != "config":
             raise InputError("must be the first message of a stream", field="config")
+        self._requests.check_name(message.config.client_id, field="config.client_id")
+        self._client_id = message.config.client_id
         return self._requests.options(message.config.options, field="config.options")
 
     async def _accept(self, raw: bytes, options: RequestOptions) -> _Promise:
@@ -148,12 +158,31 @@ class ScoreStream:
         sequence = getattr(request, kind).sequence
         try:
             job = self._job(request, kind, options)
+            size = Size(entries=job.entry_count, size_bytes=len(raw))
+            if self._client_id:
+                promise = self._promise_once(request, kind, job, size)
+            else:
+                reply = await self._queue.put(job, size)
+                promise = _Promise(sequence=sequence, reply=reply, applications=frozenset(job.applications))
         except InputError as error:
             return _Promise(sequence=sequence, reply=error)
-        size = Size(entries=job.entry_count, size_bytes=len(raw))
-        reply = await self._queue.put(job, size)
         self.sent_at.update(dict.fromkeys(job.applications, asyncio.get_running_loop().time()))
-        return _Promise(sequence=sequence, reply=reply, applications=frozenset(job.applications))
+        return promise
+
+    def _promise_once(self, request: LenientMessage, kind: str, job: ScoreJob, size: Size) -> _Promise:
+        """Put a job in the queue if no message of the client's had its sequence; it stays there if the client goes."""
+
+        async def work() -> bytes:
+            reply = await self._queue.put(job, size)
+            return cast(pb.ScoreResponse, await reply).SerializeToString()
+
+        message = getattr(request, kind)
+        flush = request.flush.flush if kind == "flush" else None
+        digest = content_digest(() if kind == "flush" else message.entries, flush)
+        key = ("stream", self._client_id, message.sequence)
+        reply, is_repeat = self._deliveries.begin(key, digest, work, len, field=f"{kind}.sequence")
+        applications = frozenset(job.applications)
+        return _Promise(sequence=message.sequence, reply=reply, is_repeat=is_repeat, applications=applications)
 
     def _job(self, request: LenientMessage, kind: str, options: RequestOptions) -> ScoreJob:
         if kind == "flush":
@@ -199,7 +228,9 @@ async def _result(promise: _Promise) -> pb.BatchResult:
         reply = await promise.reply
     except Exception as error:
         return _refusal(promise.sequence, error)
-    return pb.BatchResult(sequence=promise.sequence, status=status_pb2.Status(), response=cast(pb.ScoreResponse, reply))
+    response = pb.ScoreResponse.FromString(reply) if isinstance(reply, bytes) else cast(pb.ScoreResponse, reply)
+    response.is_repeat = promise.is_repeat
+    return pb.BatchResult(sequence=promise.sequence, status=status_pb2.Status(), response=response)
 
 
 def _refusal(sequence: int, error: Exception) -> pb.BatchResult:

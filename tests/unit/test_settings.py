@@ -1,5 +1,6 @@
 import os
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,10 @@ SECTIONS: list[tuple[str, str, Any]] = [
     ("thresholds", "false_positive_rate", 0.01),
     ("detector", "cache_mb", 3),
     ("ingest", "max_attributes", 2),
+    ("routing", "time", "body"),
     ("server", "torch_threads", 2),
+    ("receivers", "forward.max_connections", 5),
+    ("deliveries", "max_count", 5),
     ("state", "keep_versions", 3),
     ("feedback", "margin", 0.25),
     ("drift", "windows", 5),
@@ -62,11 +66,13 @@ def test_every_section_is_tried_below() -> None:
 def test_each_section_is_read_from_each_place(
     write: Write, monkeypatch: pytest.MonkeyPatch, section: str, key: str, value: Any
 ) -> None:
-    assert getattr(getattr(Settings(), section), key) != value
-    assert getattr(getattr(load_settings(write(f"{section}:\n  {key}: {value}\n")), section), key) == value
-    assert getattr(getattr(load_settings(overrides={f"{section}.{key}": value}), section), key) == value
-    monkeypatch.setenv(f"{ENV_PREFIX}{section.upper()}__{key.upper()}", str(value))
-    assert getattr(getattr(load_settings(), section), key) == value
+    read = attrgetter(f"{section}.{key}")
+    text = f"{key.replace('.', ': {')}: {value}{'}' * key.count('.')}"
+    assert read(Settings()) != value
+    assert read(load_settings(write(f"{section}:\n  {text}\n"))) == value
+    assert read(load_settings(overrides={f"{section}.{key}": value})) == value
+    monkeypatch.setenv(f"{ENV_PREFIX}{section.upper()}__{key.upper().replace('.', '__')}", str(value))
+    assert read(load_settings()) == value
 
 
 def test_flags_go_before_the_environment_and_that_before_the_file(

@@ -1,0 +1,168 @@
+"""Foreign records -> columns for the detectors: text, time, and where each belongs.
+
+Every record that has a text ends up in exactly one place, a part's columns or the list of faults; the records of an
+application keep their order. Nothing that a shipper cannot mend costs a record: text that is too long is cut, as are
+identifiers.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import compress
+from typing import Any
+
+import numpy as np
+
+from deeplog_grpc.detection.entries import EntryBatch
+from deeplog_grpc.ingest.applications import Applications
+from deeplog_grpc.ingest.config import IngestConfig
+from deeplog_grpc.ingest.lines import LineEntries, LineReader
+from deeplog_grpc.ingest.native import EntryFault, Ingested, Part
+from deeplog_grpc.ingest.records import Origin, Records
+from deeplog_grpc.ingest.routing import Route, Router, RoutingConfig
+
+OWN = "deeplog.kind"
+"""An attribute of what this project sends out. A record that has it came back, and is not judged again."""
+
+_DAY_NS = 86_400_000_000_000
+
+
+class RecordIngest:
+    """Turns records into columns.
+
+    A text that is a JSON object gives its fields, and one that begins with a time stamp loses it, as lines of files do
+    (:class:`~deeplog_grpc.ingest.lines.LineReader`), so that one model judges an application however its log comes.
+
+    Parameters
+    ----------
+    applications : Applications
+        Those that are served.
+    config : IngestConfig
+        Limits.
+    routing : RoutingConfig
+        Where records belong.
+
+    Examples
+    --------
+    >>> from deeplog_grpc.ingest.applications import FixedApplications
+    >>> ingest = RecordIngest(FixedApplications(["cart", "pay"]), IngestConfig(), RoutingConfig())
+    >>> origin = Origin(resource={"service.name": "pay"})
+    >>> attributes = [{"trace_id": "4b"}, {}]
+    >>> records = Records(bodies=["paid", " "], times_ns=[7, 8], attributes=attributes, origins=[origin] * 2)
+    >>> [part] = ingest.ingest(records, arrival_ns=9).parts
+    >>> part.application, part.batch.bodies, part.batch.sessions
+    ('pay', ['paid'], ['4b'])
+    """
+
+    def __init__(self, applications: Applications, config: IngestConfig, routing: RoutingConfig) -> None:
+        self._applications = applications
+        self._max_body_bytes = config.max_body_bytes
+        self._router = Router(routing)
+        self._body_time_first = routing.time == "body"
+        self._lines = LineReader(source="")
+        self._day = 0
+
+    def ingest(self, records: Records, *, arrival_ns: int) -> Ingested:
+        """Divide records into the columns of their applications, and faults.
+
+        Records without a text, and those that this project sent out itself, are in neither.
+
+        Parameters
+        ----------
+        records : Records
+        arrival_ns : int
+            Time of records that have none, in nanoseconds since 1970-01-01 UTC, > 0.
+        """
+        lines = self._reader(arrival_ns).read([self._cut(body) for body in records.bodies])
+        routes = self._routes(records, lines)
+        own = [OWN not in records.attributes[number] for number in lines.numbers]
+        applications = self._admitted(routes)
+        places: dict[str, list[int]] = {}
+        faults = []
+        for place in compress(range(len(routes)), own):
+            if application := applications[routes[place].application]:
+                places.setdefault(application, []).append(place)
+            else:
+                faults.append(_fault(lines.numbers[place], routes[place].application))
+        times_ns = self._times_ns(records, lines, arrival_ns)
+        parts = tuple(_part(name, chosen, lines, routes, times_ns) for name, chosen in places.items())
+        return Ingested(parts=parts, faults=tuple(faults))
+
+    def _reader(self, arrival_ns: int) -> LineReader:
+        """Reads lines; times without a year are near the arrival. A new reader a day, for it caches what it read."""
+        if (day := arrival_ns // _DAY_NS) != self._day:
+            self._day = day
+            self._lines = LineReader(source="", reference_ns=day * _DAY_NS)
+        return self._lines
+
+    def _cut(self, body: str) -> str:
+        limit = self._max_body_bytes
+        if len(body) * 4 <= limit:  # no character has more bytes
+            return body
+        return body.encode(errors="replace")[:limit].decode(errors="ignore")
+
+    def _routes(self, records: Records, lines: LineEntries) -> list[Route]:
+        """Where each line's record belongs; the record's attributes count before the fields of a JSON text."""
+        route, search = self._router.route, self._router.session_in if self._router.searches_bodies else None
+        attributes, origins = records.attributes, records.origins
+        without: dict[Origin, Route] = {}
+        routes = []
+        for place, number in enumerate(lines.numbers):
+            own, origin = attributes[number], origins[number]
+            if own:
+                found = route(own, origin)
+            elif (known := without.get(origin)) is not None:
+                found = known
+            else:
+                found = without[origin] = route({}, origin)
+            application = found.application or lines.applications[place]
+            session = found.session or lines.batch.sessions[place]
+            if not session and search is not None:
+                session = search(lines.batch.bodies[place])
+            source = found.source or lines.batch.sources[place]
+            routes.append(Route(application, session, source))
+        return routes
+
+    def _admitted(self, routes: Sequence[Route]) -> Mapping[str, str]:
+        """Name that the routes give -> application that takes such entries; "" = none does."""
+        return {
+            name: admitted(self._applications, name) for name in dict.fromkeys(route.application for route in routes)
+        }
+
+    def _times_ns(self, records: Records, lines: LineEntries, arrival_ns: int) -> Any:
+        given = np.array([records.times_ns[number] for number in lines.numbers], np.int64)
+        first, second = (lines.batch.times_ns, given) if self._body_time_first else (given, lines.batch.times_ns)
+        times_ns = np.where(first > 0, first, second)
+        return np.where(times_ns > 0, times_ns, arrival_ns)
+
+
+def admitted(applications: Applications, name: str) -> str:
+    """The application that takes the entries of a routed name; "" = none does.
+
+    Where the name is not served and cannot be, the default takes them: a rule that fits is a guess, not an order.
+    """
+    if name and applications.admit(name):
+        return name
+    default = applications.default
+    return default if default and applications.admit(default) else ""
+
+
+def _part(name: str, places: list[int], lines: LineEntries, routes: Sequence[Route], times_ns: Any) -> Part:
+    bodies = lines.batch.bodies
+    return Part(
+        application=name,
+        positions=[lines.numbers[place] for place in places],
+        entry_ids=[""] * len(places),
+        batch=EntryBatch(
+            bodies=[bodies[place] for place in places],
+            times_ns=times_ns[places],
+            sessions=[routes[place].session for place in places],
+            sources=[routes[place].source for place in places],
+        ),
+    )
+
+
+def _fault(position: int, application: str) -> EntryFault:
+    if application:
+        reason, message = "UNKNOWN_APPLICATION", f"'{application[:64]}' is not served here, and cannot be added"
+    else:
+        reason, message = "NO_APPLICATION", "no rule of routing.application names one of the applications served"
+    return EntryFault(index=position, entry_id="", field=f"records[{position}]", reason=reason, message=message)

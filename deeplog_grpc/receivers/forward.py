@@ -1,0 +1,275 @@
+"""The Forward protocol over TCP: Fluent Bit, Fluentd, Docker's fluentd driver and the fluent loggers.
+
+An acknowledgement is written when a message's records are scored. There is none that says no: while the server has no
+room, a connection is not read, which holds its sender up, and if that lasts it is closed, so that the sender tries
+again. What arrives together is scored together, since some senders make a message of every record.
+"""
+
+import asyncio
+import os
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import structlog
+
+from deeplog_grpc.errors import ConfigError, DrainingError, InputError, RefusedError
+from deeplog_grpc.ingest.forward import ForwardDecoder, ForwardMessage
+from deeplog_grpc.ingest.forward_handshake import SALT_BYTES, check_ping, hello
+from deeplog_grpc.ingest.forward_messages import acknowledgement
+from deeplog_grpc.receivers.config import ForwardConfig
+from deeplog_grpc.serving.address import bound_socket
+from deeplog_grpc.serving.deliveries import Key
+from deeplog_grpc.serving.intake import Delivery, Intake
+from deeplog_grpc.serving.scarce_log import ScarceLog
+from deeplog_grpc.serving.status import log_unexpected
+
+_READ_BYTES = 1 << 18
+_UNEXPECTED_TRIES = 3
+_UNEXPECTED_DELAY_S = 1.0
+_SECTION = "receivers.forward"
+
+_log = structlog.get_logger("deeplog_grpc.receivers")
+
+
+@dataclass(slots=True, eq=False)
+class _Connection:
+    """What is known of one connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    decoder: ForwardDecoder
+    task: "asyncio.Task[None] | None" = field(default_factory=asyncio.current_task)
+    is_waiting: bool = False
+    """For the sender; nothing that has come is unanswered."""
+    pending_bytes: int = 0
+    """Of a message that has come in part."""
+
+    @property
+    def peer(self) -> str:
+        """Address of the sender."""
+        name = self.writer.get_extra_info("peername")
+        return str(name[0]) if name else ""
+
+
+class ForwardListener:
+    """The receiver; a :class:`~deeplog_grpc.serving.listener.Listener`.
+
+    Parameters
+    ----------
+    intake : Intake
+        Takes the records.
+    config : ForwardConfig
+        With an address.
+    max_wait_s : float
+        Seconds for which the server may have no room before a connection is closed.
+
+    Raises
+    ------
+    ConfigError
+        If a certificate or key cannot be used.
+    """
+
+    name = "forward"
+
+    def __init__(self, intake: Intake, config: ForwardConfig, *, max_wait_s: float) -> None:
+        self._intake = intake
+        self._config = config
+        self._max_wait_s = max_wait_s
+        self._tls = _tls(config)
+        self._users = {name: password.get_secret_value() for name, password in config.users.items()}
+        self._connections: set[_Connection] = set()
+        self._is_stopping = False
+        self._server: asyncio.Server | None = None
+        self._faults = ScarceLog(_log)
+
+    @property
+    def open_connections(self) -> int:
+        """Connections under way."""
+        return len(self._connections)
+
+    async def start(self) -> int:
+        """Begin to listen; returns the port.
+
+        Raises
+        ------
+        InputError
+            If the address cannot be bound.
+        """
+        remedy = "choose another, or null to take no Forward messages"
+        listening = bound_socket(self._config.listen or "", field=f"{_SECTION}.listen", remedy=remedy)
+        timeout_s = self._config.receive_timeout_s if self._tls else None
+        self._server = await asyncio.start_server(
+            self._serve, sock=listening, ssl=self._tls, ssl_handshake_timeout=timeout_s, limit=_READ_BYTES
+        )
+        port: int = listening.getsockname()[1]
+        return port
+
+    async def stop(self) -> None:
+        """Listen and read no more, acknowledge what has come whole, and close."""
+        self._is_stopping = True
+        if self._server is not None:
+            self._server.close()
+        tasks = {connection.task for connection in self._connections if connection.task is not None}
+        for connection in self._connections:
+            if connection.is_waiting and connection.task is not None:
+                connection.task.cancel()
+        try:
+            if tasks:
+                await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            for task in tasks:
+                task.cancel()
+            raise
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_stopping or len(self._connections) >= self._config.max_connections:
+            writer.close()
+            return
+        decoder = ForwardDecoder(
+            max_message_bytes=self._config.max_message_bytes, max_records=self._config.max_message_entries
+        )
+        connection = _Connection(reader, writer, decoder)
+        self._connections.add(connection)
+        try:
+            await self._converse(connection)
+        except InputError as error:
+            self._faults.warning("a Forward connection was closed", peer=connection.peer, reason=error.message)
+        except RefusedError as error:
+            self._faults.warning("a Forward connection was closed: no room", peer=connection.peer, reason=str(error))
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            pass  # the sender is gone, too slow, or the server stops: what is not acknowledged is sent again
+        except Exception as error:
+            log_unexpected(error, "unexpected error, a Forward connection was closed")
+        finally:
+            self._connections.discard(connection)
+            writer.close()
+
+    async def _converse(self, connection: _Connection) -> None:
+        first = await self._shake_hands(connection) if self._config.shared_key is not None else []
+        await self._accept(connection, first)
+        while not self._is_stopping and (data := await self._read(connection)):
+            await self._accept(connection, self._split(connection, data))
+
+    async def _shake_hands(self, connection: _Connection) -> list[bytes]:
+        """Let the sender prove that it knows the key; returns the messages that came right after its proof.
+
+        Raises
+        ------
+        InputError
+            If it does not.
+        """
+        nonce = os.urandom(SALT_BYTES)
+        auth_salt = os.urandom(SALT_BYTES) if self._users else b""
+        connection.writer.write(hello(nonce, auth_salt))
+        values: list[bytes] = []
+        async with asyncio.timeout(self._config.receive_timeout_s):
+            while not values:
+                if not (data := await self._read(connection)):
+                    return []
+                values = list(self._split(connection, data))
+        shared_key = "" if self._config.shared_key is None else self._config.shared_key.get_secret_value()
+        ping = check_ping(
+            values[0],
+            nonce=nonce,
+            auth_salt=auth_salt,
+            shared_key=shared_key,
+            users=self._users,
+            hostname=self._config.self_hostname,
+        )
+        await self._write(connection, ping.pong)
+        if not ping.ok:
+            raise InputError(ping.reason)
+        return values[1:]
+
+    async def _read(self, connection: _Connection) -> bytes:
+        """Bytes from the sender; none = it has closed. Between messages it may be silent for as long as it likes."""
+        connection.is_waiting = True
+        try:
+            async with asyncio.timeout(self._config.receive_timeout_s if connection.pending_bytes else None):
+                return await connection.reader.read(_READ_BYTES)
+        finally:
+            connection.is_waiting = False
+
+    def _split(self, connection: _Connection, data: bytes) -> Iterator[bytes]:
+        connection.pending_bytes += len(data)
+        for raw in connection.decoder.split(data):
+            connection.pending_bytes -= len(raw)
+            yield raw
+
+    async def _accept(self, connection: _Connection, values: "Iterator[bytes] | list[bytes]") -> None:
+        """Have all that came together scored, and acknowledge it; what comes before a fault too."""
+        deliveries: list[Delivery] = []
+        chunks: list[str | bytes] = []
+        fault: InputError | None = None
+        try:
+            for raw in values:
+                if (message := connection.decoder.decode(raw)) is not None:
+                    deliveries.append(_delivery(message, len(raw), connection.peer))
+                    if message.chunk is not None:
+                        chunks.append(message.chunk)
+        except InputError as error:
+            fault = error
+        if deliveries:
+            await self._score(deliveries)
+            for chunk in chunks:
+                await self._write(connection, acknowledgement(chunk))
+        if fault is not None:
+            raise fault
+
+    async def _score(self, deliveries: list[Delivery]) -> None:
+        """Try until the server has room; senders of this protocol cannot be told to come back."""
+        loop = asyncio.get_running_loop()
+        until, unexpected = loop.time() + self._max_wait_s, 0
+        while True:
+            try:
+                await self._intake.accept_together(deliveries, timeout_s=until - loop.time())
+                return
+            except RefusedError as error:
+                if isinstance(error, DrainingError) or loop.time() + error.retry_after_s >= until:
+                    raise
+                await asyncio.sleep(error.retry_after_s)
+            except Exception:
+                unexpected += 1
+                if unexpected == _UNEXPECTED_TRIES:
+                    raise
+                await asyncio.sleep(_UNEXPECTED_DELAY_S)
+
+    async def _write(self, connection: _Connection, answer: bytes) -> None:
+        """Write an answer whole: some senders read each with one call."""
+        connection.writer.write(answer)
+        async with asyncio.timeout(self._config.receive_timeout_s):
+            await connection.writer.drain()
+
+
+def _delivery(message: ForwardMessage, size_bytes: int, peer: str) -> Delivery:
+    key: Key | None = None
+    if message.chunk is not None and len(message.records):
+        # Some chunks are named by their content only: the same from two senders, or with two tags, is not the same.
+        origin = message.records.origins[0]
+        key = ("forward", message.chunk, origin.tag, origin.headers.get("x-deeplog-source", ""), peer)
+    return Delivery(records=message.records, size_bytes=size_bytes, key=key)
+
+
+def _tls(config: ForwardConfig) -> ssl.SSLContext | None:
+    if config.tls_cert is None or config.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(config.tls_cert, config.tls_key)
+    except OSError as error:
+        raise _unusable("tls_cert", f"{config.tls_cert} and {config.tls_key}", error) from error
+    if config.tls_client_ca is not None:
+        try:
+            context.load_verify_locations(config.tls_client_ca)
+        except OSError as error:
+            raise _unusable("tls_client_ca", str(config.tls_client_ca), error) from error
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _unusable(key: str, what: str, error: OSError) -> ConfigError:
+    reason = os.strerror(error.errno) if error.errno and not isinstance(error, ssl.SSLError) else str(error)
+    return ConfigError(
+        f"{what} cannot be used ({reason}): give PEM files that belong together", field=f"{_SECTION}.{key}"
+    )

@@ -1,0 +1,227 @@
+"""Records of foreign protocols in, scored, each delivery once: what all receivers have in common.
+
+The senders of such records do not wait for verdicts but for leave to forget what they sent. They get it when all is
+scored; an anomaly is stored by then.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import structlog
+
+from deeplog_grpc.errors import ExpiredError, QueueFullError, RefusedError
+from deeplog_grpc.ingest import EntryFault, Ingested
+from deeplog_grpc.ingest.records import Records
+from deeplog_grpc.serving.answers import AnswerOptions, add_faults
+from deeplog_grpc.serving.config import ServerConfig
+from deeplog_grpc.serving.deliveries import Deliveries, Key
+from deeplog_grpc.serving.queue import ScoringQueue, Size
+from deeplog_grpc.serving.scarce_log import ScarceLog
+from deeplog_grpc.serving.scoring import Job, Reply, ScoreJob
+from deeplog_grpc.v1 import deeplog_service_pb2 as pb
+
+_SHOWN_REASONS = 3
+_ACCEPTED_BYTES = 256
+"""What a remembered :class:`Accepted` takes, roughly."""
+
+_log = structlog.get_logger("deeplog_grpc.serving")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """What became of a delivery."""
+
+    entry_count: int
+    """Entries that were judged."""
+    rejected_count: int
+    """Records that were not, and never will be; those without a text do not count."""
+    message: str
+    """Why, with the first reasons; empty if none was rejected."""
+    anomaly_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Records that are acknowledged together."""
+
+    records: Records
+    size_bytes: int
+    """As they came."""
+    key: Key | None
+    """Its name, from which its content follows; None = it has none, and is scored each time it comes."""
+
+
+class RecordSource(Protocol):
+    """Divides records by application; see :class:`~deeplog_grpc.ingest.RecordIngest`."""
+
+    def ingest(self, records: Records, *, arrival_ns: int) -> Ingested:
+        """Divide records into the columns of their applications, and faults."""
+        ...
+
+
+class RecordSink(Protocol):
+    """Passes scored records on."""
+
+    def add(self, records: Records, response: pb.ScoreResponse) -> None:
+        """Take records, with a verdict on each that has one: ``index`` is its place.
+
+        An exception has the delivery refused, to be sent again.
+        """
+        ...
+
+
+class Intake:
+    """Accepts deliveries for the receivers of a server.
+
+    Parameters
+    ----------
+    ingest : RecordSource
+        Divides records by application.
+    queue : ScoringQueue
+        Where the jobs go.
+    deliveries : Deliveries
+        What was accepted before.
+    config : ServerConfig
+        Waiting times.
+    sink : RecordSink, optional
+        Takes all that is scored.
+    """
+
+    def __init__(
+        self,
+        ingest: RecordSource,
+        queue: ScoringQueue[Job, Reply],
+        deliveries: Deliveries,
+        config: ServerConfig,
+        sink: RecordSink | None = None,
+    ) -> None:
+        self._ingest = ingest
+        self._queue = queue
+        self._deliveries = deliveries
+        self._max_wait_s = config.max_wait_s
+        self._sink = sink
+        self._options = AnswerOptions(anomalies_only=sink is None, full=False)
+        self._large_one_waits = False
+        self._rejections = ScarceLog(_log)
+        self.refused = 0
+        """Times that deliveries were refused for now."""
+
+    async def accept(self, records: Records, *, size_bytes: int, key: Key | None, timeout_s: float) -> Accepted:
+        """Have one delivery scored; see :meth:`accept_together`."""
+        delivery = Delivery(records=records, size_bytes=size_bytes, key=key)
+        return await self.accept_together([delivery], timeout_s=timeout_s)
+
+    async def accept_together(self, deliveries: Sequence[Delivery], *, timeout_s: float) -> Accepted:
+        """Have deliveries scored as one, but for those that were accepted before; returns when all are.
+
+        One that has a name stays in the queue if the caller goes away or its time is up: it will be sent again, and
+        then be found done.
+
+        Parameters
+        ----------
+        deliveries : sequence of Delivery [n]
+            In the order in which they came; at least one.
+        timeout_s : float
+            Seconds that the caller waits.
+
+        Returns
+        -------
+        Accepted
+            The sums over those that are new; where none is, over those that came with the first when it was new.
+
+        Raises
+        ------
+        RefusedError
+            If the queue has no room, the time is up, or the server stops.
+        """
+        fresh: list[Delivery] = []
+        answers: list[asyncio.Future[Accepted]] = []
+
+        async def work() -> Accepted:
+            return await asyncio.shield(together)
+
+        for delivery in deliveries:
+            is_repeat = False
+            if delivery.key is not None:
+                answer, is_repeat = self._deliveries.begin(delivery.key, b"", work, lambda _: _ACCEPTED_BYTES)
+                answers.append(answer)
+            if not is_repeat:
+                fresh.append(delivery)
+        if fresh:
+            is_named = any(delivery.key is not None for delivery in fresh)
+            # `work` starts only when this task gives way, below.
+            together = asyncio.create_task(self._score(fresh, self._max_wait_s if is_named else timeout_s))
+            answers.insert(0, asyncio.shield(together) if is_named else together)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return (await asyncio.gather(*answers))[0]
+        except TimeoutError:
+            self.refused += 1
+            raise ExpiredError("not scored in time: send it again") from None
+        except RefusedError:
+            self.refused += 1
+            raise
+
+    async def _score(self, deliveries: Sequence[Delivery], timeout_s: float) -> Accepted:
+        records = _joined([delivery.records for delivery in deliveries])
+        ingested = self._ingest.ingest(records, arrival_ns=time.time_ns())
+        response = pb.ScoreResponse()
+        if ingested.parts:
+            job = ScoreJob(
+                parts=ingested.parts,
+                faults=ingested.faults,
+                flush=None,
+                options=self._options,
+                entry_count=len(records),
+            )
+            size = Size(entries=len(records), size_bytes=sum(delivery.size_bytes for delivery in deliveries))
+            response = cast(pb.ScoreResponse, await self._reply(job, size, timeout_s))
+        else:
+            add_faults(response, ingested.faults)
+        if self._sink is not None and len(records):
+            self._sink.add(records, response)
+        return self._accepted(response, ingested.faults)
+
+    async def _reply(self, job: ScoreJob, size: Size, timeout_s: float) -> Reply:
+        if not self._queue.is_beyond(size):
+            return await self._queue.offer(job, size, timeout_s=timeout_s)
+        # More than the whole queue may hold has room only when nothing else is there. It waits for that in line, since
+        # otherwise it would be refused for ever; one at a time, since what waits in line takes no room.
+        if self._large_one_waits:
+            raise QueueFullError("another delivery larger than the queue is waiting already")
+        self._large_one_waits = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                reply = await self._queue.put(job, size)
+        except TimeoutError:
+            raise ExpiredError(f"{size.entries} records found no room in time: send fewer at once") from None
+        finally:
+            self._large_one_waits = False
+        return await reply
+
+    def _accepted(self, response: pb.ScoreResponse, faults: Sequence[EntryFault]) -> Accepted:
+        reasons = list(dict.fromkeys(fault.message for fault in faults))
+        message = "; ".join(reasons[:_SHOWN_REASONS])
+        if faults:
+            # The senders of most protocols cannot be told, or do not look.
+            self._rejections.warning("records rejected", count=len(faults), message=message)
+        return Accepted(
+            entry_count=response.entry_count,
+            rejected_count=len(faults),
+            message=message,
+            anomaly_count=response.anomaly_count,
+        )
+
+
+def _joined(parts: Sequence[Records]) -> Records:
+    if len(parts) == 1:
+        return parts[0]
+    return Records(
+        bodies=[body for part in parts for body in part.bodies],
+        times_ns=[time_ns for part in parts for time_ns in part.times_ns],
+        attributes=[attributes for part in parts for attributes in part.attributes],
+        origins=[origin for part in parts for origin in part.origins],
+    )
