@@ -113,6 +113,8 @@ class Sender:
         self._answers: asyncio.Queue[Answer] = asyncio.Queue(_ANSWERS)
         self._more = asyncio.Event()
         self._is_complete = False
+        self._is_exhausted = False
+        """Whether all that the spool will ever have was taken out of it."""
         self._stopping = asyncio.Event()
 
     def wake(self) -> None:
@@ -162,7 +164,8 @@ class Sender:
     def _is_done(self) -> bool:
         if self._unanswered:
             return False
-        return self._stopping.is_set() or (self._is_complete and self._last >= self._spool.last_sequence)
+        is_empty = self._is_exhausted or not self._spool.backlog_count
+        return self._stopping.is_set() or (self._is_complete and is_empty)
 
     async def _send_all(self) -> None:
         async with grpc.aio.insecure_channel(self._address, options=_CHANNEL) as channel:
@@ -199,6 +202,8 @@ class Sender:
         InputError
             With ``is_strict``, if the server refuses it.
         """
+        if self._is_done:
+            return
         answered = self._answered
         try:
             await self._serve(method())
@@ -279,12 +284,14 @@ class Sender:
                 self._last, payload = self._fetched.popleft()
                 return _Sent(self._last, payload)
             self._more.clear()
+            is_complete = self._is_complete
             found = await self._on_disk(
                 partial(self._spool.read, self._last, max_count=_FETCHED, max_bytes=_FETCHED_BYTES)
             )
             self._fetched.extend(found)
             if not found:
-                if self._is_complete and self._last >= self._spool.last_sequence:
+                self._is_exhausted = is_complete
+                if is_complete:
                     return None
                 await self._more.wait()
         return None

@@ -83,6 +83,8 @@ async def test_lines_come_back_with_their_verdicts(tmp_path: Path) -> None:
     assert anomaly["kind"] == "unseen_key"
     assert anomaly["reason"]
     assert (shipper.counts.lines_read, shipper.counts.entries_acknowledged) == (6, 5)
+    again = await ship_once(config(tmp_path, "127.0.0.1:1", log))
+    assert again.counts.lines_read == 0, "nothing is new, and no server is needed to know that"
     assert shipper.status()["backlog_batches"] == 0
 
 
