@@ -71,7 +71,7 @@ class Shipper:
         self._host = config.host or socket.gethostname()
 
     async def run(self, stopping: asyncio.Event) -> bool:
-        """Ship until all is answered, or until told to stop; whether all that was read is answered.
+        """Ship until all is answered, or until told to stop; whether it came to its end, with all answered.
 
         Parameters
         ----------
@@ -108,7 +108,7 @@ class Shipper:
                     task.cancel()
                 await asyncio.gather(status, waiting, sending, filling, return_exceptions=True)
                 _log.info("stopped", **self.status())
-        return not self._spool.backlog_count and ((filling.done() and not stopping.is_set()) or not self._is_once)
+        return not stopping.is_set() and not self._spool.backlog_count
 
     def status(self) -> dict[str, Any]:
         """Figures since the start, and of the spool now."""
@@ -208,7 +208,7 @@ class Shipper:
 
 
 async def ship(config: ShipConfig, *, is_once: bool = False) -> bool:
-    """Ship until SIGTERM or SIGINT, or once; whether all that was read is answered; see :class:`Shipper`."""
+    """Ship until SIGTERM or SIGINT, or once; whether it came to its end, with all answered; see :class:`Shipper`."""
     configure_logging()
     shipper = Shipper(config, is_once=is_once)
     stopping = asyncio.Event()
