@@ -131,7 +131,7 @@ async def test_a_chunk_becomes_entries_in_order(library: Path) -> None:
         assert await host.ask("exit", number) == 0
     (config,) = script.configs
     assert config.options == pb.ScoreOptions(
-        selection=pb.VERDICT_SELECTION_ANOMALIES, application="orders", source="node-1"
+        selection=pb.VERDICT_SELECTION_ANOMALIES, application="orders", source="node-1", raw_bodies=True
     )
     assert len(config.client_id) == 32
     assert script.metadata[0]["authorization"] == "Bearer secret"
