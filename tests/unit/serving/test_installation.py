@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from deeplog_grpc.detection import EntryBatch
+from deeplog_grpc.detection import EntryBatch, VerdictBatch
 from deeplog_grpc.serving import installation
 from deeplog_grpc.serving.installation import TooFastError, replay
 from deeplog_grpc.storage import SampleLog
@@ -46,13 +46,20 @@ def test_the_replay_and_what_was_missed_are_all_that_came(
     assert ends(found) == ends(expected)
 
 
-def test_only_two_time_outs_are_replayed(tmp_path: Path, new_detector: NewDetector, log: EntryBatch) -> None:
+def test_only_two_time_outs_are_replayed(
+    tmp_path: Path, new_detector: NewDetector, log: EntryBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sample = sample_in(tmp_path)
     sample.append(log)
     seen: list[int] = []
     detector = new_detector()
     score = detector.score
-    detector.score = lambda batch: (seen.append(int(batch.times_ns.min())), score(batch))[1]  # type: ignore[assignment, method-assign]  # to listen
+
+    def listened(batch: EntryBatch) -> VerdictBatch:
+        seen.append(int(batch.times_ns.min()))
+        return score(batch)
+
+    monkeypatch.setattr(detector, "score", listened)
     replay(detector, sample, 10.0, lambda: None)
     assert min(seen) >= int(log.times_ns.max()) - 20 * 10**9
     assert min(seen) <= int(log.times_ns.max()) - 15 * 10**9
