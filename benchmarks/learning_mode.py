@@ -179,7 +179,7 @@ def _records(paths: Sequence[Path]) -> list[LogRecord]:
 def _read(path: Path) -> Iterator[LogRecord]:
     with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
         for row in csv.DictReader(file):
-            text = orjson.loads(row["Log"])["log"].rstrip("\n") if row["Log"].startswith("{") else row["Log"]
+            text = _text(row["Log"])
             if text and row["TimeUnixNano"].isdecimal():
                 yield LogRecord(
                     time_ns=int(row["TimeUnixNano"]),
@@ -187,6 +187,14 @@ def _read(path: Path) -> Iterator[LogRecord]:
                     trace=row["TraceID"],
                     text=text,
                 )
+
+
+def _text(line: str) -> str:
+    """The message in a container's line; a few are cut, and stand for themselves."""
+    try:
+        return str(orjson.loads(line)["log"]).rstrip("\n")
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return line
 
 
 def _renamed(record: LogRecord, number: int) -> LogRecord:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping
 
 import grpc
 import structlog
@@ -42,8 +42,8 @@ class Server:
 
     Parameters
     ----------
-    detectors : mutable mapping of str to Scorer
-        By application; at least one, unless the state learns applications: then those that come are put in.
+    detectors : mapping of str to Scorer
+        By application; at least one, unless the state learns those that come.
     config : ServerConfig
         How to serve.
     ingest : IngestConfig
@@ -59,7 +59,7 @@ class Server:
 
     def __init__(
         self,
-        detectors: MutableMapping[str, Scorer],
+        detectors: Mapping[str, Scorer],
         config: ServerConfig,
         ingest: IngestConfig,
         *,

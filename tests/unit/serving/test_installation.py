@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from deeplog_grpc.detection import EntryBatch, VerdictBatch
+from deeplog_grpc.detection import ApplicationModel, EntryBatch, Kind, VerdictBatch
+from deeplog_grpc.feedback import Lesson, StepCase
 from deeplog_grpc.serving import installation
-from deeplog_grpc.serving.installation import TooFastError, replay
+from deeplog_grpc.serving.installation import TooFastError, confirmed_missed, replay
 from deeplog_grpc.storage import SampleLog
 from deeplog_grpc.testing import simulate_log
 from tests.conftest import NewDetector
@@ -82,3 +83,22 @@ def test_who_cannot_catch_up_says_so(
     sample.append(log.slice(0, 51))
     with pytest.raises(TooFastError):
         missed()
+
+
+class Confirmed:
+    """A past in which only these were confirmed."""
+
+    def __init__(self, *cases: StepCase) -> None:
+        self._cases = cases
+
+    def confirmed(self) -> tuple[Lesson, ...]:
+        return tuple(Lesson(kind=Kind.EXECUTION_PATH, case=case) for case in self._cases)
+
+
+def test_confirmed_anomalies_that_a_model_holds_normal_are_counted(trained: ApplicationModel) -> None:
+    keys = tuple(max(trained.behaviour.known.replayed, key=lambda session: len(session.keys)).keys)
+    usual, odd = StepCase(window=keys[:4], key=keys[4]), StepCase(window=keys[:4], key=keys[0])
+    past: Any = Confirmed(usual, odd, odd)
+    assert confirmed_missed(past, trained) == (1, 2)
+    nothing: Any = Confirmed()
+    assert confirmed_missed(nothing, trained) == (0, 0)
