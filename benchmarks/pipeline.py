@@ -1,12 +1,15 @@
 """Pipelines into the server: routes, shipper, learning mode, and Fluent Bit where ``FLUENT_BIT`` names its program."""
 
 import asyncio
+import os
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from benchmarks import fluent_bit, learning_mode, shipping
 from benchmarks.congruence import judged, lines_of
 from benchmarks.harness import console, run_parts
 from benchmarks.hdfs import split_raw
@@ -64,10 +67,20 @@ def stock_fluent_bit(_: Path) -> dict[str, Any]:
         console.print("FLUENT_BIT names no program: its routes are left out")
         return {}
     figures: dict[str, Any] = {"fluent_bit_version": fluent_bit.version(binary)}
-    for route in fluent_bit.ROUTES:
-        found = fluent_bit.measure(route, binary)
-        figures |= {f"fluent_bit_{route}_{name}": value for name, value in found.items()}
+    with tempfile.TemporaryDirectory(prefix="deeplog-grpc-plugin-") as folder:
+        plugin = _plugin(Path(folder))
+        for route in fluent_bit.ROUTES:
+            found = fluent_bit.measure(route, binary, plugin=plugin)
+            figures |= {f"fluent_bit_{route}_{name}": value for name, value in found.items()}
     return figures
+
+
+def _plugin(folder: Path) -> Path:
+    """The native output plugin, built; with nghttp2 in it where ``NGHTTP2`` names its sources."""
+    sources = fluent_bit.PLUGINS / "out_deeplog"
+    command = ["make", "-C", str(sources), f"BUILD={folder}", f"NGHTTP2={os.environ.get('NGHTTP2', '')}"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return folder / "out_deeplog.so"
 
 
 if __name__ == "__main__":

@@ -56,6 +56,47 @@ def test_fields_become_columns_and_empty_ones_get_their_defaults() -> None:
     assert (list(part.batch.sessions), list(part.batch.sources)) == (["s", ""], ["host", "default"])
 
 
+class Admitting:
+    """Applications that come to be, within a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.names: tuple[str, ...] = ()
+        self.default = "default"
+        self.asked: list[str] = []
+        self._limit = limit
+
+    def admit(self, name: str) -> bool:
+        self.asked.append(name)
+        if name not in self.names and len(self.names) < self._limit:
+            self.names = (*self.names, name)
+        return name in self.names
+
+
+def test_an_unknown_application_is_one_that_is_admitted() -> None:
+    applications = Admitting(3)
+    native = NativeIngest(applications, IngestConfig())
+    names = ["b", "", "a", "b", "c", "default", "a", "c"]
+    entries = [LogEntry(application=name, body=str(i)) for i, name in enumerate(names)]
+    result = native.ingest(lenient(entries), Defaults(), arrival_ns=ARRIVAL_NS)
+    assert [(part.application, list(part.positions)) for part in result.parts] == [
+        ("b", [0, 3]),
+        ("default", [1, 5]),
+        ("a", [2, 6]),
+    ]
+    assert [(fault.index, fault.reason) for fault in result.faults] == [(4, "UNKNOWN_APPLICATION")] * 1 + [
+        (7, "UNKNOWN_APPLICATION")
+    ]
+    assert applications.asked.count("b") == 1  # not for each of its entries
+    assert native.ingest(lenient(entries[:1]), Defaults(application="a"), arrival_ns=ARRIVAL_NS).parts
+
+
+def test_a_name_that_is_no_text_is_of_nobody() -> None:
+    raw = pb.ScoreRequest(entries=[LogEntry(body="x", application="abc")]).SerializeToString()
+    broken = decode(raw.replace(b"abc", b"a\xffc")).entries
+    result = NativeIngest(Admitting(3), IngestConfig()).ingest(broken, Defaults(), arrival_ns=ARRIVAL_NS)
+    assert [fault.reason for fault in result.faults] == ["UNKNOWN_APPLICATION"]
+
+
 def test_limits_count_bytes_and_include_the_limit() -> None:
     config = IngestConfig(max_body_bytes=4, max_id_bytes=4, max_attributes=1)
     sound = LogEntry(body="éé", session="éé", source="éé", entry_id="éé", attributes={"a": "b"})
