@@ -11,6 +11,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from deeplog_grpc.ingest import IngestConfig, RecordIngest, Records, RoutingConfig
 from deeplog_grpc.receivers import ForwardConfig, OtlpHttpConfig, ReceiversConfig, attach
 from deeplog_grpc.serving import Server, ServerConfig
+from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.intake import Intake, RecordSink
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from tests.integration.server_harness import BOUND_S
@@ -92,7 +93,8 @@ async def receiving(
 ) -> AsyncIterator[Receiving]:
     detectors = {name: RecordedDetector(name) for name in applications or ("app",)}
     limits = ingest or IngestConfig()
-    server = Server(detectors, ServerConfig(listen="127.0.0.1:0", **config), limits)
+    scorers: dict[str, Scorer] = {**detectors}
+    server = Server(scorers, ServerConfig(listen="127.0.0.1:0", **config), limits)
     receivers = ReceiversConfig(
         otlp_http=OtlpHttpConfig(**{"listen": "127.0.0.1:0", **(http or {})}),
         forward=ForwardConfig(**{"listen": "127.0.0.1:0", **(forward or {})}),
