@@ -27,7 +27,7 @@ def lenient(entries: Sequence[LogEntry]) -> Any:
 
 
 def ingest(
-    entries: Sequence[LogEntry], *applications: str, config: IngestConfig | None = None, **defaults: str
+    entries: Sequence[LogEntry], *applications: str, config: IngestConfig | None = None, **defaults: Any
 ) -> Ingested:
     native = NativeIngest(FixedApplications(applications or ("app",)), config or IngestConfig(), RoutingConfig())
     return native.ingest(lenient(entries), Defaults(**defaults), arrival_ns=ARRIVAL_NS)
@@ -74,7 +74,7 @@ class Admitting:
 
 def test_an_unknown_application_is_one_that_is_admitted() -> None:
     applications = Admitting(3)
-    native = NativeIngest(applications, IngestConfig())
+    native = NativeIngest(applications, IngestConfig(), RoutingConfig())
     names = ["b", "", "a", "b", "c", "default", "a", "c"]
     entries = [LogEntry(application=name, body=str(i)) for i, name in enumerate(names)]
     result = native.ingest(lenient(entries), Defaults(), arrival_ns=ARRIVAL_NS)
@@ -93,7 +93,9 @@ def test_an_unknown_application_is_one_that_is_admitted() -> None:
 def test_a_name_that_is_no_text_is_of_nobody() -> None:
     raw = pb.ScoreRequest(entries=[LogEntry(body="x", application="abc")]).SerializeToString()
     broken = decode(raw.replace(b"abc", b"a\xffc")).entries
-    result = NativeIngest(Admitting(3), IngestConfig()).ingest(broken, Defaults(), arrival_ns=ARRIVAL_NS)
+    result = NativeIngest(Admitting(3), IngestConfig(), RoutingConfig()).ingest(
+        broken, Defaults(), arrival_ns=ARRIVAL_NS
+    )
     assert [fault.reason for fault in result.faults] == ["UNKNOWN_APPLICATION"]
 
 
