@@ -19,6 +19,6 @@ async def test_a_named_batch_and_a_named_stream_are_counted_once() -> None:
 
         told = []
         for sequence in (5, 5, 6):
-            async for result in up.client.stream(items(), client_id="me", first_sequence=sequence):
-                told.append((result.sequence, result.response.is_repeat))
+            results = up.client.stream(items(), client_id="me", first_sequence=sequence)
+            told += [(result.sequence, result.response.is_repeat) async for result in results]
         assert told == [(5, False), (5, True), (6, False)]
