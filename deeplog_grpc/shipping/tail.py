@@ -200,6 +200,7 @@ class Tail:
         is_new = earlier is None and self._is_first and series_of(seen.path) not in self._known_series
         if is_new and self._config.start == "end" and file.open():
             file.skip_to_end()
+        if earlier is None:  # it is known from now on, even if it is rotated before anything of it is read
             yield Portion(entries=[], name=file.position.name, position=file.position.pack())
 
     def _find_moved(self) -> None:

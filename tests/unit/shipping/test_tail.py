@@ -37,12 +37,14 @@ class Shipper:
         self.counts = Counts()
         self.is_once = config.pop("is_once", False)
         self.config = ShipConfig(files=tuple(map(str, patterns)), **{"rotated_grace_s": 1.0, **config})
-        self.restart()
+        self.tail = self._tail()
 
     def restart(self) -> None:
-        if hasattr(self, "tail"):
-            self.tail.close()
-        self.tail = Tail(
+        self.tail.close()
+        self.tail = self._tail()
+
+    def _tail(self) -> Tail:
+        return Tail(
             self.config,
             lambda position: Lines(),
             self.positions,
@@ -317,6 +319,7 @@ OPERATIONS = st.lists(
 @pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
 @settings(max_examples=150, deadline=None)
 @given(operations=OPERATIONS)
+@example(operations=[("write", 1), ("rotate", 0), ("rotate", 0), ("old", 1), ("look", 0)])
 @example(operations=[("write", 2), ("rotate", 0), ("write", 1), ("kill", 1), ("rotate", 0), ("look", 4)])
 def test_every_line_once_and_in_order(pattern: str, operations: list[tuple[str, int]]) -> None:
     """Against a list of what was written: with appends, rotations, copy-truncates and kills in any order.
