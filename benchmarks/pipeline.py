@@ -13,7 +13,7 @@ from benchmarks import fluent_bit, learning_mode, shipping
 from benchmarks.congruence import judged, lines_of
 from benchmarks.harness import console, run_parts
 from benchmarks.hdfs import split_raw
-from benchmarks.routes import ROUTES
+from benchmarks.routes import ROUTES, native_plugin
 from deeplog_grpc.detection.verdicts import Kind
 from deeplog_grpc.ingest.lines import LineReader
 from deeplog_grpc.models import KeyModelConfig
@@ -33,7 +33,8 @@ def routes(data: Path) -> dict[str, Any]:
     table = Table("route", "entries", "anomalies", "the same as Score", title="routes", title_justify="left")
     with tempfile.TemporaryDirectory(prefix="deeplog-grpc-routes-") as folder:
         bundle = _trained(split.train, Path(folder) / "model")
-        found = {name: asyncio.run(judged(load_bundle(bundle), lines, route)) for name, route in ROUTES.items()}
+        ways = {**ROUTES, "native plugin": native_plugin(_plugin(Path(folder)))}
+        found = {name: asyncio.run(judged(load_bundle(bundle), lines, route)) for name, route in ways.items()}
     expected = found["Score"]
     for name, rows in found.items():
         abnormal = sum(row.kind != Kind.NORMAL for row in rows)
