@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from deeplog_grpc.errors import InputError, PreconditionError
+from deeplog_grpc.serving.applications import LearningApplications
 from deeplog_grpc.training.process import NICENESS
 from deeplog_grpc.v1 import application_pb2 as apps
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
@@ -142,6 +144,15 @@ async def test_a_model_that_alarms_more_than_the_one_in_force_is_refused(small_b
         await up.client.train_application("orders")  # it may be asked for again
 
 
+async def test_an_application_is_trained_anew_by_schedule(small_bundle: Path, tmp_path: Path) -> None:
+    async with learning(tmp_path, bundle=small_bundle, retrain_every_s=3_600.0) as up:
+        await streamed(up, orders(150, seed=7, application="orders"))
+        due_ns = (await standing(up, "orders")).next_training_unix_nano
+        assert 3_000 * 10**9 < due_ns - time.time_ns() <= 3_600 * 10**9
+    async with learning(tmp_path, bundle=small_bundle, retrain_every_s=1.0) as up:
+        assert (await until_state(up, DETECTING, "orders", version=4)).next_training_unix_nano
+
+
 async def test_a_flood_of_names_is_bounded(tmp_path: Path) -> None:
     async with learning(tmp_path, max_applications=20) as up:
         entries = [LogEntry(body="x", application=f"app-{number}") for number in range(10_000)]
@@ -150,6 +161,8 @@ async def test_a_flood_of_names_is_bounded(tmp_path: Path) -> None:
         assert len(response.errors) == 9_980
         assert {fault.reason for fault in response.errors} == {"UNKNOWN_APPLICATION"}
         assert len(await up.client.applications()) == 20
+        assert isinstance(up.server.applications, LearningApplications)
+        assert up.server.applications.refused == 9_980
         assert len(list((tmp_path / "applications").iterdir())) == 20
 
 
