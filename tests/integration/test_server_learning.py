@@ -52,6 +52,22 @@ async def test_a_server_without_a_model_learns_and_then_detects(tmp_path: Path) 
         assert [found async for found in up.client.anomalies()]
 
 
+async def test_a_log_without_sessions_is_learned_as_a_stream(tmp_path: Path) -> None:
+    def loop(first: int, turns: int) -> list[LogEntry]:
+        bodies = ["job taken", "input read from disk", "result written to disk", "job done"]
+        return [
+            LogEntry(body=bodies[place % 4], source="host", application="batch", time_unix_nano=(1 + place) * 10**9)
+            for place in range(first * 4, (first + turns) * 4)
+        ]
+
+    async with learning(tmp_path, min_sessions=12) as up:
+        await streamed(up, loop(0, 400))
+        assert (await until_state(up, DETECTING, "batch")).session_count >= 12
+        odd = LogEntry(body="kernel panic", source="host", application="batch", time_unix_nano=1_700 * 10**9)
+        assert (await streamed(up, loop(400, 20)))[1] == 0
+        assert (await streamed(up, [odd]))[1] == 1
+
+
 async def test_what_needs_a_model_says_how_far_learning_is(tmp_path: Path) -> None:
     async with learning(tmp_path) as up:
         await up.client.score(orders(3, seed=1))
