@@ -3,7 +3,9 @@
 The data folder holds ``nezha_trainticket``: container logs of 27 services, two minutes without faults, and three
 minutes around each of 14 injected faults. A real server process starts without a model; every service is an
 application. The two normal minutes are streamed :data:`REPETITIONS` times, each time at other times and with other
-trace ids, then once more when all services that have enough to learn from have their models, then the faults.
+ids, then once more when all services that have enough to learn from have their models, then the faults. Ids (UUIDs and
+long hexadecimal numbers, trace and span ids among them) that both minutes have, which are of two days, name things that
+last and stay; all others name what happened once, and are made distinct in each repetition.
 
 What is counted, with the default configuration:
 
@@ -21,6 +23,8 @@ import asyncio
 import csv
 import gzip
 import hashlib
+import itertools
+import re
 import sys
 import tempfile
 from collections import defaultdict
@@ -48,6 +52,7 @@ BELIEVED_S = 3_600
 BATCH = 1_000
 LEARNED_S = 2_400
 NS = 10**9
+ID = re.compile(r"(?<![0-9a-zA-Z])(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,32})(?![0-9a-zA-Z])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,8 @@ class LogRecord:
     service: str
     trace: str
     text: str
+    day: str
+    """The file that it is from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +136,17 @@ def judged(fault: InjectedFault, alarms: Sequence[Alarm]) -> dict[str, Any]:
 
 
 def repeated(records: Sequence[LogRecord], number: int, first_ns: int) -> list[LogRecord]:
-    """Records that begin at another time, with trace ids that no other repetition has."""
-    shift_ns = first_ns - records[0].time_ns
-    return [_renamed(replace(record, time_ns=record.time_ns + shift_ns), number) for record in records]
+    """Records that begin at another time, with ids that no other repetition has."""
+    shift_ns, lasting = first_ns - records[0].time_ns, _lasting(records)
+    return [_renamed(replace(record, time_ns=record.time_ns + shift_ns), number, lasting) for record in records]
+
+
+def _lasting(records: Sequence[LogRecord]) -> frozenset[str]:
+    """Ids that all days of the records have."""
+    days: defaultdict[str, set[str]] = defaultdict(set)
+    for record in records:
+        days[record.day].update(ID.findall(record.text))
+    return frozenset(set.intersection(*days.values()))
 
 
 def normal_records(folder: Path) -> list[LogRecord]:
@@ -186,6 +201,7 @@ def _read(path: Path) -> Iterator[LogRecord]:
                     service=service_of(row["PodName"]),
                     trace=row["TraceID"],
                     text=text,
+                    day=path.name,
                 )
 
 
@@ -197,11 +213,23 @@ def _text(line: str) -> str:
         return line
 
 
-def _renamed(record: LogRecord, number: int) -> LogRecord:
-    if not record.trace:
-        return record
-    trace = hashlib.md5(f"{record.trace} {number}".encode()).hexdigest()
-    return replace(record, trace=trace, text=record.text.replace(record.trace, trace))
+def _renamed(record: LogRecord, number: int, lasting: frozenset[str]) -> LogRecord:
+    def other(id: str) -> str:
+        return id if not id or id in lasting else _like(id, hashlib.md5(f"{id} {number}".encode()).hexdigest())
+
+    return replace(record, trace=other(record.trace), text=ID.sub(lambda found: other(found[0]), record.text))
+
+
+def _like(id: str, digits: str) -> str:
+    """Digits in the shape of an id.
+
+    Examples
+    --------
+    >>> _like("ab12-f", "0123456789")
+    '0123-4'
+    """
+    source = itertools.cycle(digits)
+    return "".join(letter if letter == "-" else next(source) for letter in id)
 
 
 async def _send(client: AsyncDeepLogClient, records: Sequence[LogRecord]) -> None:

@@ -289,8 +289,8 @@ class Trainings:
 
     def _made(self, kept: Kept, out: Path, done: dict[str, Any]) -> tuple[Updater, InstallJob]:
         """A bundle made ready to judge by, and noted as the one that serves; in the thread that learns."""
-        model: ApplicationModel = load_bundle(out)
         with prefer_scoring():
+            model: ApplicationModel = load_bundle(out)
             updater = self._state.updater_of(model, bundle_checksum(out))
             kept.folder.write(
                 bundle=out.name,

@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from deeplog_grpc.errors import InputError, PreconditionError
+from deeplog_grpc.serving.applications import LearningApplications
 from deeplog_grpc.training.process import NICENESS
 from deeplog_grpc.v1 import application_pb2 as apps
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
@@ -48,6 +50,22 @@ async def test_a_server_without_a_model_learns_and_then_detects(tmp_path: Path) 
         assert alarms >= 20
         assert [version.version for version in await up.client.model_versions(application=NAME)] == [1]
         assert [found async for found in up.client.anomalies()]
+
+
+async def test_a_log_without_sessions_is_learned_as_a_stream(tmp_path: Path) -> None:
+    def loop(first: int, turns: int) -> list[LogEntry]:
+        bodies = ["job taken", "input read from disk", "result written to disk", "job done"]
+        return [
+            LogEntry(body=bodies[place % 4], source="host", application="batch", time_unix_nano=(1 + place) * 10**9)
+            for place in range(first * 4, (first + turns) * 4)
+        ]
+
+    async with learning(tmp_path, min_sessions=12) as up:
+        await streamed(up, loop(0, 400))
+        assert (await until_state(up, DETECTING, "batch")).session_count >= 12
+        odd = LogEntry(body="kernel panic", source="host", application="batch", time_unix_nano=1_700 * 10**9)
+        assert (await streamed(up, loop(400, 20)))[1] == 0
+        assert (await streamed(up, [odd]))[1] == 1
 
 
 async def test_what_needs_a_model_says_how_far_learning_is(tmp_path: Path) -> None:
@@ -142,6 +160,15 @@ async def test_a_model_that_alarms_more_than_the_one_in_force_is_refused(small_b
         await up.client.train_application("orders")  # it may be asked for again
 
 
+async def test_an_application_is_trained_anew_by_schedule(small_bundle: Path, tmp_path: Path) -> None:
+    async with learning(tmp_path, bundle=small_bundle, retrain_every_s=3_600.0) as up:
+        await streamed(up, orders(150, seed=7, application="orders"))
+        due_ns = (await standing(up, "orders")).next_training_unix_nano
+        assert 3_000 * 10**9 < due_ns - time.time_ns() <= 3_600 * 10**9
+    async with learning(tmp_path, bundle=small_bundle, retrain_every_s=1.0) as up:
+        assert (await until_state(up, DETECTING, "orders", version=4)).next_training_unix_nano
+
+
 async def test_a_flood_of_names_is_bounded(tmp_path: Path) -> None:
     async with learning(tmp_path, max_applications=20) as up:
         entries = [LogEntry(body="x", application=f"app-{number}") for number in range(10_000)]
@@ -150,6 +177,8 @@ async def test_a_flood_of_names_is_bounded(tmp_path: Path) -> None:
         assert len(response.errors) == 9_980
         assert {fault.reason for fault in response.errors} == {"UNKNOWN_APPLICATION"}
         assert len(await up.client.applications()) == 20
+        assert isinstance(up.server.applications, LearningApplications)
+        assert up.server.applications.refused == 9_980
         assert len(list((tmp_path / "applications").iterdir())) == 20
 
 

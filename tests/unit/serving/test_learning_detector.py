@@ -58,8 +58,10 @@ def test_taking_up_is_going_on() -> None:
     other.take_up(len(whole), [whole.slice(0, 300), whole.slice(300, len(whole))])
     assert other.seen(200 * S) == one.seen(200 * S)
     late = learner()
-    late.take_up(10_000, [whole])
-    assert late.seen(200 * S).entries == 10_000
+    late.take_up(10_000, [whole, EntryBatch.of(["a new kind of message"])])
+    seen = late.seen(200 * S)
+    assert seen.entries == 10_000
+    assert set(seen.key_starts) == {0, 9_999}
 
 
 def test_sessions_are_counted_in_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
