@@ -162,6 +162,8 @@ class OtlpHttpListener:
                         raise too_large
         except TimeoutError:
             raise _Refusal(408, f"the body has not come within {self._config.receive_timeout_s:g} s") from None
+        except ConnectionError:  # nobody is left to read this; that senders go away is no error of the server's
+            raise _Refusal(408, "the connection has ended before the body") from None
         return bytes(body)
 
     def _unpacked(self, body: bytes, encoding: str) -> bytes:

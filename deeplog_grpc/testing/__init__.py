@@ -2,18 +2,23 @@
 
 :func:`simulate_log` writes the log of an application, with faults. :func:`simulate_process` makes a process of tasks as
 :mod:`deeplog_grpc.workflow` sees them, and draws executions, streams and faults of it.
+:class:`FaultyProxy` is a network that fails on order.
 """
 
 from deeplog_grpc.testing.faults import FAULTS, FaultySession, is_normal, with_fault
 from deeplog_grpc.testing.making import ProcessKind, simulate_process
 from deeplog_grpc.testing.processes import NOISE, Process, SimulatedSession, SimulatedStream
+from deeplog_grpc.testing.proxy import Conditions, FaultPlan, FaultyProxy, play
 from deeplog_grpc.testing.simulated_log import EPOCH_S, Fault, SimulatedLog, simulate_log
 
 __all__ = [
     "EPOCH_S",
     "FAULTS",
     "NOISE",
+    "Conditions",
     "Fault",
+    "FaultPlan",
+    "FaultyProxy",
     "FaultySession",
     "Process",
     "ProcessKind",
@@ -21,6 +26,7 @@ __all__ = [
     "SimulatedSession",
     "SimulatedStream",
     "is_normal",
+    "play",
     "simulate_log",
     "simulate_process",
     "with_fault",

@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import json
+import socket
+import struct
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -194,3 +196,20 @@ async def test_a_server_that_stops_answers_what_has_come() -> None:
         idle_writer.close()
         with pytest.raises(aiohttp.ClientConnectionError):
             await send(raw_request(BODIES))
+
+
+@pytest.mark.parametrize("way", ["reset", "close"])
+async def test_a_sender_that_goes_away_in_the_middle_of_a_body_is_no_error(way: str) -> None:
+    with capture_logs() as logs:
+        async with http() as (up, send):
+            _, writer = await asyncio.open_connection("127.0.0.1", up.ports["otlp_http"])
+            writer.write(b"POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n")
+            writer.write(b"Content-Length: 100\r\n\r\npart")
+            await writer.drain()
+            assert (await send(raw_request(["open"]))).status == 200  # by then it waits for the rest
+            if way == "reset":
+                linger = struct.pack("ii", 1, 0)
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.close()
+            assert (await send(raw_request(["open"]))).status == 200
+    assert [log for log in logs if log["log_level"] in ("warning", "error")] == []

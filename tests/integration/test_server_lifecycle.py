@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -18,9 +19,9 @@ from structlog.testing import capture_logs
 from deeplog_grpc.client import AsyncDeepLogClient, DeepLogClient, StreamItem
 from deeplog_grpc.errors import ConfigError, InputError, RefusedError
 from deeplog_grpc.ingest import IngestConfig
-from deeplog_grpc.serving import Server, ServerConfig
+from deeplog_grpc.serving import Server, ServerConfig, serve
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
-from tests.integration.served import port_of, started
+from tests.integration.served import opened, port_of, started
 from tests.integration.server_harness import BOUND_S, details, entries, request, running, status_in, until
 from tests.unit.serving.fake_detector import FakeDetector
 
@@ -179,6 +180,32 @@ async def test_a_signal_stops_the_process_cleanly(number: signal.Signals, small_
     assert [event["event"] for event in events] == ["serving", "draining", "stopped"]
     assert events[0]["port"] == port
     assert b"secret-text" not in logged
+
+
+async def test_a_signal_that_comes_as_soon_as_it_serves_stops_it_cleanly(
+    small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missed: list[int] = []
+    start = Server.start
+
+    async def signalled(server: Server) -> int:
+        port = await start(server)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return port
+
+    monkeypatch.setattr(Server, "start", signalled)
+    monkeypatch.setattr("deeplog_grpc.serving.server.configure_logging", lambda: None)
+    kept = opened(small_bundle, tmp_path)
+    before = signal.signal(signal.SIGTERM, lambda number, _: missed.append(number))
+    try:
+        async with asyncio.timeout(BOUND_S):
+            with capture_logs() as logged:
+                await serve(kept, ServerConfig(listen="127.0.0.1:0"), IngestConfig())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        kept.close()
+    assert not missed
+    assert [event["event"] for event in logged] == ["serving", "draining", "stopped"]
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
