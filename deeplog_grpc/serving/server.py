@@ -194,7 +194,7 @@ class Server:
         if self._learning is not None:
             self._learning.end()
         if lost := len(self.late):
-            _log.warning("ends of sessions that no client was told of", count=lost)
+            _log.info("ends of sessions that no client was told of; the abnormal ones are stored", count=lost)
         _log.info("stopped")
 
     async def _set_health(self, status: int) -> None:
