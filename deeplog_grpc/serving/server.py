@@ -194,7 +194,9 @@ class Server:
         if self._learning is not None:
             self._learning.end()
         if lost := len(self.late):
-            _log.info("ends of sessions that no client was told of; the abnormal ones are stored", count=lost)
+            # With a state, the abnormal ones are stored, and nobody may have wanted to be told.
+            log = _log.warning if self._learning is None else _log.info
+            log("ends of sessions that no client was told of", count=lost)
         _log.info("stopped")
 
     async def _set_health(self, status: int) -> None:
