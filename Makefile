@@ -6,7 +6,7 @@ DATA   ?= ../shared/data
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect bench-sets bench-feedback bench-workflow clean plugin
+.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect bench-sets bench-feedback bench-workflow bench-pipeline clean plugin
 
 help:  ## List the jobs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ bench-feedback: install  ## Feedback: labels, false alarms, forgetting, updates,
 
 bench-workflow: install  ## Workflows beside known ones, on real logs, and what they cost (DATA=folder)
 	$(BIN)/python -m benchmarks.workflow --data $(DATA)
+
+bench-pipeline: install  ## Routes, shipper, learning mode; FLUENT_BIT=program adds Fluent Bit's routes (DATA=folder)
+	$(BIN)/python -m benchmarks.pipeline --data $(DATA)
 
 bench-sets: install  ## Detection on other labelled logs beside simple rules (DATA=folder)
 	$(BIN)/python -m benchmarks.sets --data $(DATA)

@@ -1,4 +1,4 @@
-"""Fluent Bit itself, with the project's own configurations: is every line scored, also when the server is killed?
+"""Fluent Bit itself, with the project's own configurations: how many lines are lost or doubled, and how fast it is.
 
 The binary is named by ``FLUENT_BIT``. Each route is run twice: undisturbed, for its speed, and with the server killed
 in the middle and started again.
@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypedDict
@@ -53,7 +54,7 @@ class Counted:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         for port in self.ports.values():
-            _wait(lambda port=port: _answers(port) or self._has_ended(), f"a server on port {port}")
+            _wait(partial(self._is_decided, port), f"a server on port {port}")
         if self._has_ended():
             raise RuntimeError(f"the server has ended: {self._log.read_text()[-2_000:]}")
 
@@ -63,6 +64,9 @@ class Counted:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def _is_decided(self, port: int) -> bool:
+        return _answers(port) or self._has_ended()
 
     def _has_ended(self) -> bool:
         return self._process is not None and self._process.poll() is not None
@@ -82,7 +86,7 @@ class Counted:
 def fluent_bit(
     binary: str, configuration: Path, directory: Path, port: int, *, plugin: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run Fluent Bit with one of the project's configurations on ``directory/*.log``; its log is ``directory/flb.txt``."""
+    """Run Fluent Bit with a configuration of the project on ``directory/*.log``; it logs to ``directory/flb.txt``."""
     environment = {
         **os.environ,
         "DEEPLOG_HOST": "127.0.0.1",

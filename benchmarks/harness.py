@@ -95,7 +95,8 @@ def write_results(topic: str, figures: Mapping[str, Any]) -> None:
     """Print figures as a table and write them to ``benchmarks/results/<topic>.json``."""
     table = Table("figure", "value", title=f"{topic} ({machine()})", title_justify="left")
     for name, value in figures.items():
-        table.add_row(name, f"{value:,.4f}" if isinstance(value, float) else f"{value:,}")
+        shown = f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+        table.add_row(name, shown)
     console.print(table)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{topic}.json").write_text(json.dumps(dict(figures), indent=2) + "\n")

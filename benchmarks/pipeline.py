@@ -1,16 +1,19 @@
 """Pipelines into the server: routes, shipper, learning mode, and Fluent Bit where ``FLUENT_BIT`` names its program."""
 
 import asyncio
+import os
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from benchmarks import fluent_bit, learning_mode, shipping
 from benchmarks.congruence import judged, lines_of
 from benchmarks.harness import console, run_parts
 from benchmarks.hdfs import split_raw
-from benchmarks.routes import ROUTES
+from benchmarks.routes import ROUTES, native_plugin
 from deeplog_grpc.detection.verdicts import Kind
 from deeplog_grpc.ingest.lines import LineReader
 from deeplog_grpc.models import KeyModelConfig
@@ -30,7 +33,8 @@ def routes(data: Path) -> dict[str, Any]:
     table = Table("route", "entries", "anomalies", "the same as Score", title="routes", title_justify="left")
     with tempfile.TemporaryDirectory(prefix="deeplog-grpc-routes-") as folder:
         bundle = _trained(split.train, Path(folder) / "model")
-        found = {name: asyncio.run(judged(load_bundle(bundle), lines, route)) for name, route in ROUTES.items()}
+        ways = {**ROUTES, "native plugin": native_plugin(_plugin(Path(folder)))}
+        found = {name: asyncio.run(judged(load_bundle(bundle), lines, route)) for name, route in ways.items()}
     expected = found["Score"]
     for name, rows in found.items():
         abnormal = sum(row.kind != Kind.NORMAL for row in rows)
@@ -47,5 +51,38 @@ def _trained(lines: list[str], bundle: Path) -> Path:
     return bundle
 
 
+def shipper(data: Path) -> dict[str, Any]:
+    """The shipper under a log that is written and rotated, with a server that is killed and away."""
+    return shipping.measure(data)
+
+
+def faults(data: Path) -> dict[str, Any]:
+    """Faults found by a server that began with nothing."""
+    return learning_mode.measure(data)
+
+
+def stock_fluent_bit(_: Path) -> dict[str, Any]:
+    """Lines through Fluent Bit itself, where ``FLUENT_BIT`` names one."""
+    binary = os.environ.get("FLUENT_BIT")
+    if not binary:
+        console.print("FLUENT_BIT names no program: its routes are left out")
+        return {}
+    figures: dict[str, Any] = {"fluent_bit_version": fluent_bit.version(binary)}
+    with tempfile.TemporaryDirectory(prefix="deeplog-grpc-plugin-") as folder:
+        plugin = _plugin(Path(folder))
+        for route in fluent_bit.ROUTES:
+            found = fluent_bit.measure(route, binary, plugin=plugin)
+            figures |= {f"fluent_bit_{route}_{name}": value for name, value in found.items()}
+    return figures
+
+
+def _plugin(folder: Path) -> Path:
+    """The native output plugin, built; with nghttp2 in it where ``NGHTTP2`` names its sources."""
+    sources = fluent_bit.PLUGINS / "out_deeplog"
+    command = ["make", "-C", str(sources), f"BUILD={folder}", f"NGHTTP2={os.environ.get('NGHTTP2', '')}"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return folder / "out_deeplog.so"
+
+
 if __name__ == "__main__":
-    run_parts("pipeline", {"routes": routes})
+    run_parts("pipeline", {"routes": routes, "shipper": shipper, "faults": faults, "fluent_bit": stock_fluent_bit})

@@ -6,8 +6,11 @@ Used to see that all routes give the same verdicts. Nothing here uses the server
 import asyncio
 import gzip
 import json
+import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,6 +21,7 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as otlp
 from deeplog_grpc.client import AsyncDeepLogClient
 from deeplog_grpc.foreign import vector_pb2
 from deeplog_grpc.v1.log_entry_pb2 import LogEntry
+from tests.integration.plugin import DELIVERED, event, hosted
 
 BATCH = 500
 """Lines of a message. An odd number of batches is under way when sessions go from one to the next."""
@@ -203,6 +207,36 @@ def _message(batch: Sequence[Line], chunk: str) -> list[Any]:
     return ["app", _event_time(line.time_ns), _record(line), {"chunk": chunk}]
 
 
+async def shipper(server: Addresses, lines: Sequence[Line]) -> None:
+    """The project's own shipper, on a file."""
+    with tempfile.TemporaryDirectory(prefix="deeplog-grpc-route-") as folder:
+        log = Path(folder) / "app.log"
+        log.write_text("".join(f"{line.text}\n" for line in lines))
+        arguments = ["ship", str(log), "--server", server.grpc, "--spool", str(Path(folder) / "spool"), "--once"]
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", "from deeplog_grpc.cli import main; main()", *arguments),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, said = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"the shipper ended with code {process.returncode}: {said.decode()[-500:]}")
+
+
+def native_plugin(library: Path) -> Route:
+    """Fluent Bit's native output plugin, driven as Fluent Bit drives it."""
+
+    async def route(server: Addresses, lines: Sequence[Line]) -> None:
+        async with hosted(library) as host:
+            instance = await host.open(server.grpc, source=SOURCE)
+            for batch in _batches(lines):
+                chunk = b"".join(event({"log": line.text}, line.time_ns) for line in batch)
+                if (verdict := await host.flush(instance, chunk)) != DELIVERED:
+                    raise RuntimeError(f"the plugin says {verdict} of a chunk")
+            await host.ask("exit", instance)
+
+    return route
+
+
 ROUTES: Mapping[str, Route] = {
     "Score": score,
     "StreamScore": stream_score,
@@ -215,5 +249,6 @@ ROUTES: Mapping[str, Route] = {
     "PackedForward": _forward(_packed),
     "CompressedPackedForward": _forward(_compressed),
     "Message": _forward(_message, 1),
+    "shipper": shipper,
 }
-"""By name."""
+"""By name, but for the native plugin, which has to be built."""

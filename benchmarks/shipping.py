@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,8 @@ def _faulty(lines: Sequence[str], bundle: Path, folder: Path) -> dict[str, Any]:
         _shipper(server.address, logs, out, folder / "spool") as shipper,
     ):
         writer.start()
-        for share, fault in ((0.2, server.kill), (0.4, server.restart), (0.6, lambda: server.away(OUTAGE_S))):
-            _wait(lambda share=share: written[0] >= share * len(lines), "the log is not written")
+        for share, fault in ((0.2, server.kill), (0.4, server.restart), (0.6, partial(server.away, OUTAGE_S))):
+            _wait(partial(_has, written, share * len(lines)), "the log is not written")
             fault()
         writer.join()
         _wait(lambda: _count(out) >= len(lines) and _is_done(out, len(lines)), "lines are missing")
@@ -109,6 +110,10 @@ def _plain(lines: Sequence[str], bundle: Path, folder: Path) -> dict[str, Any]:
         "shipper_lines_per_s": len(lines) / elapsed_s,
         "shipper_cpu_s_per_million": cpu_s * 1e6 / len(lines),
     }
+
+
+def _has(written: list[int], count: float) -> bool:
+    return written[0] >= count
 
 
 def _write(lines: Sequence[str], log: Path, written: list[int]) -> None:

@@ -29,6 +29,7 @@ from deeplog_grpc.outputs.config import OUTPUT_TYPES, OutputsConfig
 from deeplog_grpc.parsing import ParserConfig
 from deeplog_grpc.receivers.config import ReceiversConfig
 from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
+from deeplog_grpc.shipping.config import ShipConfig
 from deeplog_grpc.storage import StateConfig
 from deeplog_grpc.training import LearningConfig, Recipe
 from deeplog_grpc.workflow import WorkflowConfig
@@ -80,6 +81,8 @@ class Settings(BaseSettings):
     outputs: OutputsConfig = {}
     """Where anomalies and scored records go: a name of your choice for each output, which keeps its place by it. Of an
     output `pager`, a key `url` is the variable DEEPLOG_GRPC_OUTPUTS__PAGER__URL."""
+    ship: ShipConfig = ShipConfig()
+    """The shipper: what it reads, where lines wait, and to whom it sends."""
 
     def recipe(self, *, seed: int = 0) -> Recipe:
         """How models are trained."""

@@ -20,6 +20,7 @@ from deeplog_grpc.cli.outputs import outputs
 from deeplog_grpc.cli.parse import parse
 from deeplog_grpc.cli.score import score
 from deeplog_grpc.cli.serve import serve
+from deeplog_grpc.cli.ship import ship
 from deeplog_grpc.cli.templates import templates
 from deeplog_grpc.cli.train import train
 from deeplog_grpc.cli.workflow import workflow
@@ -35,8 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (train, serve, score, parse, feedback, adapt, drift, workflow, demo, config):
-    app.command(no_args_is_help=command not in (drift, demo, config))(command)
+for command in (train, serve, score, ship, parse, feedback, adapt, drift, workflow, demo, config):
+    app.command(no_args_is_help=command not in (ship, drift, demo, config))(command)
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(templates, name="templates")
 app.add_typer(anomalies, name="anomalies")

@@ -12,7 +12,6 @@ from rich.text import Text
 from deeplog_grpc.cli.console import OUTPUT, JsonOption, print_json
 from deeplog_grpc.cli.messages import name_of, plain
 from deeplog_grpc.cli.remote import DEFAULT_SERVER, ServerOption
-from deeplog_grpc.cli.times import second
 from deeplog_grpc.client import DeepLogClient
 from deeplog_grpc.v1 import application_pb2 as pb
 
@@ -91,19 +90,16 @@ def _watch(client: DeepLogClient) -> None:
 
 
 def _table(found: list[pb.Application]) -> Table:
-    table = Table("application", "state", "version", "entries", "sessions", "log keys", "trained (UTC)", "what it does")
+    table = Table("application", "state", "entries", "sessions", "log keys")
     for one in found:
-        state = Text(name_of(one, "state"), style=STYLES.get(one.state, ""))
+        state = Text(name_of(one, "state"), style=STYLES.get(one.state, ""), overflow="fold")
         if one.progress < 1:
             state.append(f" {one.progress:.0%}")
         table.add_row(
-            Text(one.application),
+            Text.assemble(one.application, "\n", (one.message, "dim"), overflow="fold"),
             state,
-            str(one.model_version or ""),
             f"{one.entry_count:,}" if one.entry_count else "",
             f"{one.session_count:,}" if one.session_count else "",
             f"{one.log_key_count:,}",
-            second(one.last_trained_unix_nano),
-            Text(one.message, overflow="fold"),
         )
     return table

@@ -23,7 +23,10 @@ from deeplog_grpc.training import Trainer
 
 SAVING_SHARE = 0.1
 """Of the time, at most, goes into saving: a long history is saved less often."""
-_NOT_LEARNED_FROM = ("detector", "ingest", "server", "learning")
+_NOT_LEARNED_FROM = (
+    *("deliveries", "detector", "drift", "feedback", "ingest", "learning"),
+    *("outputs", "receivers", "routing", "server", "ship", "state"),
+)
 """Sections of the configuration that scoring alone looks at."""
 
 

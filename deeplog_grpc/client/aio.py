@@ -46,9 +46,10 @@ class AsyncDeepLogClient:
         *,
         options: pb.ScoreOptions | None = None,
         flush: pb.Flush | None = None,
+        batch_id: str = "",
     ) -> pb.ScoreResponse:
-        """Judge a batch of entries; raises as :meth:`DeepLogClient.score`."""
-        request = requests.score_request(entries, options, flush)
+        """Judge a batch of entries; as :meth:`DeepLogClient.score`."""
+        request = requests.score_request(entries, options, flush, batch_id)
         response: pb.ScoreResponse = await self._call(self._stub.Score, request)
         return response
 
@@ -59,18 +60,30 @@ class AsyncDeepLogClient:
         return response
 
     async def stream(
-        self, batches: AsyncIterator[StreamItem], *, options: pb.ScoreOptions | None = None, window: int = 8
+        self,
+        batches: AsyncIterator[StreamItem],
+        *,
+        options: pb.ScoreOptions | None = None,
+        window: int = 8,
+        client_id: str = "",
+        first_sequence: int = 0,
     ) -> AsyncIterator[pb.BatchResult]:
         """Send batches as they come and yield one result for each, in their order.
 
-        A result's ``sequence`` is the number of its batch, from 0. A batch that was refused has a ``status`` with a
-        code other than 0 (:func:`error_of` makes it an exception); the stream goes on. Late ends come with the next
-        good result; those after the last one are left out. :meth:`responses` gives them at once.
+        A result's ``sequence`` is the number of its batch, from ``first_sequence``. A batch that was refused has a
+        ``status`` with a code other than 0 (:func:`error_of` makes it an exception); the stream goes on. Late ends come
+        with the next good result; those after the last one are left out. :meth:`responses` gives them at once.
 
         Parameters and errors are those of :meth:`responses`.
         """
         late = pb.ScoreResponse()
-        async for message in self.responses(batches, options=options, window=window):
+        given: dict[str, Any] = {
+            "options": options,
+            "window": window,
+            "client_id": client_id,
+            "first_sequence": first_sequence,
+        }
+        async for message in self.responses(batches, **given):
             if message.WhichOneof("message") == "late":
                 put_before(late, message.late)
                 continue
@@ -81,7 +94,13 @@ class AsyncDeepLogClient:
             yield result
 
     async def responses(
-        self, batches: AsyncIterator[StreamItem], *, options: pb.ScoreOptions | None = None, window: int = 8
+        self,
+        batches: AsyncIterator[StreamItem],
+        *,
+        options: pb.ScoreOptions | None = None,
+        window: int = 8,
+        client_id: str = "",
+        first_sequence: int = 0,
     ) -> AsyncIterator[pb.StreamScoreResponse]:
         """Send batches as they come and yield what the server sends, as it comes.
 
@@ -96,6 +115,11 @@ class AsyncDeepLogClient:
             How to judge and answer all of them.
         window : int
             Batches without an answer at most, > 0; the server's own limit counts too.
+        client_id : str
+            The caller's name for itself. A batch that is sent again under the same name and sequence is counted once.
+            Default: every stream stands for itself.
+        first_sequence : int
+            Sequence of the first batch, >= 0. To go on after a break: that of the first batch without a result.
 
         Raises
         ------
@@ -107,10 +131,10 @@ class AsyncDeepLogClient:
         call = self._stub.StreamScore()
         sender: asyncio.Task[None] | None = None
         try:
-            await call.write(pb.StreamScoreRequest(config=pb.StreamConfig(options=options)))
+            await call.write(pb.StreamScoreRequest(config=pb.StreamConfig(options=options, client_id=client_id)))
             first = await call.read()
             slots = asyncio.Semaphore(min(window, first.ready.max_outstanding_batches))
-            sender = asyncio.create_task(send(call, batches, slots))
+            sender = asyncio.create_task(send(call, batches, slots, first_sequence))
             while (response := await call.read()) is not grpc.aio.EOF:
                 if response.WhichOneof("message") == "result":
                     slots.release()

@@ -71,10 +71,19 @@ def new_feedback_id() -> str:
 
 
 def score_request(
-    entries: Iterable[log_entry_pb2.LogEntry], options: pb.ScoreOptions | None, flush: pb.Flush | None
+    entries: Iterable[log_entry_pb2.LogEntry],
+    options: pb.ScoreOptions | None,
+    flush: pb.Flush | None,
+    batch_id: str = "",
 ) -> pb.ScoreRequest:
-    """A batch to judge."""
-    return pb.ScoreRequest(entries=entries, options=options, flush=flush)
+    """A batch to judge, with a name of its own: what the client sends again by itself is counted once.
+
+    Examples
+    --------
+    >>> len(score_request([], None, pb.Flush()).batch_id), score_request([], None, None, "b-7").batch_id
+    (36, 'b-7')
+    """
+    return pb.ScoreRequest(entries=entries, options=options, flush=flush, batch_id=batch_id or str(uuid.uuid4()))
 
 
 def feedback_request(label: feedback_pb2.FeedbackLabel, fields: FeedbackFields) -> feedback_pb2.FeedbackRequest:

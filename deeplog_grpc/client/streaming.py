@@ -22,9 +22,8 @@ def put_before(response: pb.ScoreResponse, late: pb.ScoreResponse) -> None:
     response.session_end_count += late.session_end_count
 
 
-async def send(call: Any, batches: AsyncIterator[StreamItem], slots: asyncio.Semaphore) -> None:
+async def send(call: Any, batches: AsyncIterator[StreamItem], slots: asyncio.Semaphore, sequence: int = 0) -> None:
     """Send batches as they come, one for each slot that is free; cancels the call where the batches raise."""
-    sequence = 0
     try:
         async for item in batches:
             await slots.acquire()

@@ -51,8 +51,20 @@ class DeepLogClient:
         *,
         options: pb.ScoreOptions | None = None,
         flush: pb.Flush | None = None,
+        batch_id: str = "",
     ) -> pb.ScoreResponse:
         """Judge a batch of entries.
+
+        Parameters
+        ----------
+        entries : iterable of LogEntry
+        options : ScoreOptions, optional
+            How to judge and answer them.
+        flush : Flush, optional
+            Sessions that end after them.
+        batch_id : str
+            The same one again, with the same content, is counted once. Default: the client makes one, so that its own
+            repetitions are.
 
         Raises
         ------
@@ -61,7 +73,8 @@ class DeepLogClient:
         RefusedError
             If the server cannot take it now, or cannot be reached.
         """
-        response: pb.ScoreResponse = self._call(self._stub.Score, requests.score_request(entries, options, flush))
+        request = requests.score_request(entries, options, flush, batch_id)
+        response: pb.ScoreResponse = self._call(self._stub.Score, request)
         return response
 
     def parse(self, bodies: Iterable[str], *, application: str = "") -> pb.ParseResponse:

@@ -18,6 +18,8 @@ SOURCE_FIELDS = ("source", "host", "hostname", "pod")
 _NS_DIGITS = 19
 """Digits of a present time in nanoseconds; a number of fewer digits is in a longer unit."""
 
+_DAY_NS = 86_400_000_000_000
+
 _MAX_NS = (1 << 63) - 1
 """A later time (the year 2262) does not fit a column of times: the number is something else."""
 
@@ -94,6 +96,21 @@ class LineReader:
         scale = 10 ** max(0, (_NS_DIGITS - digits) // 3 * 3) if digits >= 9 else 0
         time_ns = int(value * scale)
         return time_ns if time_ns <= _MAX_NS else 0
+
+
+class ArrivedLines:
+    """Readers of lines that have just arrived: times without a year are near the arrival."""
+
+    def __init__(self) -> None:
+        self._day = 0
+        self._reader = LineReader(source="")
+
+    def near(self, arrival_ns: int) -> LineReader:
+        """The reader for a time of arrival, in nanoseconds since 1970; a new one a day, for it caches what it read."""
+        if (day := arrival_ns // _DAY_NS) != self._day:
+            self._day = day
+            self._reader = LineReader(source="", reference_ns=day * _DAY_NS)
+        return self._reader
 
 
 def _object(line: str) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.errors import InputError
 from deeplog_grpc.ingest.applications import Applications, admitted
 from deeplog_grpc.ingest.config import IngestConfig
+from deeplog_grpc.ingest.lines import ArrivedLines
 from deeplog_grpc.ingest.records import Origin
 from deeplog_grpc.ingest.routing import Router, RoutingConfig
 
@@ -69,6 +70,8 @@ class Defaults:
     application: str = ""
     """Empty = the default of the server, if there is one."""
     source: str = ""
+    raw_bodies: bool = False
+    """Whether bodies are lines as they were written."""
 
 
 @dataclass(slots=True)
@@ -82,8 +85,9 @@ class _Columns:
     sessions: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
 
-    def part(self, application: str) -> Part:
+    def part(self, application: str, arrival_ns: int) -> Part:
         times_ns = np.array(self.times_ns, np.int64)
+        times_ns[times_ns == 0] = arrival_ns
         batch = EntryBatch(bodies=self.bodies, times_ns=times_ns, sessions=self.sessions, sources=self.sources)
         return Part(application=application, positions=self.positions, entry_ids=self.entry_ids, batch=batch)
 
@@ -105,6 +109,7 @@ class NativeIngest:
         self._applications = applications
         self._config = config
         self._router = Router(routing)
+        self._lines = ArrivedLines()
 
     def application(self, name: str, *, field: str) -> str:
         """The application that a request means by a name; empty = the only one there is, else the default.
@@ -133,7 +138,7 @@ class NativeIngest:
             raise InputError(self._unknown_application(application), field=f"{field}.application")
         if len(options.source) > self._config.max_id_bytes:
             raise InputError(self._too_long(len(options.source), "max_id_bytes"), field=f"{field}.source")
-        return Defaults(application=application, source=text(options.source))
+        return Defaults(application=application, source=text(options.source), raw_bodies=bool(options.raw_bodies))
 
     def check_count(self, count: int, *, field: str) -> None:
         """Refuse a list with more items than one request may have.
@@ -196,11 +201,27 @@ class NativeIngest:
             column.positions.append(position)
             column.entry_ids.append(entry_id.decode(errors="replace"))
             column.bodies.append(body.decode(errors="replace"))
-            column.times_ns.append(time_ns or arrival_ns)
+            column.times_ns.append(time_ns)
             column.sessions.append(session.decode(errors="replace"))
             column.sources.append(source.decode(errors="replace") if source else defaults.source)
-        parts = tuple(column.part(name) for name, column in columns.items() if column.positions)
+        filled = {name: column for name, column in columns.items() if column.positions}
+        if defaults.raw_bodies:
+            for column in filled.values():
+                self._read_lines(column, arrival_ns)
+        parts = tuple(column.part(name, arrival_ns) for name, column in filled.items())
         return Ingested(parts=parts, faults=tuple(faults))
+
+    def _read_lines(self, column: _Columns, arrival_ns: int) -> None:
+        """Take bodies for lines as they were written."""
+        lines = self._lines.near(arrival_ns).read(column.bodies)
+        for place, (body, time_ns, session) in zip(
+            lines.numbers,
+            zip(lines.batch.bodies, lines.batch.times_ns.tolist(), lines.batch.sessions, strict=True),
+            strict=True,
+        ):
+            column.bodies[place] = body
+            column.times_ns[place] = column.times_ns[place] or time_ns
+            column.sessions[place] = column.sessions[place] or session
 
     def _column(
         self, name: bytes, defaults: Defaults, columns: dict[str, _Columns], by_name: dict[bytes, _Columns]

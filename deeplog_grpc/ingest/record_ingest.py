@@ -14,13 +14,11 @@ import numpy as np
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.ingest.applications import Applications, admitted
 from deeplog_grpc.ingest.config import IngestConfig
-from deeplog_grpc.ingest.lines import LineEntries, LineReader
+from deeplog_grpc.ingest.lines import ArrivedLines, LineEntries
 from deeplog_grpc.ingest.native import EntryFault, Ingested, Part
 from deeplog_grpc.ingest.own import is_own
 from deeplog_grpc.ingest.records import Origin, Records
 from deeplog_grpc.ingest.routing import Route, Router, RoutingConfig
-
-_DAY_NS = 86_400_000_000_000
 
 
 class RecordIngest:
@@ -55,8 +53,7 @@ class RecordIngest:
         self._max_body_bytes = config.max_body_bytes
         self._router = Router(routing)
         self._body_time_first = routing.time == "body"
-        self._lines = LineReader(source="")
-        self._day = 0
+        self._lines = ArrivedLines()
 
     def ingest(self, records: Records, *, arrival_ns: int) -> Ingested:
         """Divide records into the columns of their applications, and faults.
@@ -69,7 +66,7 @@ class RecordIngest:
         arrival_ns : int
             Time of records that have none, in nanoseconds since 1970-01-01 UTC, > 0.
         """
-        lines = self._reader(arrival_ns).read([self._cut(body) for body in records.bodies])
+        lines = self._lines.near(arrival_ns).read([self._cut(body) for body in records.bodies])
         routes = self._routes(records, lines)
         foreign = _foreign(records, lines)
         applications = self._admitted(routes)
@@ -83,13 +80,6 @@ class RecordIngest:
         times_ns = self._times_ns(records, lines, arrival_ns)
         parts = tuple(_part(name, chosen, lines, routes, times_ns) for name, chosen in places.items())
         return Ingested(parts=parts, faults=tuple(faults))
-
-    def _reader(self, arrival_ns: int) -> LineReader:
-        """Reads lines; times without a year are near the arrival. A new reader a day, for it caches what it read."""
-        if (day := arrival_ns // _DAY_NS) != self._day:
-            self._day = day
-            self._lines = LineReader(source="", reference_ns=day * _DAY_NS)
-        return self._lines
 
     def _cut(self, body: str) -> str:
         limit = self._max_body_bytes

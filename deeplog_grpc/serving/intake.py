@@ -7,6 +7,7 @@ scored; an anomaly is stored by then.
 import asyncio
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -108,6 +109,8 @@ class Intake:
         self._sink = sink
         self._options = AnswerOptions(anomalies_only=sink is None, full=False)
         self._large_one_waits = False
+        self._passing = ThreadPoolExecutor(1, thread_name_prefix="passthrough")
+        """Writing to the disk must not hold up the event loop; one thread keeps the order."""
         self._blocked = 0
         """Deliveries that are scored, and for which the sink has no room."""
         self._rejections = ScarceLog(_log)
@@ -204,7 +207,7 @@ class Intake:
         """Wait until a sink has room: if what is scored already were refused, it would be scored again."""
         while True:
             try:
-                return sink.add(records, response)
+                return await asyncio.get_running_loop().run_in_executor(self._passing, sink.add, records, response)
             except RefusedError as error:
                 if self._queue.draining:
                     raise

@@ -132,9 +132,13 @@ class LearningDetector:
         batches : sequence of EntryBatch
             The last of them.
         """
-        self._entries = max(0, entries - sum(map(len, batches)))
+        taken = sum(map(len, batches))
+        before = self._entries = max(0, entries - taken)
         for batch in batches:
             self.score(batch)
+        if before:  # log keys that came soon were there before: nobody knows since when
+            starts = [0 if start < before + taken // 2 else start for start in self._key_starts]
+            self._key_starts = array("q", starts)
 
     def score(self, batch: EntryBatch, /) -> UnjudgedBatch:
         """Parse entries, and judge none."""

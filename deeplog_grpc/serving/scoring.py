@@ -141,8 +141,8 @@ class ScoringWorker:
 
     Parameters
     ----------
-    detectors : mutable mapping of str to Scorer
-        By application; those that come later are put in.
+    detectors : mapping of str to Scorer
+        By application; others may come later.
     watch : Watch, optional
         What is done with all that is scored, beside answering it.
     clock : callable
@@ -151,12 +151,12 @@ class ScoringWorker:
 
     def __init__(
         self,
-        detectors: MutableMapping[str, Scorer],
+        detectors: Mapping[str, Scorer],
         *,
         watch: Watch | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._detectors = detectors
+        self._detectors = dict(detectors)
         self._watch = watch
         self._clock = clock
         self._event_clocks = {application: EventClock() for application in detectors}

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import grpc
@@ -45,8 +45,8 @@ class Server:
 
     Parameters
     ----------
-    detectors : mutable mapping of str to Scorer
-        By application; at least one, unless the state learns applications: then those that come are put in.
+    detectors : mapping of str to Scorer
+        By application; at least one, unless the state learns those that come.
     config : ServerConfig
         How to serve.
     ingest : IngestConfig
@@ -66,7 +66,7 @@ class Server:
 
     def __init__(
         self,
-        detectors: MutableMapping[str, Scorer],
+        detectors: Mapping[str, Scorer],
         config: ServerConfig,
         ingest: IngestConfig,
         *,
@@ -194,7 +194,9 @@ class Server:
         if self._learning is not None:
             self._learning.end()
         if lost := len(self.late):
-            _log.warning("ends of sessions that no client was told of", count=lost)
+            # With a state, the abnormal ones are stored, and nobody may have wanted to be told.
+            log = _log.warning if self._learning is None else _log.info
+            log("ends of sessions that no client was told of", count=lost)
         _log.info("stopped")
 
     async def _set_health(self, status: int) -> None:

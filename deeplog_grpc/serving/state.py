@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.learning_detector import LearningDetector
 from deeplog_grpc.serving.recorder import AnomalyRecorder
 from deeplog_grpc.serving.right_of_way import RightOfWay
+from deeplog_grpc.serving.status import log_unexpected
 from deeplog_grpc.serving.updates import Updater
 from deeplog_grpc.serving.watch import Watch
 from deeplog_grpc.storage import (
@@ -120,7 +122,8 @@ class ServerState:
         if self.learning.enabled:
             for name in dict.fromkeys((*folders, *served)):
                 given = models[name][1] if name in models else ""
-                kept = self._kept(folders.get(name) or self._new_folder(name, 0), given, learns=name not in served)
+                folder = folders.get(name) or self._begun(name, time.time_ns())
+                kept = self._kept(folder, given, learns=name not in served)
                 self.kept[name] = kept
                 if kept.learner is not None:
                     self.detectors[name] = kept.learner
@@ -128,9 +131,7 @@ class ServerState:
 
     def begin(self, application: str, now_ns: int) -> Kept:
         """Make ready for the first entry of an application, at a time in nanoseconds since 1970 UTC."""
-        kept = self._kept(self._new_folder(application, now_ns), "", learns=True)
-        kept.folder.write()
-        return kept
+        return self._kept(self._begun(application, now_ns), "", learns=True)
 
     def updater_of(self, model: ApplicationModel, checksum: str) -> Updater:
         """The updater of what a bundle holds; publishes its version if it is a new one."""
@@ -162,8 +163,13 @@ class ServerState:
         self.anomalies.close()
         os.close(self._lock)
 
-    def _new_folder(self, application: str, now_ns: int) -> ApplicationFolder:
-        return new_folder(self.directory, application, begun_ns=now_ns)
+    def _begun(self, application: str, now_ns: int) -> ApplicationFolder:
+        folder = new_folder(self.directory, application, begun_ns=now_ns)
+        try:
+            folder.write()
+        except OSError as error:  # a full disk, say: it is served all the same, and begun again after a restart
+            log_unexpected(error)
+        return folder
 
     def _kept(self, folder: ApplicationFolder, given: str, *, learns: bool) -> Kept:
         name, begun_ns = folder.record.application, folder.record.begun_ns

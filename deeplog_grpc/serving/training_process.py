@@ -11,8 +11,8 @@ from deeplog_grpc.errors import DeepLogError, InputError
 from deeplog_grpc.training.process import TrainingOrder
 
 _MODULE = "deeplog_grpc.training.process"
-_SHOWN_ERROR = 2_000
-"""Characters of what a training that failed wrote on standard error."""
+_SHOWN_ERROR = 200
+"""Characters of the kind of an error."""
 
 
 class TrainingFailedError(DeepLogError):
@@ -58,10 +58,15 @@ async def train(order: TrainingOrder, on_progress: Callable[[float], None]) -> d
     if "refused" in result:
         raise InputError(result["refused"])
     if "done" not in result:
-        reason = written.strip().splitlines()
-        raise TrainingFailedError(f"the training ended with code {code}: {reason[-1][:_SHOWN_ERROR] if reason else ''}")
+        raise TrainingFailedError(f"the training ended with code {code}: {_kind_of_error(written)}")
     done: dict[str, Any] = result["done"]
     return done
+
+
+def _kind_of_error(written: str) -> str:
+    """What an error was, without its text, which may hold log lines."""
+    last = (written.strip().splitlines() or ["killed, or out of memory"])[-1]
+    return last.partition(":")[0][:_SHOWN_ERROR]
 
 
 async def _listen(stream: asyncio.StreamReader, on_progress: Callable[[float], None]) -> dict[str, Any]:

@@ -80,6 +80,7 @@ class Trainings:
         self._progress = 0.0
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._installing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to look for applications to train; needs a running event loop."""
@@ -89,11 +90,16 @@ class Trainings:
         ]
 
     async def close(self) -> None:
-        """Stop; a training under way is killed, and done again when it is due after the next start."""
+        """Stop; a training under way is killed, and done again when it is due after the next start.
+
+        A model that is about to come into force still does: detector and updater have to be of the same bundle.
+        """
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        if self._installing is not None:
+            await asyncio.wait([self._installing])
 
     def ask(self, name: str) -> None:
         """Have an application trained now, or as soon as the one under way is done; nothing more if it is that one.
@@ -230,7 +236,8 @@ class Trainings:
             refusal = refusal or await self._learning.in_update_thread(partial(self._lost, name, out))
             if refusal:
                 return {"refusal": refusal, "entries_at_failure": 0}
-        await self._install(kept, out, done)
+        self._installing = asyncio.create_task(self._install(kept, out, done), name=f"installing {name}")
+        await asyncio.shield(self._installing)
         return {}
 
     def _on_progress(self, progress: float) -> None:
@@ -282,8 +289,8 @@ class Trainings:
 
     def _made(self, kept: Kept, out: Path, done: dict[str, Any]) -> tuple[Updater, InstallJob]:
         """A bundle made ready to judge by, and noted as the one that serves; in the thread that learns."""
-        model: ApplicationModel = load_bundle(out)
         with prefer_scoring():
+            model: ApplicationModel = load_bundle(out)
             updater = self._state.updater_of(model, bundle_checksum(out))
             kept.folder.write(
                 bundle=out.name,

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import orjson
 from pydantic import ConfigDict, TypeAdapter
@@ -108,9 +108,13 @@ def run(order: TrainingOrder, tell: Tell) -> None:
     )
 
 
-def _end_with(stream: TextIO) -> None:
-    """End the process when nobody is there any more who wants its result."""
-    stream.read()
+def _end_with(descriptor: int) -> None:
+    """End the process when nobody is there any more who wants its result.
+
+    Reads below Python's own buffer, whose lock would be in the way of an orderly end.
+    """
+    while os.read(descriptor, 1):
+        continue
     os._exit(1)
 
 
@@ -119,7 +123,7 @@ def main() -> None:
     os.nice(NICENESS)
     set_threads(1)
     order = TrainingOrder.from_json(sys.stdin.readline())
-    threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(sys.stdin.fileno(),), daemon=True).start()
 
     def tell(message: Mapping[str, Any]) -> None:
         sys.stdout.write(orjson.dumps(message).decode() + "\n")

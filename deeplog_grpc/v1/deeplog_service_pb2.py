@@ -33,47 +33,47 @@ from deeplog_grpc.v1 import workflow_pb2 as deeplog__grpc_dot_v1_dot_workflow__p
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%deeplog_grpc/v1/deeplog_service.proto\x12\x0f\x64\x65\x65plog_grpc.v1\x1a\x1d\x64\x65\x65plog_grpc/v1/anomaly.proto\x1a!deeplog_grpc/v1/application.proto\x1a\x1e\x64\x65\x65plog_grpc/v1/feedback.proto\x1a\x1f\x64\x65\x65plog_grpc/v1/log_entry.proto\x1a\x1b\x64\x65\x65plog_grpc/v1/model.proto\x1a\x1f\x64\x65\x65plog_grpc/v1/parameter.proto\x1a\x1d\x64\x65\x65plog_grpc/v1/verdict.proto\x1a\x1e\x64\x65\x65plog_grpc/v1/workflow.proto\x1a\x17google/rpc/status.proto\"\x99\x01\n\x0cScoreOptions\x12\x34\n\tselection\x18\x01 \x01(\x0e\x32!.deeplog_grpc.v1.VerdictSelection\x12.\n\x06\x64\x65tail\x18\x02 \x01(\x0e\x32\x1e.deeplog_grpc.v1.VerdictDetail\x12\x13\n\x0b\x61pplication\x18\x03 \x01(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\".\n\x05\x46lush\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08sessions\x18\x02 \x03(\t\"]\n\nEntryError\x12\r\n\x05index\x18\x01 \x01(\r\x12\x10\n\x08\x65ntry_id\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\"3\n\x0cParseRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0e\n\x06\x62odies\x18\x02 \x03(\t\"\x99\x01\n\nParsedBody\x12\x0b\n\x03key\x18\x01 \x01(\x11\x12\x10\n\x08template\x18\x02 \x01(\t\x12\x12\n\nparameters\x18\x03 \x03(\t\x12\x0e\n\x06is_new\x18\x04 \x01(\x08\x12\x34\n\x10typed_parameters\x18\x05 \x03(\x0b\x32\x1a.deeplog_grpc.v1.Parameter\x12\x12\n\nis_changed\x18\x06 \x01(\x08\"<\n\rParseResponse\x12+\n\x06\x62odies\x18\x01 \x03(\x0b\x32\x1b.deeplog_grpc.v1.ParsedBody\"\xa3\x01\n\x0cScoreRequest\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.deeplog_grpc.v1.LogEntry\x12.\n\x07options\x18\x02 \x01(\x0b\x32\x1d.deeplog_grpc.v1.ScoreOptions\x12%\n\x05\x66lush\x18\x03 \x01(\x0b\x32\x16.deeplog_grpc.v1.Flush\x12\x10\n\x08\x62\x61tch_id\x18\x04 \x01(\t\"\x8a\x02\n\rScoreResponse\x12*\n\x08verdicts\x18\x01 \x03(\x0b\x32\x18.deeplog_grpc.v1.Verdict\x12.\n\x0csession_ends\x18\x02 \x03(\x0b\x32\x18.deeplog_grpc.v1.Verdict\x12+\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x1b.deeplog_grpc.v1.EntryError\x12\x13\n\x0b\x65ntry_count\x18\x04 \x01(\r\x12\x15\n\ranomaly_count\x18\x05 \x01(\r\x12\x19\n\x11session_end_count\x18\x06 \x01(\r\x12\x16\n\x0elate_end_count\x18\x07 \x01(\r\x12\x11\n\tis_repeat\x18\x08 \x01(\x08\"\xad\x01\n\x12StreamScoreRequest\x12/\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1d.deeplog_grpc.v1.StreamConfigH\x00\x12,\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x1b.deeplog_grpc.v1.EntryBatchH\x00\x12-\n\x05\x66lush\x18\x03 \x01(\x0b\x32\x1c.deeplog_grpc.v1.StreamFlushH\x00\x42\t\n\x07message\"Q\n\x0cStreamConfig\x12.\n\x07options\x18\x01 \x01(\x0b\x32\x1d.deeplog_grpc.v1.ScoreOptions\x12\x11\n\tclient_id\x18\x02 \x01(\t\"J\n\nEntryBatch\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12*\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x19.deeplog_grpc.v1.LogEntry\"F\n\x0bStreamFlush\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12%\n\x05\x66lush\x18\x02 \x01(\x0b\x32\x16.deeplog_grpc.v1.Flush\"\xaf\x01\n\x13StreamScoreResponse\x12-\n\x05ready\x18\x01 \x01(\x0b\x32\x1c.deeplog_grpc.v1.StreamReadyH\x00\x12.\n\x06result\x18\x02 \x01(\x0b\x32\x1c.deeplog_grpc.v1.BatchResultH\x00\x12.\n\x04late\x18\x03 \x01(\x0b\x32\x1e.deeplog_grpc.v1.ScoreResponseH\x00\x42\t\n\x07message\"d\n\x0bStreamReady\x12\x1f\n\x17max_outstanding_batches\x18\x01 \x01(\r\x12\x19\n\x11max_batch_entries\x18\x02 \x01(\r\x12\x19\n\x11max_message_bytes\x18\x03 \x01(\x04\"u\n\x0b\x42\x61tchResult\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\"\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12\x30\n\x08response\x18\x03 \x01(\x0b\x32\x1e.deeplog_grpc.v1.ScoreResponse*q\n\x10VerdictSelection\x12!\n\x1dVERDICT_SELECTION_UNSPECIFIED\x10\x00\x12\x19\n\x15VERDICT_SELECTION_ALL\x10\x01\x12\x1f\n\x1bVERDICT_SELECTION_ANOMALIES\x10\x02*H\n\rVerdictDetail\x12\x1e\n\x1aVERDICT_DETAIL_UNSPECIFIED\x10\x00\x12\x17\n\x13VERDICT_DETAIL_FULL\x10\x01\x32\xfa\n\n\x0e\x44\x65\x65pLogService\x12\x46\n\x05Parse\x12\x1d.deeplog_grpc.v1.ParseRequest\x1a\x1e.deeplog_grpc.v1.ParseResponse\x12\x46\n\x05Score\x12\x1d.deeplog_grpc.v1.ScoreRequest\x1a\x1e.deeplog_grpc.v1.ScoreResponse\x12\\\n\x0bStreamScore\x12#.deeplog_grpc.v1.StreamScoreRequest\x1a$.deeplog_grpc.v1.StreamScoreResponse(\x01\x30\x01\x12O\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12 .deeplog_grpc.v1.FeedbackRequest\x1a!.deeplog_grpc.v1.FeedbackResponse\x12\x46\n\x05\x41\x64\x61pt\x12\x1d.deeplog_grpc.v1.AdaptRequest\x1a\x1e.deeplog_grpc.v1.AdaptResponse\x12^\n\rListAnomalies\x12%.deeplog_grpc.v1.ListAnomaliesRequest\x1a&.deeplog_grpc.v1.ListAnomaliesResponse\x12\x63\n\x0eWatchAnomalies\x12&.deeplog_grpc.v1.WatchAnomaliesRequest\x1a\'.deeplog_grpc.v1.WatchAnomaliesResponse0\x01\x12j\n\x11ListAnomalyGroups\x12).deeplog_grpc.v1.ListAnomalyGroupsRequest\x1a*.deeplog_grpc.v1.ListAnomalyGroupsResponse\x12g\n\x10MuteAnomalyGroup\x12(.deeplog_grpc.v1.MuteAnomalyGroupRequest\x1a).deeplog_grpc.v1.MuteAnomalyGroupResponse\x12j\n\x11ListModelVersions\x12).deeplog_grpc.v1.ListModelVersionsRequest\x1a*.deeplog_grpc.v1.ListModelVersionsResponse\x12^\n\rRollbackModel\x12%.deeplog_grpc.v1.RollbackModelRequest\x1a&.deeplog_grpc.v1.RollbackModelResponse\x12O\n\x08GetDrift\x12 .deeplog_grpc.v1.GetDriftRequest\x1a!.deeplog_grpc.v1.GetDriftResponse\x12X\n\x0bGetWorkflow\x12#.deeplog_grpc.v1.GetWorkflowRequest\x1a$.deeplog_grpc.v1.GetWorkflowResponse\x12g\n\x10ListApplications\x12(.deeplog_grpc.v1.ListApplicationsRequest\x1a).deeplog_grpc.v1.ListApplicationsResponse\x12g\n\x10TrainApplication\x12(.deeplog_grpc.v1.TrainApplicationRequest\x1a).deeplog_grpc.v1.TrainApplicationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%deeplog_grpc/v1/deeplog_service.proto\x12\x0f\x64\x65\x65plog_grpc.v1\x1a\x1d\x64\x65\x65plog_grpc/v1/anomaly.proto\x1a!deeplog_grpc/v1/application.proto\x1a\x1e\x64\x65\x65plog_grpc/v1/feedback.proto\x1a\x1f\x64\x65\x65plog_grpc/v1/log_entry.proto\x1a\x1b\x64\x65\x65plog_grpc/v1/model.proto\x1a\x1f\x64\x65\x65plog_grpc/v1/parameter.proto\x1a\x1d\x64\x65\x65plog_grpc/v1/verdict.proto\x1a\x1e\x64\x65\x65plog_grpc/v1/workflow.proto\x1a\x17google/rpc/status.proto\"\xad\x01\n\x0cScoreOptions\x12\x34\n\tselection\x18\x01 \x01(\x0e\x32!.deeplog_grpc.v1.VerdictSelection\x12.\n\x06\x64\x65tail\x18\x02 \x01(\x0e\x32\x1e.deeplog_grpc.v1.VerdictDetail\x12\x13\n\x0b\x61pplication\x18\x03 \x01(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x12\n\nraw_bodies\x18\x05 \x01(\x08\".\n\x05\x46lush\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08sessions\x18\x02 \x03(\t\"]\n\nEntryError\x12\r\n\x05index\x18\x01 \x01(\r\x12\x10\n\x08\x65ntry_id\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\"3\n\x0cParseRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0e\n\x06\x62odies\x18\x02 \x03(\t\"\x99\x01\n\nParsedBody\x12\x0b\n\x03key\x18\x01 \x01(\x11\x12\x10\n\x08template\x18\x02 \x01(\t\x12\x12\n\nparameters\x18\x03 \x03(\t\x12\x0e\n\x06is_new\x18\x04 \x01(\x08\x12\x34\n\x10typed_parameters\x18\x05 \x03(\x0b\x32\x1a.deeplog_grpc.v1.Parameter\x12\x12\n\nis_changed\x18\x06 \x01(\x08\"<\n\rParseResponse\x12+\n\x06\x62odies\x18\x01 \x03(\x0b\x32\x1b.deeplog_grpc.v1.ParsedBody\"\xa3\x01\n\x0cScoreRequest\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.deeplog_grpc.v1.LogEntry\x12.\n\x07options\x18\x02 \x01(\x0b\x32\x1d.deeplog_grpc.v1.ScoreOptions\x12%\n\x05\x66lush\x18\x03 \x01(\x0b\x32\x16.deeplog_grpc.v1.Flush\x12\x10\n\x08\x62\x61tch_id\x18\x04 \x01(\t\"\x8a\x02\n\rScoreResponse\x12*\n\x08verdicts\x18\x01 \x03(\x0b\x32\x18.deeplog_grpc.v1.Verdict\x12.\n\x0csession_ends\x18\x02 \x03(\x0b\x32\x18.deeplog_grpc.v1.Verdict\x12+\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x1b.deeplog_grpc.v1.EntryError\x12\x13\n\x0b\x65ntry_count\x18\x04 \x01(\r\x12\x15\n\ranomaly_count\x18\x05 \x01(\r\x12\x19\n\x11session_end_count\x18\x06 \x01(\r\x12\x16\n\x0elate_end_count\x18\x07 \x01(\r\x12\x11\n\tis_repeat\x18\x08 \x01(\x08\"\xad\x01\n\x12StreamScoreRequest\x12/\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1d.deeplog_grpc.v1.StreamConfigH\x00\x12,\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x1b.deeplog_grpc.v1.EntryBatchH\x00\x12-\n\x05\x66lush\x18\x03 \x01(\x0b\x32\x1c.deeplog_grpc.v1.StreamFlushH\x00\x42\t\n\x07message\"Q\n\x0cStreamConfig\x12.\n\x07options\x18\x01 \x01(\x0b\x32\x1d.deeplog_grpc.v1.ScoreOptions\x12\x11\n\tclient_id\x18\x02 \x01(\t\"J\n\nEntryBatch\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12*\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x19.deeplog_grpc.v1.LogEntry\"F\n\x0bStreamFlush\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12%\n\x05\x66lush\x18\x02 \x01(\x0b\x32\x16.deeplog_grpc.v1.Flush\"\xaf\x01\n\x13StreamScoreResponse\x12-\n\x05ready\x18\x01 \x01(\x0b\x32\x1c.deeplog_grpc.v1.StreamReadyH\x00\x12.\n\x06result\x18\x02 \x01(\x0b\x32\x1c.deeplog_grpc.v1.BatchResultH\x00\x12.\n\x04late\x18\x03 \x01(\x0b\x32\x1e.deeplog_grpc.v1.ScoreResponseH\x00\x42\t\n\x07message\"d\n\x0bStreamReady\x12\x1f\n\x17max_outstanding_batches\x18\x01 \x01(\r\x12\x19\n\x11max_batch_entries\x18\x02 \x01(\r\x12\x19\n\x11max_message_bytes\x18\x03 \x01(\x04\"u\n\x0b\x42\x61tchResult\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\"\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12\x30\n\x08response\x18\x03 \x01(\x0b\x32\x1e.deeplog_grpc.v1.ScoreResponse*q\n\x10VerdictSelection\x12!\n\x1dVERDICT_SELECTION_UNSPECIFIED\x10\x00\x12\x19\n\x15VERDICT_SELECTION_ALL\x10\x01\x12\x1f\n\x1bVERDICT_SELECTION_ANOMALIES\x10\x02*H\n\rVerdictDetail\x12\x1e\n\x1aVERDICT_DETAIL_UNSPECIFIED\x10\x00\x12\x17\n\x13VERDICT_DETAIL_FULL\x10\x01\x32\xfa\n\n\x0e\x44\x65\x65pLogService\x12\x46\n\x05Parse\x12\x1d.deeplog_grpc.v1.ParseRequest\x1a\x1e.deeplog_grpc.v1.ParseResponse\x12\x46\n\x05Score\x12\x1d.deeplog_grpc.v1.ScoreRequest\x1a\x1e.deeplog_grpc.v1.ScoreResponse\x12\\\n\x0bStreamScore\x12#.deeplog_grpc.v1.StreamScoreRequest\x1a$.deeplog_grpc.v1.StreamScoreResponse(\x01\x30\x01\x12O\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12 .deeplog_grpc.v1.FeedbackRequest\x1a!.deeplog_grpc.v1.FeedbackResponse\x12\x46\n\x05\x41\x64\x61pt\x12\x1d.deeplog_grpc.v1.AdaptRequest\x1a\x1e.deeplog_grpc.v1.AdaptResponse\x12^\n\rListAnomalies\x12%.deeplog_grpc.v1.ListAnomaliesRequest\x1a&.deeplog_grpc.v1.ListAnomaliesResponse\x12\x63\n\x0eWatchAnomalies\x12&.deeplog_grpc.v1.WatchAnomaliesRequest\x1a\'.deeplog_grpc.v1.WatchAnomaliesResponse0\x01\x12j\n\x11ListAnomalyGroups\x12).deeplog_grpc.v1.ListAnomalyGroupsRequest\x1a*.deeplog_grpc.v1.ListAnomalyGroupsResponse\x12g\n\x10MuteAnomalyGroup\x12(.deeplog_grpc.v1.MuteAnomalyGroupRequest\x1a).deeplog_grpc.v1.MuteAnomalyGroupResponse\x12j\n\x11ListModelVersions\x12).deeplog_grpc.v1.ListModelVersionsRequest\x1a*.deeplog_grpc.v1.ListModelVersionsResponse\x12^\n\rRollbackModel\x12%.deeplog_grpc.v1.RollbackModelRequest\x1a&.deeplog_grpc.v1.RollbackModelResponse\x12O\n\x08GetDrift\x12 .deeplog_grpc.v1.GetDriftRequest\x1a!.deeplog_grpc.v1.GetDriftResponse\x12X\n\x0bGetWorkflow\x12#.deeplog_grpc.v1.GetWorkflowRequest\x1a$.deeplog_grpc.v1.GetWorkflowResponse\x12g\n\x10ListApplications\x12(.deeplog_grpc.v1.ListApplicationsRequest\x1a).deeplog_grpc.v1.ListApplicationsResponse\x12g\n\x10TrainApplication\x12(.deeplog_grpc.v1.TrainApplicationRequest\x1a).deeplog_grpc.v1.TrainApplicationResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'deeplog_grpc.v1.deeplog_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VERDICTSELECTION']._serialized_start=2150
-  _globals['_VERDICTSELECTION']._serialized_end=2263
-  _globals['_VERDICTDETAIL']._serialized_start=2265
-  _globals['_VERDICTDETAIL']._serialized_end=2337
+  _globals['_VERDICTSELECTION']._serialized_start=2170
+  _globals['_VERDICTSELECTION']._serialized_end=2283
+  _globals['_VERDICTDETAIL']._serialized_start=2285
+  _globals['_VERDICTDETAIL']._serialized_end=2357
   _globals['_SCOREOPTIONS']._serialized_start=340
-  _globals['_SCOREOPTIONS']._serialized_end=493
-  _globals['_FLUSH']._serialized_start=495
-  _globals['_FLUSH']._serialized_end=541
-  _globals['_ENTRYERROR']._serialized_start=543
-  _globals['_ENTRYERROR']._serialized_end=636
-  _globals['_PARSEREQUEST']._serialized_start=638
-  _globals['_PARSEREQUEST']._serialized_end=689
-  _globals['_PARSEDBODY']._serialized_start=692
-  _globals['_PARSEDBODY']._serialized_end=845
-  _globals['_PARSERESPONSE']._serialized_start=847
-  _globals['_PARSERESPONSE']._serialized_end=907
-  _globals['_SCOREREQUEST']._serialized_start=910
-  _globals['_SCOREREQUEST']._serialized_end=1073
-  _globals['_SCORERESPONSE']._serialized_start=1076
-  _globals['_SCORERESPONSE']._serialized_end=1342
-  _globals['_STREAMSCOREREQUEST']._serialized_start=1345
-  _globals['_STREAMSCOREREQUEST']._serialized_end=1518
-  _globals['_STREAMCONFIG']._serialized_start=1520
-  _globals['_STREAMCONFIG']._serialized_end=1601
-  _globals['_ENTRYBATCH']._serialized_start=1603
-  _globals['_ENTRYBATCH']._serialized_end=1677
-  _globals['_STREAMFLUSH']._serialized_start=1679
-  _globals['_STREAMFLUSH']._serialized_end=1749
-  _globals['_STREAMSCORERESPONSE']._serialized_start=1752
-  _globals['_STREAMSCORERESPONSE']._serialized_end=1927
-  _globals['_STREAMREADY']._serialized_start=1929
-  _globals['_STREAMREADY']._serialized_end=2029
-  _globals['_BATCHRESULT']._serialized_start=2031
-  _globals['_BATCHRESULT']._serialized_end=2148
-  _globals['_DEEPLOGSERVICE']._serialized_start=2340
-  _globals['_DEEPLOGSERVICE']._serialized_end=3742
+  _globals['_SCOREOPTIONS']._serialized_end=513
+  _globals['_FLUSH']._serialized_start=515
+  _globals['_FLUSH']._serialized_end=561
+  _globals['_ENTRYERROR']._serialized_start=563
+  _globals['_ENTRYERROR']._serialized_end=656
+  _globals['_PARSEREQUEST']._serialized_start=658
+  _globals['_PARSEREQUEST']._serialized_end=709
+  _globals['_PARSEDBODY']._serialized_start=712
+  _globals['_PARSEDBODY']._serialized_end=865
+  _globals['_PARSERESPONSE']._serialized_start=867
+  _globals['_PARSERESPONSE']._serialized_end=927
+  _globals['_SCOREREQUEST']._serialized_start=930
+  _globals['_SCOREREQUEST']._serialized_end=1093
+  _globals['_SCORERESPONSE']._serialized_start=1096
+  _globals['_SCORERESPONSE']._serialized_end=1362
+  _globals['_STREAMSCOREREQUEST']._serialized_start=1365
+  _globals['_STREAMSCOREREQUEST']._serialized_end=1538
+  _globals['_STREAMCONFIG']._serialized_start=1540
+  _globals['_STREAMCONFIG']._serialized_end=1621
+  _globals['_ENTRYBATCH']._serialized_start=1623
+  _globals['_ENTRYBATCH']._serialized_end=1697
+  _globals['_STREAMFLUSH']._serialized_start=1699
+  _globals['_STREAMFLUSH']._serialized_end=1769
+  _globals['_STREAMSCORERESPONSE']._serialized_start=1772
+  _globals['_STREAMSCORERESPONSE']._serialized_end=1947
+  _globals['_STREAMREADY']._serialized_start=1949
+  _globals['_STREAMREADY']._serialized_end=2049
+  _globals['_BATCHRESULT']._serialized_start=2051
+  _globals['_BATCHRESULT']._serialized_end=2168
+  _globals['_DEEPLOGSERVICE']._serialized_start=2360
+  _globals['_DEEPLOGSERVICE']._serialized_end=3762
 # @@protoc_insertion_point(module_scope)

@@ -33,16 +33,18 @@ VERDICT_DETAIL_UNSPECIFIED: VerdictDetail
 VERDICT_DETAIL_FULL: VerdictDetail
 
 class ScoreOptions(_message.Message):
-    __slots__ = ("selection", "detail", "application", "source")
+    __slots__ = ("selection", "detail", "application", "source", "raw_bodies")
     SELECTION_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     APPLICATION_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
+    RAW_BODIES_FIELD_NUMBER: _ClassVar[int]
     selection: VerdictSelection
     detail: VerdictDetail
     application: str
     source: str
-    def __init__(self, selection: _Optional[_Union[VerdictSelection, str]] = ..., detail: _Optional[_Union[VerdictDetail, str]] = ..., application: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
+    raw_bodies: bool
+    def __init__(self, selection: _Optional[_Union[VerdictSelection, str]] = ..., detail: _Optional[_Union[VerdictDetail, str]] = ..., application: _Optional[str] = ..., source: _Optional[str] = ..., raw_bodies: _Optional[bool] = ...) -> None: ...
 
 class Flush(_message.Message):
     __slots__ = ("application", "sessions")

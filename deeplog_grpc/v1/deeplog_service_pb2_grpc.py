@@ -51,6 +51,10 @@ class DeepLogServiceStub:
     Order: entries of an application are applied in the order in which the server accepted their requests, and within a
     request in the order of the list. Verdicts depend on that order alone, not on how entries are divided into requests.
 
+    Applications: one that the server does not know is begun with its first entry where the server learns
+    (`learning.enabled`), within a limit (`learning.max_applications`, 100); else its entries are answered
+    UNKNOWN_APPLICATION. Until it has a model its entries are parsed and not judged: see `ListApplications`.
+
     Late ends: a session that hangs is judged when its time-out passes, whether or not entries come. While none come for
     an application, its event time goes on with the clock from the last entry's time on; the server looks every
     `server.tick_s` (1 s). Such an end was brought about by no request. It is sent at once on the open stream that sent
@@ -162,6 +166,10 @@ class DeepLogServiceServicer:
 
     Order: entries of an application are applied in the order in which the server accepted their requests, and within a
     request in the order of the list. Verdicts depend on that order alone, not on how entries are divided into requests.
+
+    Applications: one that the server does not know is begun with its first entry where the server learns
+    (`learning.enabled`), within a limit (`learning.max_applications`, 100); else its entries are answered
+    UNKNOWN_APPLICATION. Until it has a model its entries are parsed and not judged: see `ListApplications`.
 
     Late ends: a session that hangs is judged when its time-out passes, whether or not entries come. While none come for
     an application, its event time goes on with the clock from the last entry's time on; the server looks every
@@ -414,6 +422,10 @@ class DeepLogService:
 
     Order: entries of an application are applied in the order in which the server accepted their requests, and within a
     request in the order of the list. Verdicts depend on that order alone, not on how entries are divided into requests.
+
+    Applications: one that the server does not know is begun with its first entry where the server learns
+    (`learning.enabled`), within a limit (`learning.max_applications`, 100); else its entries are answered
+    UNKNOWN_APPLICATION. Until it has a model its entries are parsed and not judged: see `ListApplications`.
 
     Late ends: a session that hangs is judged when its time-out passes, whether or not entries come. While none come for
     an application, its event time goes on with the clock from the last entry's time on; the server looks every

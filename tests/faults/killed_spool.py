@@ -25,7 +25,7 @@ def opened(path: Path) -> Spool:
 
 
 def write(path: Path, claims: int) -> None:
-    """Append from the position on, acknowledge what is before, and claim each call that has returned."""
+    """Append twos and threes from the position on, acknowledge what is before, and claim what has returned."""
     spool = opened(path)
     while True:
         number = int(spool.positions().get("number", b"0"))

@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deeplog_grpc.cli import main
 from tests.integration.fake_servicer import FakeService, fake_service
+from tests.integration.plugin import build
 
 
 @pytest.fixture
@@ -33,3 +35,9 @@ def fake() -> Iterator[FakeService]:
     """A server with prepared answers."""
     with fake_service() as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output plugin of Fluent Bit; skips where it cannot be built."""
+    return build(tmp_path_factory.mktemp("plugin"))

@@ -2,7 +2,8 @@
 
 Runs as ``python plugin_host.py LIBRARY`` and needs nothing but the standard library. Commands: ``["init", properties]``
 opens an instance and answers its number; ``["flush", number, chunk, tag]`` (the chunk in base64) answers what the
-plugin says; ``["exit", number]`` closes it. The end of the input closes all that are open, and unloads the library.
+plugin says, ``flush_together`` the same of several at once; ``["exit", number]`` closes it. The end of the input closes
+all that are open, and unloads the library.
 """
 
 import _ctypes  # the only way to close a library
@@ -10,6 +11,7 @@ import base64
 import ctypes
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 
@@ -95,6 +97,10 @@ class Host:
     def flush(self, number: int, chunk: str, tag: str) -> Any:
         data = base64.b64decode(chunk)
         return self.library.FLBPluginFlushCtx(self.contexts[number].remote_context, data, len(data), tag.encode())
+
+    def flush_together(self, number: int, chunks: list[str], tag: str) -> Any:
+        with ThreadPoolExecutor(len(chunks)) as threads:
+            return list(threads.map(lambda chunk: self.flush(number, chunk, tag), chunks))
 
     def exit(self, number: int) -> Any:
         code = self.library.FLBPluginExitCtx(self.contexts[number].remote_context)

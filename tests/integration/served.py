@@ -145,10 +145,11 @@ async def probed(up: Served, name: str) -> list[bytes]:
     return found
 
 
-async def started(bundle: Path, directory: Path, *options: str) -> asyncio.subprocess.Process:
+async def started(bundle: Path | None, directory: Path, *options: str) -> asyncio.subprocess.Process:
     """A server in a process of its own."""
     program = "from deeplog_grpc.cli import main; main()"
-    arguments = ["serve", "--model", str(bundle), "--state", str(directory), "--listen", "127.0.0.1:0", *options]
+    models = [] if bundle is None else ["--model", str(bundle)]
+    arguments = ["serve", *models, "--state", str(directory), "--listen", "127.0.0.1:0", *options]
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-c", program, *arguments),

@@ -53,7 +53,7 @@ async def running(
     *applications: str, ingest: IngestConfig | None = None, stop: bool = True, timeout_ns: int = 0, **config: Any
 ) -> AsyncIterator[Running]:
     detectors = {name: FakeDetector(name, timeout_ns=timeout_ns) for name in applications or ("app",)}
-    settings = ServerConfig(listen="127.0.0.1:0", **config)
+    settings = ServerConfig(**{"listen": "127.0.0.1:0", **config})
     server = Server(detectors, settings, ingest or IngestConfig())
     address = f"127.0.0.1:{await server.start()}"
     options = [("grpc.enable_retries", 0), ("grpc.max_send_message_length", -1)]

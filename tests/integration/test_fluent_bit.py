@@ -4,23 +4,16 @@ Needs a Fluent Bit, named by ``FLUENT_BIT``; skipped without.
 """
 
 import os
-from pathlib import Path
 
 import pytest
 
 from benchmarks.fluent_bit import FORMS, ROUTES, measure
-from tests.integration.plugin import build
 
 LINES = 30_000
 pytestmark = [
     pytest.mark.skipif("FLUENT_BIT" not in os.environ, reason="FLUENT_BIT names no Fluent Bit"),
     pytest.mark.timeout(400),
 ]
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("plugin"))
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -2,16 +2,12 @@
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import grpc
 import msgpack
 import pytest
-import trustme
 from google.rpc import status_pb2
 
 from deeplog_grpc.ingest import IngestConfig
@@ -19,81 +15,12 @@ from deeplog_grpc.serving import Server, ServerConfig
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from deeplog_grpc.v1 import verdict_pb2
 from deeplog_grpc.v1.log_entry_pb2 import LogEntry
-from tests.integration.plugin import (
-    DELIVERED,
-    DROPPED,
-    RETRY,
-    SOURCES,
-    START_NS,
-    build,
-    chunk,
-    compiler,
-    event,
-    hosted,
-)
+from tests.integration.plugin import DELIVERED, DROPPED, RETRY, SOURCES, START_NS, chunk, compiler, event, hosted
+from tests.integration.scripted_stream import scripted
 from tests.integration.server_harness import running, until
 from tests.unit.serving.fake_detector import FakeDetector
 
 RECORDED = Path(__file__).parents[3] / "shared" / "captures" / "plugin" / "flush_chunk" / "chunk.msgpack"
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("plugin"))
-
-
-@dataclass(slots=True, kw_only=True)
-class Scripted:
-    """A server of StreamScore that says what a test wants, and keeps what it is sent."""
-
-    port: int = 0
-    ready: pb.StreamReady = field(
-        default_factory=lambda: pb.StreamReady(
-            max_outstanding_batches=2, max_batch_entries=100, max_message_bytes=2**20
-        )
-    )
-    answer: Callable[[pb.EntryBatch], pb.BatchResult | None] = lambda batch: pb.BatchResult(sequence=batch.sequence)
-    """None = break the stream off."""
-    metadata: list[dict[str, str]] = field(default_factory=list)
-    configs: list[pb.StreamConfig] = field(default_factory=list)
-    batches: list[pb.EntryBatch] = field(default_factory=list)
-
-    @property
-    def entries(self) -> list[LogEntry]:
-        return [entry for batch in self.batches for entry in batch.entries]
-
-    async def stream(self, requests: AsyncIterator[pb.StreamScoreRequest], context: Any) -> AsyncIterator[Any]:
-        self.metadata.append(dict(context.invocation_metadata()))
-        async for request in requests:
-            if request.HasField("config"):
-                self.configs.append(request.config)
-                yield pb.StreamScoreResponse(ready=self.ready)
-                continue
-            self.batches.append(request.batch)
-            result = self.answer(request.batch)
-            if result is None:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "broken off")
-            yield pb.StreamScoreResponse(result=result)
-
-
-@asynccontextmanager
-async def scripted(credentials: grpc.ServerCredentials | None = None) -> AsyncIterator[Scripted]:
-    script = Scripted()
-    handler = grpc.stream_stream_rpc_method_handler(
-        script.stream,
-        request_deserializer=pb.StreamScoreRequest.FromString,
-        response_serializer=pb.StreamScoreResponse.SerializeToString,
-    )
-    server = grpc.aio.server()
-    service = "deeplog_grpc.v1.DeepLogService"
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"StreamScore": handler}),))
-    place = "127.0.0.1:0"
-    script.port = server.add_insecure_port(place) if credentials is None else server.add_secure_port(place, credentials)
-    await server.start()
-    try:
-        yield script
-    finally:
-        await server.stop(None)
 
 
 def watch(detector: FakeDetector) -> list[str]:
@@ -131,7 +58,7 @@ async def test_a_chunk_becomes_entries_in_order(library: Path) -> None:
         assert await host.ask("exit", number) == 0
     (config,) = script.configs
     assert config.options == pb.ScoreOptions(
-        selection=pb.VERDICT_SELECTION_ANOMALIES, application="orders", source="node-1"
+        selection=pb.VERDICT_SELECTION_ANOMALIES, application="orders", source="node-1", raw_bodies=True
     )
     assert len(config.client_id) == 32
     assert script.metadata[0]["authorization"] == "Bearer secret"
@@ -295,6 +222,17 @@ async def test_a_server_without_answers_is_given_up(library: Path) -> None:
     assert any("no answer within 1 s" in line for line in host.log)
 
 
+async def test_chunks_that_are_flushed_at_the_same_time_are_sent_one_after_the_other(library: Path) -> None:
+    async with running() as up, hosted(library) as host:
+        seen = watch(up.detectors["app"])
+        number = await host.open(up.address, batch_entries="3")
+        chunks = [chunk(f"open {letter}{i}" for i in range(10)) for letter in "abcd"]
+        assert await host.flush_together(number, chunks) == [DELIVERED] * 4
+    assert len(seen) == 40
+    assert sorted(seen) == sorted(f"open {letter}{i}" for letter in "abcd" for i in range(10))
+    assert all(len({body[5] for body in seen[at : at + 10]}) == 1 for at in range(0, 40, 10))
+
+
 async def test_a_batch_that_the_server_cannot_take_now_is_sent_again_at_once(library: Path) -> None:
     unavailable = status_pb2.Status(code=grpc.StatusCode.UNAVAILABLE.value[0], message="full")
     async with scripted() as script, hosted(library) as host:
@@ -344,61 +282,6 @@ async def test_a_wrong_property_is_named_at_the_start(library: Path, properties:
     async with hosted(library) as host:
         assert (await host.ask("init", {"address": "127.0.0.1:1", **properties}))["code"] == -1
     assert error in host.log[0]
-
-
-@pytest.fixture
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def files(authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    mine = authority.issue_cert("client.test")
-    mine.cert_chain_pems[0].write_to_path(str(tmp_path / "crt.pem"))
-    mine.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
-    return {f"tls_{name}_file": str(tmp_path / f"{name}.pem") for name in ("ca", "crt", "key")}
-
-
-async def test_tls_on_both_sides_and_a_token_from_a_file(
-    library: Path, authority: trustme.CA, files: dict[str, str], tmp_path: Path
-) -> None:
-    theirs = authority.issue_cert("deeplog.test", "127.0.0.1")
-    credentials = grpc.ssl_server_credentials(
-        [(theirs.private_key_pem.bytes(), theirs.cert_chain_pems[0].bytes())],
-        root_certificates=authority.cert_pem.bytes(),
-        require_client_auth=True,
-    )
-    token = tmp_path / "token"
-    token.write_text("from-a-file\n")
-    async with scripted(credentials) as script, hosted(library) as host:
-        given = {"use_tls": "on", "token_file": str(token), **files}
-        by_ip = await host.open(f"127.0.0.1:{script.port}", **given)
-        assert await host.flush(by_ip, chunk(f"line {i}" for i in range(5_000))) == DELIVERED
-        by_name = await host.open(f"localhost:{script.port}", tls_vhost="deeplog.test", **given)
-        assert await host.flush(by_name, chunk(["other"])) == DELIVERED
-        for number in (by_ip, by_name):
-            assert await host.ask("exit", number) == 0
-    assert len(script.entries) == 5_001
-    assert [metadata["authorization"] for metadata in script.metadata] == ["Bearer from-a-file"] * 2
-    assert not any("without TLS" in line for line in host.log)
-
-
-async def test_a_server_that_cannot_prove_its_name_is_sent_nothing(
-    library: Path, authority: trustme.CA, files: dict[str, str]
-) -> None:
-    stranger = trustme.CA().issue_cert("127.0.0.1")
-    misnamed = authority.issue_cert("other.test")
-    for theirs in (stranger, misnamed):
-        pair = (theirs.private_key_pem.bytes(), theirs.cert_chain_pems[0].bytes())
-        async with scripted(grpc.ssl_server_credentials([pair])) as script, hosted(library) as host:
-            given = {"use_tls": "on", "tls_ca_file": files["tls_ca_file"], "timeout": "1"}
-            number = await host.open(f"127.0.0.1:{script.port}", **given)
-            assert await host.flush(number, chunk(["line"])) == RETRY
-            unchecked = await host.open(f"127.0.0.1:{script.port}", use_tls="on", tls_verify="off")
-            assert await host.flush(unchecked, chunk(["line"])) == DELIVERED
-        assert any("certificate was refused" in line for line in host.log)
-        assert len(script.entries) == 1
 
 
 async def test_a_peer_that_speaks_no_grpc_is_told_apart(library: Path) -> None:

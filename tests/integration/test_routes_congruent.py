@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.congruence import Row, judged, lines_of
-from benchmarks.routes import ROUTES, Line
+from benchmarks.routes import ROUTES, Line, native_plugin
 from deeplog_grpc.detection.verdicts import Kind
 from deeplog_grpc.storage import load_bundle
 from deeplog_grpc.testing import EPOCH_S, simulate_log
@@ -37,6 +37,13 @@ async def test_a_route_gives_the_verdicts_of_score(
     assert len(rows) == len(lines)
     assert sum(row.kind != Kind.NORMAL for row in rows) >= 5
     assert rows == expected["Score"]
+
+
+async def test_the_native_plugin_gives_the_verdicts_of_score(
+    lines: Sequence[Line], library: Path, small_bundle: Path
+) -> None:
+    expected = await judged(load_bundle(small_bundle), lines, ROUTES["Score"])
+    assert await judged(load_bundle(small_bundle), lines, native_plugin(library)) == expected
 
 
 async def test_another_order_is_told(lines: Sequence[Line], small_bundle: Path) -> None:

@@ -39,7 +39,7 @@ def texts(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def from_yaml(text: str) -> Sections:
-    found = yaml.load(text, yaml.BaseLoader)  # noqa: S506 - the safest loader of all: it makes nothing but text
+    found = yaml.load(text, yaml.BaseLoader)  # text only: `on` stays `on`
     return {
         "service": [texts(found["service"])],
         "inputs": [texts(one) for one in found["pipeline"]["inputs"]],
@@ -90,7 +90,7 @@ def test_what_saves_from_loss_is_there(route: str) -> None:
 
 @pytest.mark.parametrize("name", ["forward", "deeplog"])
 def test_kubernetes_has_the_same_output_and_mounts_what_it_names(name: str) -> None:
-    documents = list(yaml.load_all((FLUENT_BIT / "kubernetes" / f"{name}.yaml").read_text(), yaml.BaseLoader))  # noqa: S506 - as above
+    documents = list(yaml.load_all((FLUENT_BIT / "kubernetes" / f"{name}.yaml").read_text(), yaml.BaseLoader))
     config, daemons = documents
     inside = from_yaml(config["data"]["fluent-bit.yaml"])
     alone = from_yaml((FLUENT_BIT / f"{name}.yaml").read_text())

@@ -51,6 +51,7 @@ SECTIONS: list[tuple[str, str, Any]] = [
     ("drift", "windows", 5),
     ("workflow", "distance", 7),
     ("learning", "min_entries", 7),
+    ("ship", "batch_entries", 7),
 ]
 
 

@@ -18,17 +18,17 @@ int64_t now_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Wait for a socket. False: the time is over, or `wake` has something. */
-static bool wait_for(int socket, short events, int wake, int64_t deadline_ms) {
+/* Wait for a socket. False: the time is over. */
+static bool wait_for(int socket, short events, int64_t deadline_ms) {
     for (;;) {
         int64_t left = deadline_ms - now_ms();
-        struct pollfd waited[2] = {{.fd = socket, .events = events}, {.fd = wake, .events = POLLIN}};
+        struct pollfd waited = {.fd = socket, .events = events};
         if (left <= 0) {
             return false;
         }
-        int count = poll(waited, 2, (int)left);
+        int count = poll(&waited, 1, (int)left);
         if (count > 0) {
-            return waited[0].revents != 0;
+            return true;
         }
         if (count < 0 && errno != EINTR) {
             return false;
@@ -51,7 +51,7 @@ static void set_options(int socket, unsigned timeout_s) {
 }
 
 /* A connected socket, or -1 with errno. */
-static int connect_to(const struct addrinfo *address, int wake, int64_t deadline_ms) {
+static int connect_to(const struct addrinfo *address, int64_t deadline_ms) {
     int found = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (found < 0) {
         return -1;
@@ -59,7 +59,7 @@ static int connect_to(const struct addrinfo *address, int wake, int64_t deadline
     int error = connect(found, address->ai_addr, address->ai_addrlen) == 0 ? 0 : errno;
     if (error == EINPROGRESS) {
         socklen_t size = sizeof error;
-        if (!wait_for(found, POLLOUT, wake, deadline_ms)) {
+        if (!wait_for(found, POLLOUT, deadline_ms)) {
             error = ETIMEDOUT;
         }
         else if (getsockopt(found, SOL_SOCKET, SO_ERROR, &error, &size) != 0) {
@@ -74,7 +74,7 @@ static int connect_to(const struct addrinfo *address, int wake, int64_t deadline
     return found;
 }
 
-static int connect_to_any(const struct config *config, int wake, int64_t deadline_ms, char *error, size_t room) {
+static int connect_to_any(const struct config *config, int64_t deadline_ms, char *error, size_t room) {
     struct addrinfo wanted = {.ai_socktype = SOCK_STREAM};
     struct addrinfo *addresses;
     int failure = getaddrinfo(config->host, config->port, &wanted, &addresses);
@@ -84,7 +84,7 @@ static int connect_to_any(const struct config *config, int wake, int64_t deadlin
     }
     int found = -1;
     for (const struct addrinfo *at = addresses; at != NULL && found < 0; at = at->ai_next) {
-        found = connect_to(at, wake, deadline_ms);
+        found = connect_to(at, deadline_ms);
         if (found < 0) {
             char reason[100];
             const char *said = strerror_r(errno, reason, sizeof reason);
@@ -96,7 +96,7 @@ static int connect_to_any(const struct config *config, int wake, int64_t deadlin
 }
 
 static bool begin_tls(struct connection *connection, const struct config *config, struct tls_context *context,
-                      int wake, int64_t deadline_ms, char *error, size_t room) {
+                      int64_t deadline_ms, char *error, size_t room) {
     const char *name = config->tls_vhost != NULL ? config->tls_vhost : config->host;
     connection->tls = tls_open(context, connection->socket, name, error, room);
     if (connection->tls == NULL) {
@@ -110,12 +110,12 @@ static bool begin_tls(struct connection *connection, const struct config *config
         case TLS_BROKEN:
             return false;
         case TLS_WANTS_READ:
-            if (!wait_for(connection->socket, POLLIN, wake, deadline_ms)) {
+            if (!wait_for(connection->socket, POLLIN, deadline_ms)) {
                 return false;
             }
             break;
         case TLS_WANTS_WRITE:
-            if (!wait_for(connection->socket, POLLOUT, wake, deadline_ms)) {
+            if (!wait_for(connection->socket, POLLOUT, deadline_ms)) {
                 return false;
             }
             break;
@@ -123,14 +123,14 @@ static bool begin_tls(struct connection *connection, const struct config *config
     }
 }
 
-bool connection_open(struct connection *connection, const struct config *config, struct tls_context *context, int wake,
+bool connection_open(struct connection *connection, const struct config *config, struct tls_context *context,
                      int64_t deadline_ms, char *error, size_t room) {
-    *connection = (struct connection){.socket = connect_to_any(config, wake, deadline_ms, error, room)};
+    *connection = (struct connection){.socket = connect_to_any(config, deadline_ms, error, room)};
     if (connection->socket < 0) {
         return false;
     }
     set_options(connection->socket, config->timeout_s);
-    if (context == NULL || begin_tls(connection, config, context, wake, deadline_ms, error, room)) {
+    if (context == NULL || begin_tls(connection, config, context, deadline_ms, error, room)) {
         return true;
     }
     connection_close(connection);

@@ -16,8 +16,8 @@ struct connection {
 /* Milliseconds of a clock that only goes forward. */
 int64_t now_ms(void);
 
-/* Connect before `deadline_ms`; something to be read from `wake` ends the attempt. False: `error` says why. */
-bool connection_open(struct connection *connection, const struct config *config, struct tls_context *context, int wake,
+/* Connect before `deadline_ms`. False: `error` says why. */
+bool connection_open(struct connection *connection, const struct config *config, struct tls_context *context,
                      int64_t deadline_ms, char *error, size_t room);
 void connection_close(struct connection *connection);
 

@@ -7,7 +7,7 @@
 /* Fields of StreamScoreRequest and StreamScoreResponse, and of what is in them. */
 enum { REQUEST_CONFIG = 1, REQUEST_BATCH = 2 };
 enum { CONFIG_OPTIONS = 1, CONFIG_CLIENT = 2 };
-enum { OPTION_SELECTION = 1, OPTION_APPLICATION = 3, OPTION_SOURCE = 4, SELECTION_ANOMALIES = 2 };
+enum { OPTION_SELECTION = 1, OPTION_APPLICATION = 3, OPTION_SOURCE = 4, OPTION_RAW_BODIES = 5, SELECTION_ANOMALIES = 2 };
 enum { BATCH_SEQUENCE = 1, BATCH_ENTRIES = 2 };
 enum { RESPONSE_READY = 1, RESPONSE_RESULT = 2, RESPONSE_LATE = 3 };
 enum { READY_OUTSTANDING = 1, READY_ENTRIES = 2, READY_BYTES = 3 };
@@ -39,6 +39,7 @@ void message_add_config(struct buffer *out, const char *application, const char 
     protobuf_add_uint(&options, OPTION_SELECTION, SELECTION_ANOMALIES);
     add_text(&options, OPTION_APPLICATION, application);
     add_text(&options, OPTION_SOURCE, source);
+    protobuf_add_uint(&options, OPTION_RAW_BODIES, 1);
     protobuf_add_bytes(&config, CONFIG_OPTIONS, options.bytes, options.size);
     add_text(&config, CONFIG_CLIENT, client);
     add_frame_head(out, 1 + protobuf_varint_size(config.size) + config.size);

@@ -126,6 +126,7 @@ static void pause_until(struct sender *sender, int64_t at_ms) {
     if (left > 0) {
         struct pollfd waited = {.fd = sender->wake, .events = POLLIN};
         poll(&waited, 1, (int)left);
+        wake_drain(sender->wake); /* whoever waits for this thread goes on waiting */
     }
 }
 
@@ -138,7 +139,7 @@ static void connect_again(struct sender *sender, int64_t deadline_ms) {
     }
     struct stream *stream = &sender->stream;
     stream->max_message_bytes = LEAST_ANSWER_BYTES;
-    if (stream_open(stream, config, sender->tls, sender->wake, deadline_ms)) {
+    if (stream_open(stream, config, sender->tls, deadline_ms)) {
         message_add_config(&stream->out, config->application, config->source, sender->client);
     }
     else {

@@ -187,7 +187,7 @@ static bool begin_call(struct stream *stream, const struct config *config, const
     return ok;
 }
 
-bool stream_open(struct stream *stream, const struct config *config, struct tls_context *context, int wake,
+bool stream_open(struct stream *stream, const struct config *config, struct tls_context *context,
                  int64_t deadline_ms) {
     stream->has_ended = false;
     stream->why[0] = stream->http_status[0] = stream->grpc_status[0] = stream->grpc_message[0] = '\0';
@@ -196,7 +196,7 @@ bool stream_open(struct stream *stream, const struct config *config, struct tls_
     buffer_clear(&stream->in);
     char *token = config_token(config, stream->why, sizeof stream->why);
     if (stream->why[0] != '\0' ||
-        !connection_open(&stream->connection, config, context, wake, deadline_ms, stream->why, sizeof stream->why)) {
+        !connection_open(&stream->connection, config, context, deadline_ms, stream->why, sizeof stream->why)) {
         free(token);
         return false;
     }

@@ -31,7 +31,7 @@ struct stream {
 };
 
 /* Connect and send the head of the call; the caller's first message is to be in `out` after that. */
-bool stream_open(struct stream *stream, const struct config *config, struct tls_context *context, int wake,
+bool stream_open(struct stream *stream, const struct config *config, struct tls_context *context,
                  int64_t deadline_ms);
 bool stream_is_open(const struct stream *stream);
 

@@ -27,7 +27,7 @@ def lenient(entries: Sequence[LogEntry]) -> Any:
 
 
 def ingest(
-    entries: Sequence[LogEntry], *applications: str, config: IngestConfig | None = None, **defaults: str
+    entries: Sequence[LogEntry], *applications: str, config: IngestConfig | None = None, **defaults: Any
 ) -> Ingested:
     native = NativeIngest(FixedApplications(applications or ("app",)), config or IngestConfig(), RoutingConfig())
     return native.ingest(lenient(entries), Defaults(**defaults), arrival_ns=ARRIVAL_NS)
@@ -54,6 +54,49 @@ def test_fields_become_columns_and_empty_ones_get_their_defaults() -> None:
     assert (part.application, list(part.entry_ids), list(part.batch.bodies)) == ("app", ["id", ""], ["a", "b"])
     assert part.batch.times_ns.tolist() == [5, ARRIVAL_NS]
     assert (list(part.batch.sessions), list(part.batch.sources)) == (["s", ""], ["host", "default"])
+
+
+class Admitting:
+    """Applications that come to be, within a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.names: tuple[str, ...] = ()
+        self.default = "default"
+        self.asked: list[str] = []
+        self._limit = limit
+
+    def admit(self, name: str) -> bool:
+        self.asked.append(name)
+        if name not in self.names and len(self.names) < self._limit:
+            self.names = (*self.names, name)
+        return name in self.names
+
+
+def test_an_unknown_application_is_one_that_is_admitted() -> None:
+    applications = Admitting(3)
+    native = NativeIngest(applications, IngestConfig(), RoutingConfig())
+    names = ["b", "", "a", "b", "c", "default", "a", "c"]
+    entries = [LogEntry(application=name, body=str(i)) for i, name in enumerate(names)]
+    result = native.ingest(lenient(entries), Defaults(), arrival_ns=ARRIVAL_NS)
+    assert [(part.application, list(part.positions)) for part in result.parts] == [
+        ("b", [0, 3]),
+        ("default", [1, 5]),
+        ("a", [2, 6]),
+    ]
+    assert [(fault.index, fault.reason) for fault in result.faults] == [(4, "UNKNOWN_APPLICATION")] * 1 + [
+        (7, "UNKNOWN_APPLICATION")
+    ]
+    assert applications.asked.count("b") == 1  # not for each of its entries
+    assert native.ingest(lenient(entries[:1]), Defaults(application="a"), arrival_ns=ARRIVAL_NS).parts
+
+
+def test_a_name_that_is_no_text_is_of_nobody() -> None:
+    raw = pb.ScoreRequest(entries=[LogEntry(body="x", application="abc")]).SerializeToString()
+    broken = decode(raw.replace(b"abc", b"a\xffc")).entries
+    result = NativeIngest(Admitting(3), IngestConfig(), RoutingConfig()).ingest(
+        broken, Defaults(), arrival_ns=ARRIVAL_NS
+    )
+    assert [fault.reason for fault in result.faults] == ["UNKNOWN_APPLICATION"]
 
 
 def test_limits_count_bytes_and_include_the_limit() -> None:
@@ -131,3 +174,20 @@ def test_an_application_that_is_named_for_all_comes_before_what_attributes_say()
         LenientDecoder("ScoreRequest")(raw).entries, Defaults(application="own"), arrival_ns=1
     ).parts
     assert part.application == "own"
+
+
+def test_raw_bodies_are_lines_as_they_were_written() -> None:
+    entries = [
+        LogEntry(body="2024-05-01 10:00:00 started"),
+        LogEntry(body="2024-05-01 10:00:00 started", time_unix_nano=7),
+        LogEntry(body='{"msg": "done", "trace_id": "t", "time": "2024-05-01T10:00:00Z"}'),
+        LogEntry(body='{"msg": "done", "trace_id": "t"}', session="own"),
+        LogEntry(body="  "),
+        LogEntry(body="plain"),
+    ]
+    native = NativeIngest(FixedApplications(("app",)), IngestConfig(), RoutingConfig())
+    (part,) = native.ingest(lenient(entries), Defaults(raw_bodies=True), arrival_ns=ARRIVAL_NS).parts
+    time_ns = 1_714_557_600_000_000_000
+    assert part.batch.bodies == ["started", "started", "done", "done", "  ", "plain"]
+    assert part.batch.times_ns.tolist() == [time_ns, 7, time_ns, ARRIVAL_NS, ARRIVAL_NS, ARRIVAL_NS]
+    assert part.batch.sessions == ["", "", "t", "own", "", ""]

@@ -69,8 +69,11 @@ def test_a_text_loses_its_time_stamp_and_the_record_s_time_counts() -> None:
 
 def test_the_time_in_the_text_counts_where_asked_or_where_there_is_no_other() -> None:
     line = "2024-05-01 09:00:00 started"
-    for config, times_ns in (({"time": "body"}, [NOW_NS]), ({}, [0])):
-        (part,) = ingest(records([line], times_ns=times_ns), **config).parts
+    for given in (
+        ingest(records([line]), time="body"),
+        ingest(records([line], times_ns=[0])),
+    ):
+        (part,) = given.parts
         assert part.batch.times_ns.tolist() == [NOW_NS - 3_600_000_000_000]
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from deeplog_grpc.detection import EntryBatch
+from deeplog_grpc.detection import ApplicationModel, EntryBatch, Kind, VerdictBatch
+from deeplog_grpc.feedback import Lesson, StepCase
 from deeplog_grpc.serving import installation
-from deeplog_grpc.serving.installation import TooFastError, replay
+from deeplog_grpc.serving.installation import TooFastError, confirmed_missed, replay
 from deeplog_grpc.storage import SampleLog
 from deeplog_grpc.testing import simulate_log
 from tests.conftest import NewDetector
@@ -46,13 +47,20 @@ def test_the_replay_and_what_was_missed_are_all_that_came(
     assert ends(found) == ends(expected)
 
 
-def test_only_two_time_outs_are_replayed(tmp_path: Path, new_detector: NewDetector, log: EntryBatch) -> None:
+def test_only_two_time_outs_are_replayed(
+    tmp_path: Path, new_detector: NewDetector, log: EntryBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sample = sample_in(tmp_path)
     sample.append(log)
     seen: list[int] = []
     detector = new_detector()
     score = detector.score
-    detector.score = lambda batch: (seen.append(int(batch.times_ns.min())), score(batch))[1]  # type: ignore[assignment, method-assign]  # to listen
+
+    def listened(batch: EntryBatch) -> VerdictBatch:
+        seen.append(int(batch.times_ns.min()))
+        return score(batch)
+
+    monkeypatch.setattr(detector, "score", listened)
     replay(detector, sample, 10.0, lambda: None)
     assert min(seen) >= int(log.times_ns.max()) - 20 * 10**9
     assert min(seen) <= int(log.times_ns.max()) - 15 * 10**9
@@ -75,3 +83,22 @@ def test_who_cannot_catch_up_says_so(
     sample.append(log.slice(0, 51))
     with pytest.raises(TooFastError):
         missed()
+
+
+class Confirmed:
+    """A past in which only these were confirmed."""
+
+    def __init__(self, *cases: StepCase) -> None:
+        self._cases = cases
+
+    def confirmed(self) -> tuple[Lesson, ...]:
+        return tuple(Lesson(kind=Kind.EXECUTION_PATH, case=case) for case in self._cases)
+
+
+def test_confirmed_anomalies_that_a_model_holds_normal_are_counted(trained: ApplicationModel) -> None:
+    keys = tuple(max(trained.behaviour.known.replayed, key=lambda session: len(session.keys)).keys)
+    usual, odd = StepCase(window=keys[:4], key=keys[4]), StepCase(window=keys[:4], key=keys[0])
+    past: Any = Confirmed(usual, odd, odd)
+    assert confirmed_missed(past, trained) == (1, 2)
+    nothing: Any = Confirmed()
+    assert confirmed_missed(nothing, trained) == (0, 0)

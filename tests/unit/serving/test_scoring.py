@@ -5,7 +5,8 @@ import math
 from deeplog_grpc.detection import EntryBatch
 from deeplog_grpc.ingest import Part
 from deeplog_grpc.serving.answers import AnswerOptions
-from deeplog_grpc.serving.scoring import ScoreJob, ScoringWorker, TickJob, TickReply
+from deeplog_grpc.serving.scoring import InstallJob, Job, ScoreJob, ScoringWorker, TickJob, TickReply
+from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from tests.unit.serving.fake_detector import FakeDetector
 
 S = 10**9
@@ -82,3 +83,39 @@ def test_a_detector_that_fails_does_not_keep_the_others_from_their_tick() -> Non
     reply = bench.tick()
     assert list(reply.ends) == ["good"]
     assert [type(error) for error in reply.errors] == [RuntimeError]
+
+
+def test_an_application_is_there_for_the_entries_behind_its_job() -> None:
+    bench = Bench()
+    assert bench.worker([TickJob()])
+    jobs: list[Job] = [
+        InstallJob(application="new", detector=FakeDetector("new", timeout_ns=60 * S), drift=None, sample=None),
+        bench.job("new", "s", IN_2008_NS),
+    ]
+    _, scored = bench.worker(jobs)
+    assert isinstance(scored, pb.ScoreResponse)
+    assert scored.entry_count == 1
+    assert bench.worker.tick_due_s == 110.0
+
+
+def test_a_detector_in_the_place_of_another_gets_what_it_missed_and_then_the_rest() -> None:
+    bench = Bench("app")
+    bench.score("app", "s", IN_2008_NS)
+    old, new = bench.detectors["app"], FakeDetector("app", timeout_ns=60 * S)
+    missed = EntryBatch.of(["open", "write"], times_ns=[IN_2008_NS] * 2, sessions=["s"] * 2)
+    job = InstallJob(application="app", detector=new, drift=None, sample=None, missed=lambda: [missed])
+    before, _, after = bench.worker([bench.job("app", "s", IN_2008_NS), job, bench.job("app", "s", IN_2008_NS)])
+    assert isinstance(before, pb.ScoreResponse)
+    assert isinstance(after, pb.ScoreResponse)
+    assert (before.verdicts[0].rank, after.verdicts[0].rank) == (2, 3)
+    assert (old.batch_sizes, new.batch_sizes) == ([1, 1], [2, 1])
+
+
+def test_a_detector_that_cannot_be_made_ready_leaves_the_one_before() -> None:
+    bench = Bench("app")
+    broken = EntryBatch.of(["crash"])
+    job = InstallJob(application="app", detector=FakeDetector(), drift=None, sample=None, missed=lambda: [broken])
+    failure, scored = bench.worker([job, bench.job("app", "s", IN_2008_NS)])
+    assert isinstance(failure, RuntimeError)
+    assert isinstance(scored, pb.ScoreResponse)
+    assert bench.detectors["app"].batch_sizes == [1]
