@@ -144,7 +144,7 @@ class ScoreStream:
         message = None if raw is grpc.aio.EOF else _decode(raw)
         if message is None or message.WhichOneof("message") != "config":
             raise InputError("must be the first message of a stream", field="config")
-        self._requests.check_name(message.config.client_id, field="config.client_id")
+        check_name(message.config.client_id, field="config.client_id")
         self._client_id = message.config.client_id
         return self._requests.options(message.config.options, field="config.options")
 
