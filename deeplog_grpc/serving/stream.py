@@ -21,7 +21,7 @@ from deeplog_grpc.serving.answers import add_faults, add_late
 from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.queue import ScoringQueue, Size
-from deeplog_grpc.serving.requests import RequestOptions, RequestReader, content_digest
+from deeplog_grpc.serving.requests import RequestOptions, RequestReader, check_name, content_digest
 from deeplog_grpc.serving.scoring import Job, Reply, ScoreJob
 from deeplog_grpc.serving.status import EntriesRejectedError, status_of
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
