@@ -14,7 +14,7 @@ from typing import Protocol, cast
 import structlog
 
 from deeplog_grpc.errors import ExpiredError, QueueFullError, RefusedError
-from deeplog_grpc.ingest import EntryFault, Ingested
+from deeplog_grpc.ingest import Ingested
 from deeplog_grpc.ingest.records import Records
 from deeplog_grpc.serving.answers import AnswerOptions, add_faults
 from deeplog_grpc.serving.config import ServerConfig
@@ -201,7 +201,7 @@ class Intake:
             add_faults(response, ingested.faults)
         if self._sink is not None and len(records):
             await self._pass_on(self._sink, records, response)
-        return self._accepted(response, ingested.faults)
+        return self._accepted(response)
 
     async def _pass_on(self, sink: RecordSink, records: Records, response: pb.ScoreResponse) -> None:
         """Wait until a sink has room: if what is scored already were refused, it would be scored again."""
@@ -234,15 +234,15 @@ class Intake:
             self._large_one_waits = False
         return await reply
 
-    def _accepted(self, response: pb.ScoreResponse, faults: Sequence[EntryFault]) -> Accepted:
-        reasons = list(dict.fromkeys(fault.message for fault in faults))
+    def _accepted(self, response: pb.ScoreResponse) -> Accepted:
+        reasons = list(dict.fromkeys(fault.message for fault in response.errors))
         message = "; ".join(reasons[:_SHOWN_REASONS])
-        if faults:
+        if response.errors:
             # The senders of most protocols cannot be told, or do not look.
-            self._rejections.warning("records rejected", count=len(faults), message=message)
+            self._rejections.warning("records rejected", count=len(response.errors), message=message)
         return Accepted(
             entry_count=response.entry_count,
-            rejected_count=len(faults),
+            rejected_count=len(response.errors),
             message=message,
             anomaly_count=response.anomaly_count,
         )
