@@ -19,7 +19,7 @@ COMMANDS = {
     "train": "Learn normal behaviour from raw log lines or JSON lines.",
     "serve": "Serve until SIGTERM or SIGINT; accepted work is finished first.",
     "score": "Judge log lines and print what is abnormal.",
-    "ship": "Follow log files, or read standard input, and stream every line to a server.",
+    "ship": "Follow log files, read standard input or take what shippers send, and stream all lines to a server.",
     "parse": "Find the message templates of log lines and count them, or compare them with others.",
     "feedback": "Say what an anomaly was: a false positive, which the models learn at once, or confirmed.",
     "adapt": "Learn the open anomalies of a range of time as normal, after a deployment for example.",
