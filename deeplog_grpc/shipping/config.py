@@ -59,7 +59,8 @@ class ShipConfig:
     server: str = "127.0.0.1:50051"
     """HOST:PORT of the server."""
     application: str = ""
-    """Application of lines that name none. Empty = the server finds it, by attributes or because it has only one."""
+    """Application of lines that name none. Empty = the server finds it, by attributes or because it has only one.
+    Given, it is that of all that comes by the Forward protocol."""
     host: str = ""
     """What stands before the path in the source of entries. Empty = the name of this host."""
     spool: Path = Path("deeplog-ship.spool")

@@ -13,8 +13,9 @@ from deeplog_grpc.ingest.routing import Router
 from deeplog_grpc.ingest.values import cut_text
 from deeplog_grpc.shipping.wire import entries_of, entry_fields
 
-MAX_ATTRIBUTES = 128
-"""Of one entry: a server takes no more by default (`ingest.max_attributes`)."""
+MAX_ATTRIBUTES = 127
+"""Of one record: a server takes one more by default (`ingest.max_attributes`)."""
+_APPLICATION = "deeplog.application"
 _ID_CHARS = 256
 """Of an identifier in a text; a server cuts longer ones too."""
 
@@ -72,15 +73,16 @@ class RecordEntryReader:
         if len(attributes) > MAX_ATTRIBUTES:
             kept = sorted(attributes, key=lambda name: name not in self._router.names)[:MAX_ATTRIBUTES]
             attributes = {name: attributes[name] for name in kept}
-        application = session = source = ""
+        session = source = ""
         if any(names):
             route = self._router.route(attributes, Origin())
             application, session, source = (
                 "" if routed else name[:_ID_CHARS] for name, routed in zip(names, route, strict=True)
             )
-        return entry_fields(
-            application=application.encode(), session=session.encode(), source=source.encode(), attributes=attributes
-        )
+            if application:
+                # Not as the entry's own: one that is not served is no fault then, as it is none of a record.
+                attributes = {_APPLICATION: application, **attributes}
+        return entry_fields(session=session.encode(), source=source.encode(), attributes=attributes)
 
 
 def _of_origin(origin: Origin) -> dict[str, str]:
