@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Protocol, cast
 
 import structlog
@@ -18,7 +17,8 @@ from deeplog_grpc.ingest import Ingested
 from deeplog_grpc.ingest.records import Records
 from deeplog_grpc.serving.answers import AnswerOptions, add_faults
 from deeplog_grpc.serving.config import ServerConfig
-from deeplog_grpc.serving.deliveries import Deliveries, Key
+from deeplog_grpc.serving.deliveries import Deliveries
+from deeplog_grpc.serving.delivery import Accepted, Delivery, Key
 from deeplog_grpc.serving.queue import ScoringQueue, Size
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.scoring import Job, Reply, ScoreJob
@@ -29,30 +29,6 @@ _ACCEPTED_BYTES = 256
 """What a remembered :class:`Accepted` takes, roughly."""
 
 _log = structlog.get_logger("deeplog_grpc.serving")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """What became of a delivery."""
-
-    entry_count: int
-    """Entries that were judged."""
-    rejected_count: int
-    """Records that were not, and never will be; those without a text do not count."""
-    message: str
-    """Why, with the first reasons; empty if none was rejected."""
-    anomaly_count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """Records that are acknowledged together."""
-
-    records: Records
-    size_bytes: int
-    """As they came."""
-    key: Key | None
-    """Its name, from which its content follows; None = it has none, and is scored each time it comes."""
 
 
 class RecordSource(Protocol):
