@@ -36,7 +36,7 @@ COMMANDS = {
     "applications": "See where a server's applications stand, and train one.",
 }
 """Name -> what it is for, as its own help begins. Each is in the module of its name."""
-NEED_NOTHING = ("ship", "drift", "demo", "config")
+NEED_NOTHING = ("serve", "ship", "drift", "demo", "config")
 """Commands that can be called without an argument."""
 
 
