@@ -43,3 +43,9 @@ def test_a_command_is_listed_as_its_own_help_begins(name: str) -> None:
     command: Any = loaded(name)
     assert command.name == name
     assert " ".join(command.help.split("\n\n")[0].split()) == COMMANDS[name]
+
+
+@pytest.mark.parametrize(("name", "shows_help"), [("serve", False), ("ship", False), ("train", True), ("score", True)])
+def test_a_command_without_arguments_starts_if_it_needs_none(name: str, shows_help: bool) -> None:
+    command: Any = loaded(name)
+    assert command.no_args_is_help is shows_help
