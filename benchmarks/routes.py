@@ -6,7 +6,6 @@ Used to see that all routes give the same verdicts. Nothing here uses the server
 import asyncio
 import gzip
 import json
-import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +19,16 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as otlp
 
 from deeplog_grpc.client import AsyncDeepLogClient
 from deeplog_grpc.foreign import vector_pb2
+from deeplog_grpc.shipping import ShipConfig, Shipper
+from deeplog_grpc.shipping.config import ForwardInputConfig
 from deeplog_grpc.v1.log_entry_pb2 import LogEntry
 from tests.integration.plugin import DELIVERED, event, hosted
 
 BATCH = 500
 """Lines of a message. An odd number of batches is under way when sessions go from one to the next."""
 
+END_S = 600.0
+"""After which a shipper is taken to be stuck."""
 NS = 1_000_000_000
 SOURCE = "host-1"
 
@@ -207,19 +210,40 @@ def _message(batch: Sequence[Line], chunk: str) -> list[Any]:
     return ["app", _event_time(line.time_ns), _record(line), {"chunk": chunk}]
 
 
-async def shipper(server: Addresses, lines: Sequence[Line]) -> None:
-    """The project's own shipper, on a file."""
-    with tempfile.TemporaryDirectory(prefix="deeplog-grpc-route-") as folder:
-        log = Path(folder) / "app.log"
-        log.write_text("".join(f"{line.text}\n" for line in lines))
-        arguments = ["ship", str(log), "--server", server.grpc, "--spool", str(Path(folder) / "spool"), "--once"]
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", "from deeplog_grpc.cli import main; main()", *arguments),
-            stderr=asyncio.subprocess.PIPE,
+async def shipped_file(server: Addresses, lines: Sequence[Line]) -> None:
+    """The shipper, from a file."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "app.log").write_text("".join(f"{line.text}\n" for line in lines))
+        config = ShipConfig(
+            files=(str(folder / "app.log"),), server=server.grpc, spool=folder / "spool", batch_entries=BATCH
         )
-        _, said = await process.communicate()
-    if process.returncode:
-        raise RuntimeError(f"the shipper ended with code {process.returncode}: {said.decode()[-500:]}")
+        shipper = Shipper(config, is_once=True)
+        if not await shipper.run(asyncio.Event()):
+            raise RuntimeError("the shipper has not sent all lines")
+        shipper.close()
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(END_S):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.01)
+
+
+async def shipped_forward(server: Addresses, lines: Sequence[Line]) -> None:
+    """The Forward protocol through the shipper."""
+    with tempfile.TemporaryDirectory() as name:
+        forward = ForwardInputConfig(listen="127.0.0.1:0")
+        shipper = Shipper(ShipConfig(forward=forward, server=server.grpc, spool=Path(name) / "spool"))
+        stopping = asyncio.Event()
+        running = asyncio.create_task(shipper.run(stopping))
+        await _until(lambda: shipper.forward_port > 0)
+        address = f"127.0.0.1:{shipper.forward_port}"
+        await _forward(_packed)(Addresses(grpc="", otlp_http="", forward=address), lines)
+        await _until(lambda: shipper.counts.entries_acknowledged >= len(lines))
+        stopping.set()
+        await running
+        shipper.close()
 
 
 def native_plugin(library: Path) -> Route:
@@ -249,6 +273,7 @@ ROUTES: Mapping[str, Route] = {
     "PackedForward": _forward(_packed),
     "CompressedPackedForward": _forward(_compressed),
     "Message": _forward(_message, 1),
-    "shipper": shipper,
+    "Shipper": shipped_file,
+    "Forward, Shipper": shipped_forward,
 }
 """By name, but for the native plugin, which has to be built."""

@@ -5,8 +5,6 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-import jinja2
-from jinja2.sandbox import SandboxedEnvironment
 from pydantic import AfterValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
@@ -308,9 +306,13 @@ class WebhookOutput(AlertOutput):
     @field_validator("template")
     @classmethod
     def _is_template(cls, template: str) -> str:
+        # Here, for most that read the configuration have no template.
+        from jinja2 import TemplateSyntaxError
+        from jinja2.sandbox import SandboxedEnvironment
+
         try:
             SandboxedEnvironment().parse(template)
-        except jinja2.TemplateSyntaxError as error:
+        except TemplateSyntaxError as error:
             raise ValueError(f"not a template, line {error.lineno}: {error.message}") from error
         return template
 

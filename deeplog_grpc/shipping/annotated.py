@@ -7,9 +7,8 @@ Standard output cannot be cut: there a kill may write some lines twice.
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -57,8 +56,8 @@ class AnnotatedFile:
         self._identity = {"device": status.st_dev, "inode": status.st_ino}
         os.ftruncate(self._descriptor, self._size)
 
-    def write(self, lines: Sequence[bytes]) -> Mapping[str, bytes]:
-        """Append lines, each with its end; before :meth:`commit`, the next ones take their place.
+    def write(self, blocks: Iterable[bytes]) -> Mapping[str, bytes]:
+        """Append blocks of lines, each with its end; before :meth:`commit`, the next ones take their place.
 
         Returns
         -------
@@ -70,15 +69,17 @@ class AnnotatedFile:
         OSError
             If the disk is full, or whoever read standard output has gone.
         """
-        content = memoryview(b"".join(lines))
-        if not self._is_file:
-            while content:
-                content = content[os.write(self._descriptor, content) :]
-            return {}
         place = self._size
-        while content:
-            written = os.pwrite(self._descriptor, content, place)
-            content, place = content[written:], place + written
+        for block in blocks:
+            content = memoryview(block)
+            while content:
+                if self._is_file:
+                    written = os.pwrite(self._descriptor, content, place)
+                else:
+                    written = os.write(self._descriptor, content)
+                content, place = content[written:], place + written
+        if not self._is_file:
+            return {}
         if self._is_synced:
             os.fdatasync(self._descriptor)
         self._written = place
@@ -93,14 +94,10 @@ class AnnotatedFile:
         os.close(self._descriptor)
 
 
-def annotated_lines(entries: Iterable[AnsweredEntry], *, anomalies_only: bool) -> list[bytes]:
+def annotated_lines(entries: Iterable[AnsweredEntry], *, anomalies_only: bool) -> bytes:
     """Entries and abnormal ends of sessions as JSON lines."""
-    return [
-        orjson.dumps(_annotated(entry), option=orjson.OPT_APPEND_NEWLINE)
+    return b"".join(
+        orjson.dumps({**entry.fields, "deeplog": entry.verdict}, option=orjson.OPT_APPEND_NEWLINE)
         for entry in entries
         if entry.is_anomaly or not anomalies_only
-    ]
-
-
-def _annotated(entry: AnsweredEntry) -> dict[str, Any]:
-    return {**entry.fields, "deeplog": entry.verdict}
+    )

@@ -95,8 +95,8 @@ class ForwardInput:
         InputError
             If they would not fit into an empty spool either.
         """
-        async with asyncio.timeout(timeout_s):
-            await asyncio.get_running_loop().run_in_executor(self._keeping, self._keep, deliveries)
+        # Without the time limit: what the disk has begun ends, and would be there twice if it were offered again.
+        await asyncio.get_running_loop().run_in_executor(self._keeping, self._keep, deliveries)
 
     def _keep(self, deliveries: Sequence[Delivery]) -> None:
         fresh: list[Delivery] = []

@@ -43,8 +43,8 @@ _CHANNEL: list[tuple[str, int]] = [
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
 ]
-_FETCHED, _FETCHED_BYTES = 8, 4 * 2**20
-_ANSWERS = 32
+_FETCHED, _FETCHED_BYTES = 4, 2**20
+_ANSWERS = 4
 """Answers that wait to be settled; further ones wait in the transport."""
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT.value[0]
 """Code of what is a batch's own fault: another attempt is pointless."""

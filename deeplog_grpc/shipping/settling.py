@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 
 from deeplog_grpc.shipping.annotated import AnnotatedFile, annotated_lines
-from deeplog_grpc.shipping.answers import Answer, AnsweredEntry, answered_entries
+from deeplog_grpc.shipping.answers import Answer, answered_entries
 from deeplog_grpc.shipping.counts import Counts
 from deeplog_grpc.shipping.dead_letters import DeadLetters
 from deeplog_grpc.storage import Spool
@@ -51,25 +51,27 @@ class Settler:
         OSError
             If something cannot be written; nothing of this is acknowledged then.
         """
-        entries: list[AnsweredEntry] = []
-        if self._is_needed(answers):
-            entries = [entry for answer in answers for entry in answered_entries(answer)]
-        letters = [{**entry.fields, **entry.verdict} for entry in entries if entry.is_refused]
+        letters: list[dict[str, Any]] = []
+        annotated: list[bytes] = []
+        # One after the other: the entries of an answer take ten times the bytes of their lines.
+        for answer in filter(self._is_needed, answers):
+            entries = list(answered_entries(answer))
+            letters += [{**entry.fields, **entry.verdict} for entry in entries if entry.is_refused]
+            if self._annotated is not None:
+                annotated.append(annotated_lines(entries, anomalies_only=self._anomalies_only))
         self._dead_letters.write(letters)
         last = max(answer.sequence for answer in answers)
         if self._annotated is not None:
-            positions = self._annotated.write(annotated_lines(entries, anomalies_only=self._anomalies_only))
+            positions = self._annotated.write(annotated)
             self._spool.acknowledge(last, positions)
             self._annotated.commit()
         else:
             self._spool.acknowledge(last)
         self._count(answers, letters)
 
-    def _is_needed(self, answers: Sequence[Answer]) -> bool:
-        """Whether the entries of answers have to be looked at."""
-        return self._annotated is not None or any(
-            answer.result.status.code or answer.result.response.errors for answer in answers
-        )
+    def _is_needed(self, answer: Answer) -> bool:
+        """Whether the entries of an answer have to be looked at."""
+        return bool(self._annotated is not None or answer.result.status.code or answer.result.response.errors)
 
     def _count(self, answers: Sequence[Answer], letters: Sequence[Mapping[str, Any]]) -> None:
         for answer in answers:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -23,15 +23,16 @@ from deeplog_grpc.shipping.counts import Counts
 from deeplog_grpc.shipping.dead_letters import DeadLetters
 from deeplog_grpc.shipping.entries import LineEntryReader
 from deeplog_grpc.shipping.filling import Filler, Source
-from deeplog_grpc.shipping.forward_input import ForwardInput
 from deeplog_grpc.shipping.positions import PREFIX, Position
-from deeplog_grpc.shipping.record_entries import RecordEntryReader
 from deeplog_grpc.shipping.sender import Sender
 from deeplog_grpc.shipping.settling import Settler
 from deeplog_grpc.shipping.standard_input import StandardInput
 from deeplog_grpc.shipping.tail import Tail, series_of
 from deeplog_grpc.storage import Spool
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from deeplog_grpc.shipping.forward_input import ForwardInput
 
 _log: Any = structlog.get_logger()
 STANDARD_INPUT = "-"
@@ -147,7 +148,7 @@ class Shipper:
 
     async def _wind_up(
         self,
-        forward: ForwardInput | None,
+        forward: "ForwardInput | None",
         filling: "asyncio.Task[None]",
         sender: Sender,
         sending: "asyncio.Task[None]",
@@ -185,10 +186,14 @@ class Shipper:
             is_strict=self._is_once,
         )
 
-    def _forward(self, on_payloads: Any) -> ForwardInput | None:
+    def _forward(self, on_payloads: Any) -> "ForwardInput | None":
         config = self._config
         if config.forward.listen is None:
             return None
+        # Here, for most shippers do not listen.
+        from deeplog_grpc.shipping.forward_input import ForwardInput
+        from deeplog_grpc.shipping.record_entries import RecordEntryReader
+
         return ForwardInput(
             config.forward,
             self._spool,

@@ -23,6 +23,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: Path | str) -> int:
         (("*.log", "--server", "nowhere"), "ship.server: 'nowhere' is not HOST:PORT"),
         (("*.log", "--set", "ship.batch_entries=0"), "ship.batch_entries: "),
         (("*.log", "--annotate", "no/folder"), "no/folder: cannot be written"),
+        (("--forward", "nowhere"), "ship.forward.listen: "),
+        (("--forward", "127.0.0.1:0", "--once"), "ship.forward.listen: has no end at which --once could stop"),
         (("*.log", "--spool", "held"), "held: the spool is in use by another process"),
         (("*.log", "--spool", "text"), "text: the spool cannot be used"),
     ],
