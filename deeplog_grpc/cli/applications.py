@@ -12,6 +12,7 @@ from rich.text import Text
 from deeplog_grpc.cli.console import OUTPUT, JsonOption, print_json
 from deeplog_grpc.cli.messages import name_of, plain
 from deeplog_grpc.cli.remote import DEFAULT_SERVER, ServerOption
+from deeplog_grpc.cli.times import second
 from deeplog_grpc.client import DeepLogClient
 from deeplog_grpc.v1 import application_pb2 as pb
 
@@ -37,6 +38,8 @@ def list_(
 ) -> None:
     """Show the applications of a server: those that learn, with how far they have come, and those that detect.
 
+    Entries and sessions are those to learn from; once it detects, those that were learned.
+
     **Example:** `deeplog-grpc applications --server 127.0.0.1:50051`
     """
     if context.invoked_subcommand is not None:
@@ -48,7 +51,7 @@ def list_(
             for found in client.applications():
                 print_json(plain(found))
         else:
-            OUTPUT.print(_table(client.applications()))
+            OUTPUT.print(_shown(client.applications()))
 
 
 @applications.command(no_args_is_help=True)
@@ -85,8 +88,12 @@ def _is_under_way(found: pb.Application) -> bool:
 def _watch(client: DeepLogClient) -> None:
     with Live(console=OUTPUT, auto_refresh=False) as live:
         while True:
-            live.update(_table(client.applications()), refresh=True)
+            live.update(_shown(client.applications()), refresh=True)
             time.sleep(LOOK_S)
+
+
+def _shown(found: list[pb.Application]) -> Table | str:
+    return _table(found) if found else "no application yet: the first entry that arrives makes one"
 
 
 def _table(found: list[pb.Application]) -> Table:
@@ -95,8 +102,9 @@ def _table(found: list[pb.Application]) -> Table:
         state = Text(name_of(one, "state"), style=STYLES.get(one.state, ""), overflow="fold")
         if one.progress < 1:
             state.append(f" {one.progress:.0%}")
+        trained = f", trained {second(one.last_trained_unix_nano)}" if one.last_trained_unix_nano else ""
         table.add_row(
-            Text.assemble(one.application, "\n", (one.message, "dim"), overflow="fold"),
+            Text.assemble(one.application, "\n", (f"{one.message}{trained}", "dim"), overflow="fold"),
             state,
             f"{one.entry_count:,}" if one.entry_count else "",
             f"{one.session_count:,}" if one.session_count else "",
