@@ -102,12 +102,16 @@ def _table(found: list[pb.Application]) -> Table:
         state = Text(name_of(one, "state"), style=STYLES.get(one.state, ""), overflow="fold")
         if one.progress < 1:
             state.append(f" {one.progress:.0%}")
-        trained = f", trained {second(one.last_trained_unix_nano)}" if one.last_trained_unix_nano else ""
         table.add_row(
-            Text.assemble(one.application, "\n", (f"{one.message}{trained}", "dim"), overflow="fold"),
+            Text.assemble(one.application, "\n", (_standing(one), "dim"), overflow="fold"),
             state,
             f"{one.entry_count:,}" if one.entry_count else "",
             f"{one.session_count:,}" if one.session_count else "",
             f"{one.log_key_count:,}",
         )
     return table
+
+
+def _standing(found: pb.Application) -> str:
+    trained = second(found.last_trained_unix_nano)
+    return f"{found.message} (trained {trained} UTC)" if trained else found.message

@@ -317,8 +317,8 @@ def _time_ns(time: Any) -> int:
         return time_ns
     if kind is int:
         return known_time(time * 1_000_000_000)
-    if kind is float and math.isfinite(time):
-        return known_time(round(time * 1_000_000_000))
+    if kind is float and math.isfinite(time_ns := time * 1_000_000_000):
+        return known_time(round(time_ns))
     return known_time(time.to_unix_nano()) if isinstance(time, msgpack.Timestamp) else 0
 
 

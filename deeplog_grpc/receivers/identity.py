@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 
 from deeplog_grpc.ingest import Records
 from deeplog_grpc.ingest.forward import HEADER_PREFIX
-from deeplog_grpc.serving.deliveries import Key
+from deeplog_grpc.ingest.native import text
+from deeplog_grpc.serving.delivery import Key
 
 _SECOND_NS = 1_000_000_000
 
@@ -50,7 +51,12 @@ def deeplog_headers(pairs: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
     {'x-deeplog-source': 'node-1'}
     """
     lowered = ((name.lower(), value) for name, value in pairs)
-    return {name: value for name, value in lowered if name.startswith(HEADER_PREFIX) and isinstance(value, str)}
+    return {
+        # What is not UTF-8 comes from HTTP as halves of surrogate pairs, which are no text.
+        name: value if value.isascii() else text(value.encode(errors="surrogateescape"))
+        for name, value in lowered
+        if name.startswith(HEADER_PREFIX) and isinstance(value, str)
+    }
 
 
 def host_of_peer(peer: str) -> str:

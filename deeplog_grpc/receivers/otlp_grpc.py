@@ -8,7 +8,8 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from deeplog_grpc.ingest.otlp import decode_logs
 from deeplog_grpc.receivers.identity import content_key, deeplog_headers, host_of_peer
 from deeplog_grpc.serving.calls import Calls, Context, time_left
-from deeplog_grpc.serving.intake import Accepted, Intake
+from deeplog_grpc.serving.delivery import Accepted
+from deeplog_grpc.serving.intake import Intake
 
 SERVICE = logs_service_pb2.DESCRIPTOR.services_by_name["LogsService"].full_name
 

@@ -82,6 +82,11 @@ class ScoreAnswer:
                 if end.is_anomaly:
                     self._noted.append(Noted(message=message, row=LAST_ROW))
 
+    def add_fault(self, fault: EntryFault) -> None:
+        """Add an entry that turned out to be one that cannot be scored."""
+        add_faults(self._response, [fault])
+        self._response.errors.sort(key=lambda error: error.index)
+
     def take_noted(self) -> list[Noted]:
         """The abnormal verdicts that were added since it was asked last."""
         noted, self._noted = self._noted, []

@@ -8,17 +8,17 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Protocol, cast
 
 import structlog
 
 from deeplog_grpc.errors import ExpiredError, QueueFullError, RefusedError
-from deeplog_grpc.ingest import EntryFault, Ingested
+from deeplog_grpc.ingest import Ingested
 from deeplog_grpc.ingest.records import Records
 from deeplog_grpc.serving.answers import AnswerOptions, add_faults
 from deeplog_grpc.serving.config import ServerConfig
-from deeplog_grpc.serving.deliveries import Deliveries, Key
+from deeplog_grpc.serving.deliveries import Deliveries
+from deeplog_grpc.serving.delivery import Accepted, Delivery, Key
 from deeplog_grpc.serving.queue import ScoringQueue, Size
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.scoring import Job, Reply, ScoreJob
@@ -29,30 +29,6 @@ _ACCEPTED_BYTES = 256
 """What a remembered :class:`Accepted` takes, roughly."""
 
 _log = structlog.get_logger("deeplog_grpc.serving")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """What became of a delivery."""
-
-    entry_count: int
-    """Entries that were judged."""
-    rejected_count: int
-    """Records that were not, and never will be; those without a text do not count."""
-    message: str
-    """Why, with the first reasons; empty if none was rejected."""
-    anomaly_count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """Records that are acknowledged together."""
-
-    records: Records
-    size_bytes: int
-    """As they came."""
-    key: Key | None
-    """Its name, from which its content follows; None = it has none, and is scored each time it comes."""
 
 
 class RecordSource(Protocol):
@@ -201,7 +177,7 @@ class Intake:
             add_faults(response, ingested.faults)
         if self._sink is not None and len(records):
             await self._pass_on(self._sink, records, response)
-        return self._accepted(response, ingested.faults)
+        return self._accepted(response)
 
     async def _pass_on(self, sink: RecordSink, records: Records, response: pb.ScoreResponse) -> None:
         """Wait until a sink has room: if what is scored already were refused, it would be scored again."""
@@ -234,15 +210,15 @@ class Intake:
             self._large_one_waits = False
         return await reply
 
-    def _accepted(self, response: pb.ScoreResponse, faults: Sequence[EntryFault]) -> Accepted:
-        reasons = list(dict.fromkeys(fault.message for fault in faults))
+    def _accepted(self, response: pb.ScoreResponse) -> Accepted:
+        reasons = list(dict.fromkeys(fault.message for fault in response.errors))
         message = "; ".join(reasons[:_SHOWN_REASONS])
-        if faults:
+        if response.errors:
             # The senders of most protocols cannot be told, or do not look.
-            self._rejections.warning("records rejected", count=len(faults), message=message)
+            self._rejections.warning("records rejected", count=len(response.errors), message=message)
         return Accepted(
             entry_count=response.entry_count,
-            rejected_count=len(faults),
+            rejected_count=len(response.errors),
             message=message,
             anomaly_count=response.anomaly_count,
         )

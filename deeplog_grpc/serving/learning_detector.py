@@ -18,6 +18,8 @@ from deeplog_grpc.training.readiness import Seen
 
 MAX_SESSIONS = 10_000
 """Sessions that are counted; more than any training waits for."""
+MAX_STEP_NS = 3_600 * NS_PER_S
+"""A longer silence in event time counts as this: one time stamp that is years off must not pass for a day of log."""
 _NEVER_NS = (1 << 63) - 1
 
 
@@ -109,16 +111,15 @@ class LearningDetector:
         self._sessions: set[str] = set()
         self._entries = 0
         self._in_streams = 0
-        self._first_ns = 0
+        self._spanned_ns = 0
         self._key_starts = array("q")
 
     def seen(self, now_ns: int) -> Seen:
         """What was seen until now, in nanoseconds since 1970 UTC; in any thread."""
-        event_s = (self.event_time_ns - self._first_ns) / NS_PER_S if self._first_ns else 0.0
         return Seen(
             entries=self._entries,
             sessions=len(self._sessions) + self._in_streams // STREAM_BLOCK,
-            span_s=max(event_s, (now_ns - self.begun_ns) / NS_PER_S),
+            span_s=max(self._spanned_ns / NS_PER_S, (now_ns - self.begun_ns) / NS_PER_S),
             key_starts=tuple(self._key_starts),
         )
 
@@ -186,7 +187,8 @@ class LearningDetector:
         return UnjudgedBatch(parsed=self._parser.parse([]), sessions=(), template=self.template)
 
     def _note_times(self, times_ns: NDArray[np.int64]) -> None:
-        if len(times_ns):
-            first_ns, last_ns = int(times_ns.min()), int(times_ns.max())
-            self._first_ns = min(self._first_ns or first_ns, first_ns)
-            self.event_time_ns = max(self.event_time_ns, last_ns)
+        later = np.unique(times_ns[times_ns > self.event_time_ns])
+        if len(later):
+            steps = np.diff(later, prepend=self.event_time_ns or int(later[0]))
+            self._spanned_ns += int(np.minimum(steps, MAX_STEP_NS).sum())
+            self.event_time_ns = int(later[-1])

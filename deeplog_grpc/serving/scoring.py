@@ -2,7 +2,9 @@
 
 Synchronous and free of the event loop: called in the scoring thread, the only one that touches the detectors. The
 entries of waiting jobs go to a detector together; a flush or a parse in between divides them, so that each job finds
-the detector as its predecessors left it. Verdicts do not depend on the division.
+the detector as its predecessors left it. Verdicts do not depend on the division. Where a detector fails, each job is
+tried by itself; the job that fails is to be sent again, and when it has failed a few times, the entries are sought that
+it fails at: those are answered as errors, and the others judged.
 
 Event time goes on while an application's entries do not come: see :class:`TickJob`.
 """
@@ -23,9 +25,11 @@ from deeplog_grpc.detection.verdicts import Verdict
 from deeplog_grpc.feedback import DriftMonitor, DriftReport
 from deeplog_grpc.ingest import EntryFault, Part
 from deeplog_grpc.serving.answers import AnswerOptions, ScoreAnswer, late_end, parse_response
+from deeplog_grpc.serving.attempts import Attempts, halves, unjudged
 from deeplog_grpc.serving.clock import EventClock
-from deeplog_grpc.serving.detectors import Scorer
+from deeplog_grpc.serving.detectors import ScoredBatch, Scorer
 from deeplog_grpc.serving.recorder import LAST_ROW, Noted
+from deeplog_grpc.serving.status import log_unexpected
 from deeplog_grpc.serving.watch import Watch
 from deeplog_grpc.storage import SampleLog
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
@@ -160,12 +164,13 @@ class ScoringWorker:
         self._watch = watch
         self._clock = clock
         self._event_clocks = {application: EventClock() for application in detectors}
+        self._attempts = Attempts()
         self.tick_due_s = math.inf
         """Time of ``clock`` before which a tick would find nothing. Other threads may read it."""
 
     def __call__(self, jobs: Sequence[Job]) -> list[Reply | Exception]:
-        """Answer jobs, in their order; a detector's exception is the answer to all jobs whose entries it had."""
-        run = _Run(self._detectors, self._watch, self._event_clocks, self._clock)
+        """Answer jobs, in their order; a detector's exception is the answer to the job whose entries it fails at."""
+        run = _Run(self._detectors, self._watch, self._event_clocks, self._clock, self._attempts)
         for number, job in enumerate(jobs):
             match job:
                 case ParseJob():
@@ -196,9 +201,11 @@ class _Run:
         watch: Watch | None,
         event_clocks: MutableMapping[str, EventClock],
         clock: Callable[[], float],
+        attempts: Attempts,
     ) -> None:
         self._detectors = detectors
         self._watch = watch
+        self._attempts = attempts
         self._done: dict[int, DoneReply] = {}
         self._event_clocks = event_clocks
         self._clock = clock
@@ -316,7 +323,44 @@ class _Run:
 
     def _score_together(self, detector: Scorer, pieces: Sequence[tuple[int, Part]]) -> None:
         batch = EntryBatch.concat([part.batch for _, part in pieces])
-        scored = detector.score(batch)
+        try:
+            scored = detector.score(batch)
+        except Exception as error:
+            self._score_apart(detector, pieces, error)
+        else:
+            self._answer(detector, pieces, batch, scored)
+
+    def _score_apart(self, detector: Scorer, pieces: Sequence[tuple[int, Part]], error: Exception) -> None:
+        """Keep a failure from those who have no part in it, and from coming back for ever."""
+        if len(pieces) > 1:
+            for number, part in pieces:
+                try:
+                    self._score_together(detector, [(number, part)])
+                except Exception as own_error:
+                    self._failures[number] = own_error
+            return
+        ((number, part),) = pieces
+        if not self._attempts.failed(detector.application, part.batch):
+            raise error
+        log_unexpected(error, "entries at which the detector fails again and again are passed over")
+        self._pass_over(detector, number, part)
+
+    def _pass_over(self, detector: Scorer, number: int, part: Part) -> None:
+        """Judge what can be judged of a part at which the detector has failed."""
+        if len(part.batch) == 1:
+            self._answers[number].add_fault(unjudged(part))
+            return
+        for half in halves(part):
+            try:
+                scored = detector.score(half.batch)
+            except Exception:
+                self._pass_over(detector, number, half)
+            else:
+                self._answer(detector, [(number, half)], half.batch, scored)
+
+    def _answer(
+        self, detector: Scorer, pieces: Sequence[tuple[int, Part]], batch: EntryBatch, scored: ScoredBatch
+    ) -> None:
         self._event_clocks[detector.application].set(detector.event_time_ns, at_s=self._clock())
         starts = [0, *accumulate(len(part.batch) for _, part in pieces[:-1])]
         for (number, part), start in zip(pieces, starts, strict=True):

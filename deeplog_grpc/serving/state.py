@@ -168,7 +168,7 @@ class ServerState:
         try:
             folder.write()
         except OSError as error:  # a full disk, say: it is served all the same, and begun again after a restart
-            log_unexpected(error)
+            log_unexpected(error, "the record of an application cannot be written")
         return folder
 
     def _kept(self, folder: ApplicationFolder, given: str, *, learns: bool) -> Kept:

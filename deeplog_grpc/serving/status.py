@@ -143,7 +143,8 @@ def _retry_info(delay_s: float) -> error_details_pb2.RetryInfo:
 
 
 def log_unexpected(error: BaseException, event: str = "unexpected error") -> None:
-    """Log where an error arose, innermost call last, without its text."""
+    """Log where an error arose, innermost call last, without its text, but for what the system says of a full disk."""
     frames = traceback.extract_tb(error.__traceback__)
     where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-    _log.error(event, error_type=type(error).__qualname__, where=where)
+    said = {"error": error.strerror} if isinstance(error, OSError) and error.strerror else {}
+    _log.error(event, error_type=type(error).__qualname__, **said, where=where)

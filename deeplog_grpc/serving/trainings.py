@@ -135,7 +135,15 @@ class Trainings:
         if kept.learner is None:
             return None
         seen = kept.learner.seen(time.time_ns())
-        return readiness(replace(seen, entries_at_failure=kept.folder.record.entries_at_failure), self._config)
+        # What is not kept (a full disk) cannot be learned from; it is taken for what came first.
+        lost = max(0, seen.entries - kept.sample.entries)
+        seen = replace(
+            seen,
+            entries=seen.entries - lost,
+            key_starts=tuple(max(0, start - lost) for start in seen.key_starts),
+            entries_at_failure=kept.folder.record.entries_at_failure,
+        )
+        return readiness(seen, self._config)
 
     def _due_ns(self, kept: Kept) -> int:
         """When an application that has a model is trained anew by schedule; 0 = never."""

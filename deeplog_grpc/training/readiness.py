@@ -23,7 +23,8 @@ class Seen:
     sessions: int
     """Distinct sessions, and blocks of 100 entries that belong to none."""
     span_s: float
-    """Seconds since its first entry, by arrival or by event time, whichever is more."""
+    """Seconds since its first entry, by arrival or by event time, whichever is more; in event time a silence counts as
+    an hour at most."""
     key_starts: Sequence[int] = field(default_factory=tuple)
     """Of each log key, how many entries there were before its first one; ascending."""
     entries_at_failure: int = 0

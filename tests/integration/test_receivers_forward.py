@@ -221,14 +221,25 @@ async def test_where_there_is_no_room_for_long_the_connection_is_closed_without_
         assert up.bodies == ["open e"]
 
 
-async def test_a_detector_that_fails_ends_the_connection_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_entry_at_which_the_detector_fails_costs_no_other_and_is_acknowledged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("deeplog_grpc.receivers.forward._UNEXPECTED_DELAY_S", 0.01)
     async with receiving() as up, sender(up) as sends:
         with capture_logs() as logs:
-            await sends.send(message(["crash"], "c1"))
-            assert await sends.is_closed()
-        assert up.detectors["app"].calls == ["score"] * 3
+            await sends.send(message(["open", "crash", "write"], "c1"))
+            assert await sends.answer() == {b"ack": b"c1"}
+        assert up.bodies == ["open", "write"]
         assert "secret" not in str(logs)
+
+
+async def test_a_server_that_fails_ends_the_connection_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deeplog_grpc.receivers.forward._UNEXPECTED_DELAY_S", 0.01)
+    monkeypatch.setattr("deeplog_grpc.serving.attempts.MAX_ATTEMPTS", 100)
+    async with receiving() as up, sender(up) as sends:
+        await sends.send(message(["crash"], "c1"))
+        assert await sends.is_closed()
+        assert up.detectors["app"].calls == ["score"] * 3
 
 
 async def test_a_server_that_stops_acknowledges_what_has_come() -> None:

@@ -1,6 +1,7 @@
 """Applications that come at run time are learned, then judged; over restarts, and behind the gate."""
 
 import asyncio
+import errno
 import os
 import time
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from deeplog_grpc.errors import InputError, PreconditionError
 from deeplog_grpc.serving.applications import LearningApplications
+from deeplog_grpc.serving.trainings import LOOK_S
+from deeplog_grpc.storage import SampleLog
 from deeplog_grpc.training.process import NICENESS
 from deeplog_grpc.v1 import application_pb2 as apps
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
@@ -66,6 +69,23 @@ async def test_a_log_without_sessions_is_learned_as_a_stream(tmp_path: Path) -> 
         odd = LogEntry(body="kernel panic", source="host", application="batch", time_unix_nano=1_700 * 10**9)
         assert (await streamed(up, loop(400, 20)))[1] == 0
         assert (await streamed(up, [odd]))[1] == 1
+
+
+async def test_what_could_not_be_kept_is_not_learned_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async with learning(tmp_path) as up:
+        normal = orders(250, seed=1)
+        with monkeypatch.context() as full:
+            full.setattr(SampleLog, "append", fail)
+            assert await streamed(up, normal) == (len(normal), 0)
+        await asyncio.sleep(2 * LOOK_S)
+        waiting = await standing(up)
+        assert (waiting.state, waiting.last_refusal) == (LEARNING, "")
+        assert "0 of 1,000 entries" in waiting.message
+        await streamed(up, normal)
+        await until_state(up, DETECTING)
 
 
 async def test_what_needs_a_model_says_how_far_learning_is(tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def test_packed_entries_may_be_packed_as_text() -> None:
         (2**62, 0),
         (float("nan"), 0),
         (float("inf"), 0),
+        (1e300, 0),
         (True, 0),
         ("now", 0),
         (msgpack.Timestamp(5, 7), 5_000_000_007),

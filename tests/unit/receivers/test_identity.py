@@ -33,6 +33,11 @@ def test_only_headers_that_are_meant_for_us_are_taken(pairs: dict[str, str | byt
     assert all(name.startswith("x-deeplog-") for name in deeplog_headers(pairs.items()))
 
 
+def test_headers_that_are_not_utf8_are_text_all_the_same() -> None:
+    as_http_has_it = b"caf\xe9 \xc3\xa9".decode("utf-8", "surrogateescape")
+    assert deeplog_headers([("x-deeplog-application", as_http_has_it)]) == {"x-deeplog-application": "caf\ufffd \xe9"}
+
+
 def test_the_peer_is_known_without_its_port() -> None:
     assert host_of_peer("ipv4:10.0.0.7:1") == host_of_peer("ipv4:10.0.0.7:2") == "10.0.0.7"
     assert host_of_peer("unix:") == ""

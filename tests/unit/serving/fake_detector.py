@@ -96,11 +96,11 @@ class FakeDetector:
         self.batch_sizes.append(len(batch))
         self.calls.append("score")
         self.threads.add(threading.current_thread().name)
+        if any(body.startswith("crash") for body in batch.bodies):  # as in the parser: before a session is touched
+            raise RuntimeError(f"secret: {batch.bodies}")
         rows: list[Verdict] = []
         ends: list[Verdict] = []
         for index, body in enumerate(batch.bodies):
-            if body.startswith("crash"):
-                raise RuntimeError(f"secret: {body}")
             session = batch.sessions[index] or batch.sources[index]
             self.event_time_ns = max(self.event_time_ns, int(batch.times_ns[index]))
             self._last_ns[session] = self.event_time_ns

@@ -51,6 +51,13 @@ def test_a_log_that_is_replayed_has_shown_the_time_that_it_spans() -> None:
     assert detector.event_time_ns == 950 * S
 
 
+def test_a_time_stamp_that_is_years_off_is_no_day_of_log() -> None:
+    detector = learner()
+    detector.score(EntryBatch.of(["x"] * 4, times_ns=[5, 10_000_000 * S, 10_000_060 * S, 2**63 - 1]))
+    detector.score(EntryBatch.of(["x"] * 2, times_ns=[10_000_120 * S, 7]))
+    assert detector.seen(101 * S).span_s == 3_600 + 60 + 3_600
+
+
 def test_taking_up_is_going_on() -> None:
     whole = entries_of(simulate_log(60, seed=3).lines)
     one, other = learner(), learner()

@@ -2,9 +2,13 @@
 
 import math
 
+import pytest
+from structlog.testing import capture_logs
+
 from deeplog_grpc.detection import EntryBatch
 from deeplog_grpc.ingest import Part
 from deeplog_grpc.serving.answers import AnswerOptions
+from deeplog_grpc.serving.attempts import MAX_ATTEMPTS
 from deeplog_grpc.serving.scoring import InstallJob, Job, ScoreJob, ScoringWorker, TickJob, TickReply
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from tests.unit.serving.fake_detector import FakeDetector
@@ -119,3 +123,42 @@ def test_a_detector_that_cannot_be_made_ready_leaves_the_one_before() -> None:
     assert isinstance(failure, RuntimeError)
     assert isinstance(scored, pb.ScoreResponse)
     assert bench.detectors["app"].batch_sizes == [1]
+
+
+def job_of(*bodies: str) -> ScoreJob:
+    count = len(bodies)
+    batch = EntryBatch.of(list(bodies), times_ns=[IN_2008_NS] * count, sessions=["s"] * count)
+    part = Part(application="app", positions=range(count), entry_ids=[""] * count, batch=batch)
+    return ScoreJob(parts=(part,), faults=(), flush=None, options=OPTIONS, entry_count=count)
+
+
+def test_a_job_at_which_the_detector_fails_costs_no_other() -> None:
+    before, broken, after = Bench("app").worker([job_of("open"), job_of("open", "crash"), job_of("write")])
+    assert isinstance(broken, RuntimeError)
+    assert isinstance(before, pb.ScoreResponse)
+    assert isinstance(after, pb.ScoreResponse)
+    assert [before.verdicts[0].rank, after.verdicts[0].rank] == [1, 2]
+
+
+@pytest.mark.parametrize("at", range(7))
+def test_an_entry_that_fails_again_and_again_is_passed_over(at: int) -> None:
+    bodies = ["open"] * 6
+    bodies.insert(at, "crash")
+    worker = Bench("app").worker
+    for _ in range(MAX_ATTEMPTS - 1):
+        assert isinstance(worker([job_of(*bodies)])[0], RuntimeError)
+    with capture_logs() as logs:
+        (response,) = worker([job_of(*bodies)])
+    assert isinstance(response, pb.ScoreResponse)
+    assert [(error.index, error.reason) for error in response.errors] == [(at, "CANNOT_BE_JUDGED")]
+    assert [verdict.index for verdict in response.verdicts] == [place for place in range(7) if place != at]
+    assert [verdict.rank for verdict in response.verdicts] == [1, 2, 3, 4, 5, 6]
+    assert response.entry_count == 6
+    assert [log["error_type"] for log in logs] == ["RuntimeError"]
+
+
+def test_an_entry_alone_is_passed_over_too() -> None:
+    worker = Bench("app").worker
+    replies = [worker([job_of("crash")])[0] for _ in range(MAX_ATTEMPTS)]
+    assert [isinstance(reply, RuntimeError) for reply in replies] == [True, True, False]
+    assert isinstance(worker([job_of("open")])[0], pb.ScoreResponse)

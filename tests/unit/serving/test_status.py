@@ -1,5 +1,8 @@
 """What of the status table does not need a socket; the rows themselves are tested over one in tests/integration."""
 
+import errno
+import os
+
 import pytest
 from google.rpc import code_pb2
 from structlog.testing import capture_logs
@@ -16,7 +19,7 @@ from deeplog_grpc.errors import (
     RefusedError,
 )
 from deeplog_grpc.ingest import EntryFault
-from deeplog_grpc.serving.status import EntriesRejectedError, status_of
+from deeplog_grpc.serving.status import EntriesRejectedError, log_unexpected, status_of
 
 
 def test_the_client_makes_of_a_status_the_error_that_it_was() -> None:
@@ -65,3 +68,10 @@ def test_an_unforeseen_error_is_logged_where_it_arose_without_its_text(error: Ex
     assert "secret" not in str(status) + str(logs)
     assert logs[0]["error_type"] == type(error).__name__
     assert "test_status.py" in logs[0]["where"][-1]
+
+
+def test_what_the_system_says_of_a_full_disk_is_logged() -> None:
+    with capture_logs() as logs:
+        log_unexpected(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "name-of-a-file"))
+    assert logs[0]["error"] == "No space left on device"
+    assert "name-of-a-file" not in str(logs)
