@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # training needs torch
 ENV_PREFIX = "DEEPLOG_GRPC_"
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
 """Names the YAML file where no flag does."""
+_UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
 
 
 class Settings(BaseSettings):
@@ -149,14 +150,14 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
 
 
 def _config_error(error: ValidationError) -> ConfigError:
-    """The first thing wrong, with its path."""
-    first = error.errors()[0]
+    """The first thing wrong, with its path; a misspelt key comes before the one that is missing for it."""
+    first = min(error.errors(), key=lambda found: found["type"] not in _UNKNOWN_KEY)
     place = [str(part) for part in first["loc"]]
     is_output = place[0] == "outputs"
     if is_output:
         del place[2:3]  # the type, which says which keys there are
     field = ".".join(place)
-    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+    if first["type"] in _UNKNOWN_KEY:
         return ConfigError("no such key: 'deeplog-grpc config' prints all that there are", field=field)
     if first["type"].startswith("union_tag"):
         return ConfigError(f"must be one of {', '.join(OUTPUT_TYPES)}", field=f"{field}.type")
@@ -164,6 +165,8 @@ def _config_error(error: ValidationError) -> ConfigError:
         return ConfigError("must be given", field=field)
     # What belongs to an output may be a secret, or hold one.
     shown = "" if is_output else f" (value {first['input']!r})"
+    if first["type"] in ("tuple_type", "list_type"):
+        return ConfigError(f"must be a list, such as ['a', 'b']{shown}", field=field)
     return ConfigError(f"{first['msg'].removeprefix('Value error, ')}{shown}", field=field)
 
 

@@ -13,6 +13,7 @@ from deeplog_grpc.cli.times import second
 from deeplog_grpc.v1 import anomaly_pb2, verdict_pb2
 
 _ID_CHARS = 10
+_GROUP_CHARS = 14
 _KIND_CHARS = 18
 _INDENT = " " * (_ID_CHARS + 2)
 _STATE_STYLE = {"open": "bold", "false positive": "green", "confirmed": "red", "explained": "dim"}
@@ -42,13 +43,15 @@ def show_anomaly(anomaly: anomaly_pb2.Anomaly) -> None:
 
 def show_groups_head() -> None:
     """Print the names of the columns of :func:`show_group`."""
-    _head(f"{'group':<{_ID_CHARS}}  {'last seen (UTC)':<19}  {'kind':<{_KIND_CHARS}}  {'open':>6}  {'all':>6}  state")
+    _head(
+        f"{'group':<{_GROUP_CHARS}}  {'last seen (UTC)':<19}  {'kind':<{_KIND_CHARS}}  {'open':>6}  {'all':>6}  state"
+    )
 
 
 def show_group(group: anomaly_pb2.AnomalyGroup) -> None:
     """Print a group in the same form."""
     _row(
-        Text(f"{group.group_id:<{_ID_CHARS}}", style="bold"),
+        Text(f"{group.group_id:<{_GROUP_CHARS}}", style="bold"),
         second(group.last_seen_unix_nano).ljust(19),
         _kind(group),
         f"{group.open_count:>6,}",

@@ -38,6 +38,8 @@ def list_(
 ) -> None:
     """Show the applications of a server: those that learn, with how far they have come, and those that detect.
 
+    Entries and sessions are those to learn from; once it detects, those that were learned.
+
     **Example:** `deeplog-grpc applications --server 127.0.0.1:50051`
     """
     if context.invoked_subcommand is not None:
@@ -49,7 +51,7 @@ def list_(
             for found in client.applications():
                 print_json(plain(found))
         else:
-            OUTPUT.print(_table(client.applications()))
+            OUTPUT.print(_shown(client.applications()))
 
 
 @applications.command(no_args_is_help=True)
@@ -86,8 +88,12 @@ def _is_under_way(found: pb.Application) -> bool:
 def _watch(client: DeepLogClient) -> None:
     with Live(console=OUTPUT, auto_refresh=False) as live:
         while True:
-            live.update(_table(client.applications()), refresh=True)
+            live.update(_shown(client.applications()), refresh=True)
             time.sleep(LOOK_S)
+
+
+def _shown(found: list[pb.Application]) -> Table | str:
+    return _table(found) if found else "no application yet: the first entry that arrives makes one"
 
 
 def _table(found: list[pb.Application]) -> Table:

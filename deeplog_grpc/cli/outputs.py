@@ -2,12 +2,24 @@
 
 import asyncio
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from deeplog_grpc.cli.console import OUTPUT, ConfigOption, SetOption, settings_of
 from deeplog_grpc.errors import InputError
-from deeplog_grpc.outputs.config import OUTPUT_TYPES, RecordOutput
+from deeplog_grpc.outputs.config import (
+    OUTPUT_TYPES,
+    AlertmanagerOutput,
+    FileOutput,
+    ForwardOutput,
+    OtlpOutput,
+    Output,
+    RecordOutput,
+    WebhookOutput,
+)
 from deeplog_grpc.outputs.failures import NotTakenError, TryAgainError
 
 _SHOWN = 300
@@ -22,10 +34,31 @@ def list_(config: ConfigOption = None, assignments: SetOption = None) -> None:
 
     **Example:** `deeplog-grpc outputs list --config deeplog.yaml`
     """
-    for name, output in settings_of(config, assignments).outputs.items():
+    configured = settings_of(config, assignments).outputs
+    if not configured:
+        OUTPUT.print("no outputs: --config names a file with a section outputs", markup=False, highlight=False)
+        return
+    table = Table("name", "type", "what", "to", box=None, padding=(0, 2, 0, 0))
+    for name, output in configured.items():
         kind = next(kind for kind, found in OUTPUT_TYPES.items() if isinstance(output, found))
         what = output.what if isinstance(output, RecordOutput) else "alerts"
-        OUTPUT.print(f"{name}  {kind}  {what}", markup=False, highlight=False)
+        table.add_row(name, kind, what, Text(_place(output), overflow="fold"))
+    OUTPUT.print(table)
+
+
+def _place(output: Output) -> str:
+    """Where it goes, without what may be secret: all of a Slack address, the path of another."""
+    match output:
+        case OtlpOutput():
+            return output.endpoint
+        case ForwardOutput():
+            return output.address
+        case FileOutput():
+            return output.path
+        case AlertmanagerOutput() | WebhookOutput():
+            scheme, netloc, *_ = urlsplit(output.url)
+            return f"{scheme}://{netloc}"
+    return ""
 
 
 @outputs.command(name="test", no_args_is_help=True)

@@ -56,6 +56,8 @@ def ship(
     for path in settings.ship.files:
         if path != "-" and not glob.has_magic(path) and not os.path.exists(path):
             raise InputError("no such file: give a path, a quoted glob, or - for standard input", field=path)
+        if os.path.isdir(path):
+            raise InputError("is a folder: give a quoted glob, such as '*.log' in it", field=path)
     is_answered = asyncio.run(ship_lines(settings.ship, is_once=once))
     if once and not is_answered:
         raise typer.Exit(EXIT_UNFINISHED)

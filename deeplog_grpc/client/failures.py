@@ -43,7 +43,8 @@ def error_of_call(error: Any) -> DeepLogError:
             return error_of(status_pb2.Status.FromString(value))
     # Without details it is not our server that speaks, but gRPC or a proxy.
     if error.code() is grpc.StatusCode.UNAVAILABLE or error.details() == _BROKEN_WRITE:
-        return RefusedError(f"cannot reach the server: {error.details()}")
+        cause = (error.details() or "").rpartition("last error: ")[2]
+        return RefusedError(f"cannot reach the server, is it running? {cause}")
     return DeepLogError(f"{error.code().name}: {error.details()}")
 
 

@@ -354,7 +354,8 @@ class _Evidence:
             return f"{shape.length} entries where training sessions have {_range(profile.shortest, profile.longest)}"
         gap = profile.difference(shape.counts)
         times = _range(gap.least, gap.most)
-        return f"{gap.count} times {self._name(gap.unit)} where training sessions like it have {times}"
+        found = "once" if gap.count == 1 else f"{gap.count} times"
+        return f"{found} {self._name(gap.unit)} where training sessions like it have {times}"
 
     def _name(self, unit: int) -> str:
         if unit == UNSEEN:

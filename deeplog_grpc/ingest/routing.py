@@ -115,12 +115,12 @@ class RoutingConfig:
 
     @model_validator(mode="after")
     def _check(self) -> "RoutingConfig":
+        searched = [rule.removeprefix(REGEX) if rule.startswith(REGEX) else "" for rule in self.session]
+        compile_patterns(searched, field="routing.session")
         for field, rules in (("application", self.application), ("session", self.session), ("source", self.source)):
             for place, rule in enumerate(rules):
-                where = f"routing.{field}[{place}]"
-                if field == "session" and rule.startswith(REGEX):
-                    compile_patterns([rule.removeprefix(REGEX)], field=where)
-                elif not _names(rule):
+                if not _names(rule) and not (field == "session" and rule.startswith(REGEX)):
+                    where = f"routing.{field}[{place}]"
                     raise ConfigError(f"'{rule}' names no attribute: write {{NAME}}, or NAME alone", field=where)
         return self
 

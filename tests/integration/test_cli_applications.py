@@ -62,6 +62,11 @@ def test_a_table_says_where_each_stands(fake: FakeService) -> None:
         assert text in shown
 
 
+def test_a_server_that_was_sent_nothing_says_so(fake: FakeService) -> None:
+    fake.answer("ListApplications", pb.ListApplicationsResponse())
+    assert run(fake) == "no application yet: the first entry that arrives makes one\n"
+
+
 def test_json_is_a_line_each(fake: FakeService) -> None:
     fake.answer("ListApplications", pb.ListApplicationsResponse(applications=[DETECTING, LEARNING]))
     first, second = map(json.loads, run(fake, "--json").splitlines())

@@ -19,8 +19,28 @@ def run(*arguments: str) -> str:
 
 
 def test_the_list_says_what_goes_where() -> None:
-    found = run("list", "--set", "outputs.lake={type: file, path: x}", "--set", "outputs.am={type: slack, url: s3cret}")
-    assert found == "lake  file  anomalies\nam  slack  alerts\n"
+    outputs = {
+        "lake": "{type: file, path: x.jsonl}",
+        "back": "{type: otlp, endpoint: 'http://otel:4317'}",
+        "all": "{type: forward, address: 'bit:24224', what: records}",
+        "pager": "{type: alertmanager, url: 'http://am:9093'}",
+        "hook": "{type: webhook, url: 'https://h/s3cret?key=s3cret'}",
+        "chat": "{type: slack, url: s3cret}",
+    }
+    found = run("list", *(word for name, text in outputs.items() for word in ("--set", f"outputs.{name}={text}")))
+    assert [line.split() for line in found.splitlines()] == [
+        ["name", "type", "what", "to"],
+        ["lake", "file", "anomalies", "x.jsonl"],
+        ["back", "otlp", "anomalies", "http://otel:4317"],
+        ["all", "forward", "records", "bit:24224"],
+        ["pager", "alertmanager", "alerts", "http://am:9093"],
+        ["hook", "webhook", "alerts", "https://h"],
+        ["chat", "slack", "alerts"],
+    ]
+
+
+def test_a_list_of_nothing_says_so() -> None:
+    assert run("list").startswith("no outputs")
 
 
 def test_a_try_of_a_file_writes_a_record(tmp_path: Path) -> None:

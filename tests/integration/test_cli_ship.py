@@ -20,6 +20,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: Path | str) -> int:
     [
         ((), "ship.files: nothing to ship"),
         (("no.log",), "no.log: no such file"),
+        ((".",), ".: is a folder: give a quoted glob"),
         (("*.log", "--server", "nowhere"), "ship.server: 'nowhere' is not HOST:PORT"),
         (("*.log", "--set", "ship.batch_entries=0"), "ship.batch_entries: "),
         (("*.log", "--annotate", "no/folder"), "no/folder: cannot be written"),

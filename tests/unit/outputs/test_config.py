@@ -72,6 +72,7 @@ def test_file_variables_and_flags_come_together(tmp_path: Path, monkeypatch: pyt
         ("x={type: otlp, endpoint: 'http://h', key_file: k}", "outputs.x: cert_file and key_file belong together"),
         ("x={type: forward, address: h}", "outputs.x.address: must be HOST:PORT"),
         ("x={type: file, path: a, minscore: 1}", "outputs.x.minscore: no such key"),
+        ("x={type: file, pth: s3cret}", "outputs.x.pth: no such key"),
         ("x={type: file, path: a, min_score: 2}", "outputs.x.min_score: Input should be less than or equal to 1"),
         ("x={type: file, path: a, kinds: [normal]}", "outputs.x.kinds.0: Input should be 'unseen_key'"),
         ("X y={type: file, path: a}", "outputs.X y: the name of an output has lower case letters"),
