@@ -205,7 +205,7 @@ class ForwardListener:
         fault: InputError | None = None
         try:
             for raw in values:
-                if (message := connection.decoder.decode(raw)) is not None:
+                if (message := await self._intake.decoded(connection.decoder.decode, raw)) is not None:
                     deliveries.append(_delivery(message, len(raw), connection.peer))
                     if message.chunk is not None:
                         chunks.append(message.chunk)

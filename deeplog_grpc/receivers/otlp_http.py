@@ -148,9 +148,10 @@ class OtlpHttpListener:
             raise _Refusal(405, "send logs with POST", Allow="POST")
         if (decode := _DECODERS.get(request.content_type)) is None:
             raise _Refusal(415, f"{request.content_type[:64]} is not one of {', '.join(_DECODERS)}")
-        raw = self._unpacked(await self._body(request), request.headers.get("Content-Encoding", "").strip().lower())
+        encoding = request.headers.get("Content-Encoding", "").strip().lower()
+        raw = await self._intake.decoded(lambda body: self._unpacked(body, encoding), await self._body(request))
         headers = deeplog_headers(request.headers.items())
-        records = decode(raw, headers)
+        records = await self._intake.decoded(lambda raw: decode(raw, headers), raw)
         key = content_key("otlp", raw, records, headers, request.remote or "")
         accepted = await self._intake.accept(records, size_bytes=len(raw), key=key, timeout_s=self._max_wait_s)
         return export_response(accepted)

@@ -198,9 +198,12 @@ async def test_connections_have_a_bound() -> None:
 async def test_a_sender_whose_machine_goes_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[object, ...]] = []
     set_option = socket.socket.setsockopt
-    monkeypatch.setattr(
-        socket.socket, "setsockopt", lambda own, *option: (asked.append(option), set_option(own, *option))[1]
-    )
+
+    def noted(own: socket.socket, *option: Any) -> None:
+        asked.append(option)
+        set_option(own, *option)
+
+    monkeypatch.setattr(socket.socket, "setsockopt", noted)
     async with receiving() as up, sender(up) as first:
         await first.send(message(BODIES, "c1"))
         await first.answer()

@@ -68,7 +68,12 @@ def test_sessions_that_lost_entries_are_not_replayed(
     seen: list[EntryBatch] = []
     detector = new_detector()
     score = detector.score
-    monkeypatch.setattr(detector, "score", lambda batch: (seen.append(batch), score(batch))[1])
+
+    def listened(batch: EntryBatch) -> VerdictBatch:
+        seen.append(batch)
+        return score(batch)
+
+    monkeypatch.setattr(detector, "score", listened)
     missed = replay(detector, sample, 1e6, lambda: None)
     assert list(EntryBatch.concat(seen).bodies) == list(log.slice(1_010, 1_100).bodies)
     assert not list(missed())
