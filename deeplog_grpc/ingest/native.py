@@ -221,7 +221,7 @@ class NativeIngest:
         ):
             column.bodies[place] = body
             column.times_ns[place] = column.times_ns[place] or time_ns
-            column.sessions[place] = column.sessions[place] or session
+            column.sessions[place] = column.sessions[place] or session[: self._config.max_id_bytes]
 
     def _column(
         self, name: bytes, defaults: Defaults, columns: dict[str, _Columns], by_name: dict[bytes, _Columns]

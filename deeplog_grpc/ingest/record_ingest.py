@@ -53,6 +53,7 @@ class RecordIngest:
         self._applications = applications
         self._max_body_bytes = config.max_body_bytes
         self._router = Router(routing)
+        self._max_id_chars = routing.max_id_chars
         self._body_time_first = routing.time == "body"
         self._lines = ArrivedLines()
 
@@ -88,6 +89,7 @@ class RecordIngest:
         attributes, origins = records.attributes, records.origins
         without: dict[Origin, Route] = {}
         routes = []
+        limit = self._max_id_chars
         for place, number in enumerate(lines.numbers):
             own, origin = attributes[number], origins[number]
             if own:
@@ -96,11 +98,11 @@ class RecordIngest:
                 found = known
             else:
                 found = without[origin] = route({}, origin)
-            application = found.application or lines.applications[place]
-            session = found.session or lines.batch.sessions[place]
+            application = found.application or lines.applications[place][:limit]
+            session = found.session or lines.batch.sessions[place][:limit]
             if not session and search is not None:
                 session = search(lines.batch.bodies[place])
-            source = found.source or lines.batch.sources[place]
+            source = found.source or lines.batch.sources[place][:limit]
             routes.append(Route(application, session, source))
         return routes
 

@@ -39,6 +39,15 @@ class Records:
     def __len__(self) -> int:
         return len(self.bodies)
 
+    def slice(self, start: int, stop: int) -> "Records":
+        """Records start..stop-1."""
+        return Records(
+            bodies=self.bodies[start:stop],
+            times_ns=self.times_ns[start:stop],
+            attributes=self.attributes[start:stop],
+            origins=self.origins[start:stop],
+        )
+
     @property
     def all_have_times(self) -> bool:
         """Whether every record says when it was made: only then are equal bytes the same delivery."""

@@ -8,6 +8,7 @@ senders make a message of every record.
 
 import asyncio
 import os
+import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from deeplog_grpc.serving.status import log_unexpected
 _READ_BYTES = 1 << 18
 _UNEXPECTED_TRIES = 3
 _UNEXPECTED_DELAY_S = 1.0
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 4}
+"""Seconds of silence, seconds between probes, and probes without an answer."""
 
 _log = structlog.get_logger("deeplog_grpc.receivers")
 
@@ -117,6 +120,8 @@ class ForwardListener:
             raise
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) >= self._config.max_connections:
+            self._faults.warning("Forward connections are closed: there are receivers.forward.max_connections already")
         if self._is_stopping or len(self._connections) >= self._config.max_connections:
             writer.close()
             return
@@ -126,6 +131,7 @@ class ForwardListener:
         connection = _Connection(reader, writer, decoder)
         self._connections.add(connection)
         try:
+            _keep_alive(writer)
             await self._converse(connection)
         except InputError as error:
             self._faults.warning("a Forward connection was closed", peer=connection.peer, reason=error.message)
@@ -198,7 +204,7 @@ class ForwardListener:
         fault: InputError | None = None
         try:
             for raw in values:
-                if (message := connection.decoder.decode(raw)) is not None:
+                if (message := await self._intake.decoded(connection.decoder.decode, raw)) is not None:
                     deliveries.append(_delivery(message, len(raw), connection.peer))
                     if message.chunk is not None:
                         chunks.append(message.chunk)
@@ -234,6 +240,15 @@ class ForwardListener:
             connection.writer.write(answer)
         async with asyncio.timeout(self._config.receive_timeout_s):
             await connection.writer.drain()
+
+
+def _keep_alive(writer: asyncio.StreamWriter) -> None:
+    """Find out about senders whose machine has gone without a word; silence alone says nothing."""
+    connected: socket.socket = writer.get_extra_info("socket")
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        if hasattr(socket, name):  # not everywhere
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _delivery(message: ForwardMessage, size_bytes: int, peer: str) -> Delivery:

@@ -5,10 +5,12 @@ the request. 400, 413 and 415 are for good; after 429 and 503 the sender tries a
 """
 
 import asyncio
+import logging
 import math
 import zlib
 from collections.abc import Callable, Mapping
 
+import structlog
 from aiohttp import web
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -24,6 +26,7 @@ from deeplog_grpc.receivers.identity import content_key, deeplog_headers
 from deeplog_grpc.receivers.otlp_grpc import export_response
 from deeplog_grpc.serving.address import bound_socket
 from deeplog_grpc.serving.intake import Intake
+from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.status import status_of
 
 _PATH = "/v1/logs"
@@ -35,6 +38,7 @@ _DECODERS: Mapping[str, Callable[[bytes, Mapping[str, str]], Records]] = {
 _IDLE_S = 75.0
 """Seconds between two requests on a connection; the last ones wait no longer for their head either."""
 _STATUSES = {code_pb2.INVALID_ARGUMENT: 400, code_pb2.UNAVAILABLE: 503, code_pb2.DEADLINE_EXCEEDED: 503}
+_log = structlog.get_logger("deeplog_grpc.receivers")
 _CODES = {408: code_pb2.DEADLINE_EXCEEDED, 404: code_pb2.NOT_FOUND}
 
 
@@ -85,7 +89,9 @@ class OtlpHttpListener:
         remedy = "choose another, or null to take no OTLP over HTTP"
         listening = bound_socket(self._config.listen or "", field="receivers.otlp_http.listen", remedy=remedy)
         # Bodies come as they are: what aiohttp unpacks has no bound until it is unpacked.
-        self._http = web.Server(self._answer, auto_decompress=False, access_log=None, keepalive_timeout=_IDLE_S)
+        self._http = web.Server(
+            self._answer, auto_decompress=False, access_log=None, logger=_no_http_log(), keepalive_timeout=_IDLE_S
+        )
         self._server = await asyncio.get_running_loop().create_server(self._connection, sock=listening)
         port: int = listening.getsockname()[1]
         return port
@@ -142,9 +148,10 @@ class OtlpHttpListener:
             raise _Refusal(405, "send logs with POST", Allow="POST")
         if (decode := _DECODERS.get(request.content_type)) is None:
             raise _Refusal(415, f"{request.content_type[:64]} is not one of {', '.join(_DECODERS)}")
-        raw = self._unpacked(await self._body(request), request.headers.get("Content-Encoding", "").strip().lower())
+        encoding = request.headers.get("Content-Encoding", "").strip().lower()
+        raw = await self._intake.decoded(lambda body: self._unpacked(body, encoding), await self._body(request))
         headers = deeplog_headers(request.headers.items())
-        records = decode(raw, headers)
+        records = await self._intake.decoded(lambda raw: decode(raw, headers), raw)
         key = content_key("otlp", raw, records, headers, request.remote or "")
         accepted = await self._intake.accept(records, size_bytes=len(raw), key=key, timeout_s=self._max_wait_s)
         return export_response(accepted)
@@ -174,6 +181,24 @@ class OtlpHttpListener:
         if encoding not in ("gzip", "zstd"):
             raise _Refusal(415, f"Content-Encoding {encoding[:32]} is not one of gzip, zstd, deflate, identity")
         return decompress(body, encoding, max_bytes=self._max_bytes)
+
+
+class _NoHttp(logging.Handler):
+    """Says what aiohttp would log with a traceback and what was sent: that something else than HTTP has come."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._faults = ScarceLog(_log)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = record.exc_info[0] if record.exc_info else None
+        self._faults.warning("a request was no HTTP", kind=kind.__name__ if kind else "")
+
+
+def _no_http_log() -> logging.Logger:
+    logger = logging.Logger(__name__, logging.ERROR)
+    logger.addHandler(_NoHttp())
+    return logger
 
 
 class _Closing(asyncio.Protocol):

@@ -4,12 +4,12 @@ What is guaranteed. The new detector sees all entries of the last two session ti
 :data:`MAX_REPLAYED` entries, and then each entry that came since, in their order and once. So a session that is open
 at the change stands where it would stand had the detector been there all the time; one that began before that stretch
 is one whose beginning is not known, as after a start. No verdict of the replay is stored or told. Where entries come
-faster than they can be replayed, or the sample has lost some (a full disk), the detector starts cold instead: for the
-first session time-out, sessions may have begun before it, and none is held against that.
+faster than they can be replayed, or the sample loses some meanwhile (a full disk), the detector starts cold instead:
+for the first session time-out, sessions may have begun before it, and none is held against that. Of a sample that lost
+some before, only what came after that is replayed.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 from deeplog_grpc.detection import ApplicationModel, Detector, EntryBatch, Judges
 from deeplog_grpc.detection.sessions import NS_PER_S
@@ -33,7 +33,7 @@ _GATE_CACHE = 8 << 20
 
 
 class TooFastError(RefusedError):
-    """Entries come faster than they are replayed."""
+    """Entries come faster than they are replayed, or than they are kept."""
 
 
 def replay(
@@ -52,14 +52,15 @@ def replay(
     TooFastError
         If it does not catch up.
     """
-    stop = sample.end
+    stop, losses = sample.end, sample.losses
     span_ns = int(TIMEOUTS_REPLAYED * timeout_s * NS_PER_S)
-    _feed(detector, [newest_entries(sample.directory, stop=stop, entries=MAX_REPLAYED, span_ns=span_ns)], pause)
+    newest = newest_entries(sample.directory, start=sample.whole_from, stop=stop, entries=MAX_REPLAYED, span_ns=span_ns)
+    _feed(detector, [newest], pause)
     for _ in range(ROUNDS):
         start, stop = stop, sample.end
         fed = _feed(detector, read_sample(sample.directory, start=start, stop=stop), pause)
         if fed <= FEW:
-            return lambda: _missed(sample.directory, stop)
+            return lambda: _missed(sample, stop, losses)
         if fed > MAX_MISSED:
             break
     raise TooFastError("entries come faster than they are replayed")
@@ -85,8 +86,10 @@ def _feed(detector: Detector, batches: Iterable[EntryBatch], pause: Callable[[],
     return fed
 
 
-def _missed(directory: Path, start: SamplePlace) -> Sequence[EntryBatch]:
-    batches = list(read_sample(directory, start=start))
+def _missed(sample: SampleLog, start: SamplePlace, losses: int) -> Sequence[EntryBatch]:
+    if sample.losses > losses:
+        raise TooFastError("some of the entries that came meanwhile were not kept")
+    batches = list(read_sample(sample.directory, start=start))
     if sum(map(len, batches)) > MAX_MISSED:
         raise TooFastError("too many entries came at the moment of the change")
     return batches

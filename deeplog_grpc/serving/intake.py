@@ -6,14 +6,16 @@ scored; an anomaly is stored by then.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, cast
+from dataclasses import replace
+from typing import Protocol, TypeVar, cast
 
 import structlog
 
+from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.errors import ExpiredError, QueueFullError, RefusedError
-from deeplog_grpc.ingest import Ingested
+from deeplog_grpc.ingest import EntryFault, Ingested, Part
 from deeplog_grpc.ingest.records import Records
 from deeplog_grpc.serving.answers import AnswerOptions, add_faults
 from deeplog_grpc.serving.config import ServerConfig
@@ -25,8 +27,14 @@ from deeplog_grpc.serving.scoring import Job, Reply, ScoreJob
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
 _SHOWN_REASONS = 3
+_LARGE_BYTES = 1 << 18
+"""A request from which on decoding takes some ten milliseconds."""
+_PIECE = 1_000
+"""Records that are divided at once: some ten milliseconds too."""
 _ACCEPTED_BYTES = 256
 """What a remembered :class:`Accepted` takes, roughly."""
+
+Decoded = TypeVar("Decoded")
 
 _log = structlog.get_logger("deeplog_grpc.serving")
 
@@ -87,6 +95,7 @@ class Intake:
         self._large_one_waits = False
         self._passing = ThreadPoolExecutor(1, thread_name_prefix="passthrough")
         """Writing to the disk must not hold up the event loop; one thread keeps the order."""
+        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decoding")
         self._blocked = 0
         """Deliveries that are scored, and for which the sink has no room."""
         self._rejections = ScarceLog(_log)
@@ -97,6 +106,12 @@ class Intake:
     def is_blocked(self) -> bool:
         """Whether the sink has no room for something that is scored."""
         return self._blocked > 0
+
+    async def decoded(self, decode: Callable[[bytes], Decoded], raw: bytes) -> Decoded:
+        """Decode what has come; beside the event loop where that takes long, for it holds up all other calls."""
+        if len(raw) < _LARGE_BYTES:
+            return decode(raw)
+        return await asyncio.get_running_loop().run_in_executor(self._decoding, decode, raw)
 
     async def accept(self, records: Records, *, size_bytes: int, key: Key | None, timeout_s: float) -> Accepted:
         """Have one delivery scored; see :meth:`accept_together`."""
@@ -161,7 +176,7 @@ class Intake:
         if self.is_blocked:
             raise QueueFullError("what was scored finds no room on its way out")
         records = _joined([delivery.records for delivery in deliveries])
-        ingested = self._ingest.ingest(records, arrival_ns=time.time_ns())
+        ingested = await self._ingested(records)
         response = pb.ScoreResponse()
         if ingested.parts:
             job = ScoreJob(
@@ -178,6 +193,17 @@ class Intake:
         if self._sink is not None and len(records):
             await self._pass_on(self._sink, records, response)
         return self._accepted(response)
+
+    async def _ingested(self, records: Records) -> Ingested:
+        """Divide records, and give way to other calls now and then."""
+        arrival_ns = time.time_ns()
+        pieces = []
+        for start in range(0, len(records), _PIECE):
+            if start:
+                await asyncio.sleep(0)
+            piece = records if len(records) <= _PIECE else records.slice(start, start + _PIECE)
+            pieces.append((start, self._ingest.ingest(piece, arrival_ns=arrival_ns)))
+        return pieces[0][1] if len(pieces) == 1 else _ingested_together(pieces)
 
     async def _pass_on(self, sink: RecordSink, records: Records, response: pb.ScoreResponse) -> None:
         """Wait until a sink has room: if what is scored already were refused, it would be scored again."""
@@ -222,6 +248,30 @@ class Intake:
             message=message,
             anomaly_count=response.anomaly_count,
         )
+
+
+def _ingested_together(pieces: Sequence[tuple[int, Ingested]]) -> Ingested:
+    """What became of pieces of records, each with the place of its first one, as if they had been one."""
+    parts: dict[str, list[tuple[int, Part]]] = {}
+    faults: list[EntryFault] = []
+    for start, ingested in pieces:
+        for part in ingested.parts:
+            parts.setdefault(part.application, []).append((start, part))
+        for fault in ingested.faults:
+            index = start + fault.index
+            faults.append(replace(fault, index=index, field=f"records[{index}]"))
+    return Ingested(
+        parts=tuple(
+            Part(
+                application=application,
+                positions=[start + position for start, part in found for position in part.positions],
+                entry_ids=[entry_id for _, part in found for entry_id in part.entry_ids],
+                batch=EntryBatch.concat([part.batch for _, part in found]),
+            )
+            for application, found in parts.items()
+        ),
+        faults=tuple(faults),
+    )
 
 
 def _joined(parts: Sequence[Records]) -> Records:

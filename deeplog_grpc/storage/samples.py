@@ -88,6 +88,10 @@ class SampleLog:
         self._dropped = 0
         self.end = SamplePlace(segment=found[-1].number + 1 if found else 1, offset=0)
         """Behind the entry that was appended last. Other threads may read it."""
+        self.whole_from = SamplePlace(segment=0, offset=0)
+        """Behind the last entries that could not be kept."""
+        self.losses = 0
+        """Times that entries could not be kept. Other threads may read it."""
         self._file = -1
         self._began_s = 0.0
 
@@ -104,7 +108,14 @@ class SampleLog:
         OSError
             If the disk is full, say: then none, or not all, of them are kept.
         """
-        lines = _lines(batch)
+        try:
+            self._append(_lines(batch), len(batch))
+        except OSError:
+            self.whole_from = self.end
+            self.losses += 1
+            raise
+
+    def _append(self, lines: bytes, entries: int) -> None:
         now_s = self._clock()
         is_full = self.end.offset >= self._segment_bytes or now_s - self._began_s > self._keep_s / SEGMENTS_KEPT
         if self._file >= 0 and is_full:
@@ -115,7 +126,7 @@ class SampleLog:
             self._close_segment()  # what comes next must not stand behind half a line
             raise OSError("the sample was not written as a whole")
         self.end = SamplePlace(segment=self.end.segment, offset=self.end.offset + len(lines))
-        self._added += len(batch)
+        self._added += entries
 
     def tidy(self) -> None:
         """Compress closed segments and let the oldest go; takes some tenths of a second for each.
@@ -126,9 +137,15 @@ class SampleLog:
             If the disk is full, say.
         """
         open_number = self.end.segment
-        for segment in _segments(self.directory):
-            if not segment.is_closed and segment.number < open_number:
-                _compress(segment)
+        try:
+            for segment in _segments(self.directory):
+                if not segment.is_closed and segment.number < open_number:
+                    _compress(segment)
+        finally:  # a disk that is full has no room to compress in
+            self._let_go(open_number)
+
+    def _let_go(self, open_number: int) -> None:
+        """Remove the oldest closed segments, where there are too many."""
         segments = _segments(self.directory)
         sizes = [segment.path.stat() for segment in segments]
         total = sum(size.st_size for size in sizes)
@@ -194,18 +211,22 @@ def place_of_last(directory: Path, entries: int, *, stop: SamplePlace | None = N
     return SamplePlace(segment=0, offset=0)
 
 
-def newest_entries(directory: Path, *, stop: SamplePlace, entries: int, span_ns: int) -> EntryBatch:
+def newest_entries(
+    directory: Path, *, stop: SamplePlace, entries: int, span_ns: int, start: SamplePlace | None = None
+) -> EntryBatch:
     """The newest entries before a place: at most so many, and none older by more than a span than the newest one.
 
     Parameters
     ----------
     span_ns : int
         Nanoseconds of event time; 0 = no bound.
+    start : SamplePlace, optional
+        None of those before it.
     """
     found: list[EntryBatch] = []
     newest_ns = 0
-    start = place_of_last(directory, entries, stop=stop)
-    for batch in read_sample(directory, start=start, stop=stop):
+    last = place_of_last(directory, entries, stop=stop)
+    for batch in read_sample(directory, start=last if start is None else max(start, last), stop=stop):
         found.append(batch)
         newest_ns = max(newest_ns, int(batch.times_ns.max()))
     whole = EntryBatch.concat(found)
@@ -313,10 +334,14 @@ def _compress(segment: _Segment) -> None:
     unfinished = segment.path.with_name(f".{segment.number:06}.unfinished")
     kept = segment.path.stat()
     if content:
-        with unfinished.open("wb") as file:
-            file.write(gzip.compress(content, 1))
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with unfinished.open("wb") as file:
+                file.write(gzip.compress(content, 1))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
         os.utime(unfinished, ns=(kept.st_atime_ns, kept.st_mtime_ns))
         unfinished.rename(closed)
     segment.path.unlink()

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -188,8 +189,25 @@ async def test_connections_have_a_bound() -> None:
     async with receiving(forward={"max_connections": 1}) as up, sender(up) as first:
         await first.send(message(BODIES, "c1"))
         await first.answer()
-        async with sender(up) as second:
-            assert await second.is_closed()
+        with capture_logs() as logs:
+            async with sender(up) as second:
+                assert await second.is_closed()
+    assert "max_connections" in logs[0]["event"]
+
+
+async def test_a_sender_whose_machine_goes_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+    set_option = socket.socket.setsockopt
+
+    def noted(own: socket.socket, *option: Any) -> None:
+        asked.append(option)
+        set_option(own, *option)
+
+    monkeypatch.setattr(socket.socket, "setsockopt", noted)
+    async with receiving() as up, sender(up) as first:
+        await first.send(message(BODIES, "c1"))
+        await first.answer()
+    assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in asked
 
 
 async def test_without_room_nothing_is_read_and_nothing_lost() -> None:

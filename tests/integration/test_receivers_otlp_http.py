@@ -159,6 +159,19 @@ async def test_connections_are_kept_and_bounded() -> None:
         writer.close()
 
 
+@pytest.mark.parametrize("sent", [b"Content-Length: secret\r\n\r\n", b"A: " + b"secret" * 10_000 + b"\r\n\r\n"])
+async def test_what_is_no_http_is_refused_and_not_logged(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    with capture_logs() as logs:
+        async with http() as (up, _):
+            reader, writer = await asyncio.open_connection("127.0.0.1", up.ports["otlp_http"])
+            writer.write(b"POST /v1/logs HTTP/1.1\r\nHost: a\r\n" + sent)
+            async with asyncio.timeout(BOUND_S):
+                assert b" 400 " in await reader.readline()
+            writer.close()
+    assert [log["event"] for log in logs if log["log_level"] == "warning"] == ["a request was no HTTP"]
+    assert "secret" not in str(logs) + caplog.text
+
+
 @pytest.mark.parametrize(
     "sent", [b"", b"POST /v1/logs HT", b"POST /v1/logs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"]
 )

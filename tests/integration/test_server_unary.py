@@ -91,9 +91,9 @@ async def test_entries_of_several_applications_are_answered_in_the_order_of_the_
     [
         (LogEntry(), "body", "EMPTY_BODY"),
         (LogEntry(body="x" * 101), "body", "BODY_TOO_LONG"),
-        (LogEntry(body="x", entry_id="i" * 21), "entry_id", "ID_TOO_LONG"),
-        (LogEntry(body="x", session="i" * 21), "session", "ID_TOO_LONG"),
-        (LogEntry(body="x", source="i" * 21), "source", "ID_TOO_LONG"),
+        (LogEntry(body="x", entry_id="i" * 41), "entry_id", "ID_TOO_LONG"),
+        (LogEntry(body="x", session="i" * 41), "session", "ID_TOO_LONG"),
+        (LogEntry(body="x", source="i" * 41), "source", "ID_TOO_LONG"),
         (LogEntry(body="x", attributes={"a": "", "b": "", "c": ""}), "attributes", "TOO_MANY_ATTRIBUTES"),
         (LogEntry(body="x", time_unix_nano=2**63), "time_unix_nano", "TIME_OUT_OF_RANGE"),
         (LogEntry(body="x", application="nope"), "application", "UNKNOWN_APPLICATION"),
@@ -104,7 +104,7 @@ async def test_a_bad_entry_is_named_and_its_neighbours_are_judged(bad: LogEntry,
     good = [LogEntry(body="open", session="s", application="one"), LogEntry(body="odd", application="two")]
     if field != "application":
         bad.application = "one"
-    limits = IngestConfig(max_body_bytes=100, max_attributes=2, max_id_bytes=20)
+    limits = IngestConfig(max_body_bytes=100, max_attributes=2, max_id_bytes=40)
     async with running("one", "two", ingest=limits) as up:
         response = await up.client.score([good[0], bad, good[1]])
     (error,) = response.errors

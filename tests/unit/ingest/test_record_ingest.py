@@ -1,6 +1,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from deeplog_grpc.ingest.applications import FixedApplications
 from deeplog_grpc.ingest.config import IngestConfig
 from deeplog_grpc.ingest.native import Ingested
@@ -131,3 +133,9 @@ def test_what_this_project_sent_out_is_not_judged_again() -> None:
 def test_years_are_those_of_the_arrival() -> None:
     (part,) = ingest(records(["May  1 09:00:00 started"], times_ns=[0])).parts
     assert part.batch.times_ns.tolist() == [NOW_NS - 3_600_000_000_000]
+
+
+def test_identifiers_in_a_text_are_cut_too() -> None:
+    text = orjson.dumps({"msg": "paid", "session": "s" * 99, "source": "h" * 99, "application": "a" * 99}).decode()
+    (part,) = ingest(records([text]), applications=Growing(1), max_id_chars=16).parts
+    assert (part.application, *part.batch.sessions, *part.batch.sources) == ("a" * 16, "s" * 16, "h" * 16)

@@ -1,5 +1,6 @@
 """A detector that is put in while entries come stands where one stands that saw them all."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from deeplog_grpc.detection import ApplicationModel, EntryBatch, Kind, VerdictBa
 from deeplog_grpc.feedback import Lesson, StepCase
 from deeplog_grpc.serving import installation
 from deeplog_grpc.serving.installation import TooFastError, confirmed_missed, replay
-from deeplog_grpc.storage import SampleLog
+from deeplog_grpc.storage import SampleLog, samples
 from deeplog_grpc.testing import simulate_log
 from tests.conftest import NewDetector
 from tests.trained import LATER_S, ends, entries_of, rows
@@ -45,6 +46,40 @@ def test_the_replay_and_what_was_missed_are_all_that_came(
     expected, found = (detector.score(log.slice(3_700, len(log))) for detector in (early, late))
     assert rows(found) == rows(expected)
     assert ends(found) == ends(expected)
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, sample: SampleLog, batch: EntryBatch) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as full:
+        full.setattr(samples, "_lines", fail)
+        with pytest.raises(OSError, match="full"):
+            sample.append(batch)
+
+
+def test_sessions_that_lost_entries_are_not_replayed(
+    tmp_path: Path, new_detector: NewDetector, log: EntryBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = sample_in(tmp_path)
+    sample.append(log.slice(0, 1_000))
+    full_disk(monkeypatch, sample, log.slice(1_000, 1_010))
+    sample.append(log.slice(1_010, 1_100))
+    seen: list[EntryBatch] = []
+    detector = new_detector()
+    score = detector.score
+
+    def listened(batch: EntryBatch) -> VerdictBatch:
+        seen.append(batch)
+        return score(batch)
+
+    monkeypatch.setattr(detector, "score", listened)
+    missed = replay(detector, sample, 1e6, lambda: None)
+    assert list(EntryBatch.concat(seen).bodies) == list(log.slice(1_010, 1_100).bodies)
+    assert not list(missed())
+    full_disk(monkeypatch, sample, log.slice(1_100, 1_110))
+    with pytest.raises(TooFastError):
+        missed()
 
 
 def test_only_two_time_outs_are_replayed(

@@ -1,6 +1,7 @@
 """Deliveries of foreign records: scored once each, together with what came with them."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from deeplog_grpc.detection.entries import EntryBatch
-from deeplog_grpc.errors import ExpiredError, QueueFullError
-from deeplog_grpc.ingest import FixedApplications, IngestConfig, Origin, RecordIngest, Records, RoutingConfig
+from deeplog_grpc.errors import ExpiredError, InputError, QueueFullError
+from deeplog_grpc.ingest import FixedApplications, IngestConfig, Ingested, Origin, RecordIngest, Records, RoutingConfig
 from deeplog_grpc.serving import ServerConfig
 from deeplog_grpc.serving.config import DeliveriesConfig
 from deeplog_grpc.serving.deliveries import Deliveries
@@ -20,6 +21,7 @@ from deeplog_grpc.serving.delivery import Delivery
 from deeplog_grpc.serving.intake import Intake
 from deeplog_grpc.serving.queue import ScoringQueue
 from deeplog_grpc.serving.scoring import Job, Reply, ScoringWorker
+from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from tests.unit.serving.fake_detector import FakeBatch, FakeDetector
 
 
@@ -142,3 +144,68 @@ def test_each_name_is_scored_once_and_in_order_however_deliveries_meet(groups: S
 
     first_seen = dict.fromkeys(number for group in groups for number in group)
     assert asyncio.run(run()) == [f"open {number}" for number in first_seen]
+
+
+async def test_a_large_delivery_lets_other_calls_go_on_and_is_one_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deeplog_grpc.serving.intake._PIECE", 3)
+    turn, seen_at = 0, []
+    divide = RecordIngest.ingest
+
+    def noted(self: RecordIngest, records: Records, *, arrival_ns: int) -> Ingested:
+        seen_at.append(turn)
+        return divide(self, records, arrival_ns=arrival_ns)
+
+    async def others() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(RecordIngest, "ingest", noted)
+    bodies = [["open", "write", " ", "odd"][place % 4] for place in range(32)]
+    async with intake() as up:
+        other = asyncio.create_task(others())
+        whole = await up.intake.accept_together([delivery(None, *bodies)], timeout_s=10)
+        other.cancel()
+        assert (whole.entry_count, whole.anomaly_count, up.detector.batch_sizes) == (24, 8, [24])
+        assert up.detector.bodies == [body for body in bodies if body != " "]
+    assert len(seen_at) == len(set(seen_at)) == 11
+
+
+async def test_faults_of_a_large_delivery_have_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deeplog_grpc.serving.intake._PIECE", 3)
+    taken: list[pb.ScoreResponse] = []
+
+    class Sink:
+        def add(self, records: Records, response: pb.ScoreResponse) -> None:
+            taken.append(response)
+
+    async with intake() as up:
+        bodies = [f"open {place}" for place in range(10)]
+        records = Records(
+            bodies=bodies,
+            times_ns=[5] * 10,
+            attributes=[{"service.name": "app" if place % 2 else "nobody"} for place in range(10)],
+            origins=[Origin()] * 10,
+        )
+        ingest = RecordIngest(FixedApplications(["app", "other"]), IngestConfig(), RoutingConfig())
+        own = Intake(ingest, up.queue, Deliveries(DeliveriesConfig()), ServerConfig(), Sink())
+        accepted = await own.accept(records, size_bytes=1, key=None, timeout_s=10)
+    assert (accepted.entry_count, accepted.rejected_count) == (5, 5)
+    (response,) = taken
+    assert [(error.index, error.field) for error in response.errors] == [(n, f"records[{n}]") for n in range(0, 10, 2)]
+    assert [verdict.index for verdict in response.verdicts] == [1, 3, 5, 7, 9]
+
+
+@pytest.mark.parametrize("size", [10, 1 << 18])
+async def test_what_is_large_is_decoded_beside_the_event_loop(size: int) -> None:
+    def decode(raw: bytes) -> str:
+        if raw.endswith(b"?"):
+            raise InputError("undecodable")
+        return threading.current_thread().name
+
+    async with intake() as up:
+        name = await up.intake.decoded(decode, b"x" * size)
+        assert name.startswith("decoding") == (size > 10)
+        with pytest.raises(InputError):
+            await up.intake.decoded(decode, b"x" * size + b"?")

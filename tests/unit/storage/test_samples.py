@@ -1,5 +1,6 @@
 """A sample keeps the newest entries, in order, through kills and restarts."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -172,3 +173,21 @@ def test_what_was_appended_before_a_kill_is_there(tmp_path: Path, reports: int) 
     found = numbers(tmp_path)
     assert len(found) >= appended
     assert found == list(range(len(found)))
+
+
+def test_a_full_disk_keeps_neither_what_is_too_old_nor_half_a_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = log_in(tmp_path, keep_bytes=4_000)
+    for first in range(0, 2_000, 10):
+        log.append(numbered(first, first + 10))
+
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="full"):
+        log.tidy()
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 5_000
+    assert not list(tmp_path.glob(".*"))
+    assert 10 < len(numbers(tmp_path)) == log.entries < 2_000
