@@ -21,6 +21,7 @@ from deeplog_grpc.ingest.forward_handshake import SALT_BYTES, check_ping, hello
 from deeplog_grpc.ingest.forward_messages import acknowledgement
 from deeplog_grpc.receivers.config import ForwardConfig
 from deeplog_grpc.serving.address import bound_socket
+from deeplog_grpc.serving.decoding import decoded
 from deeplog_grpc.serving.delivery import Acceptor, Delivery, Key
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.status import log_unexpected
@@ -204,7 +205,7 @@ class ForwardListener:
         fault: InputError | None = None
         try:
             for raw in values:
-                if (message := await self._intake.decoded(connection.decoder.decode, raw)) is not None:
+                if (message := await decoded(connection.decoder.decode, raw)) is not None:
                     deliveries.append(_delivery(message, len(raw), connection.peer))
                     if message.chunk is not None:
                         chunks.append(message.chunk)

@@ -6,10 +6,10 @@ scored; an anomaly is stored by then.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, cast
 
 import structlog
 
@@ -27,14 +27,11 @@ from deeplog_grpc.serving.scoring import Job, Reply, ScoreJob
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
 _SHOWN_REASONS = 3
-_LARGE_BYTES = 1 << 18
-"""A request from which on decoding takes some ten milliseconds."""
 _PIECE = 1_000
 """Records that are divided at once: some ten milliseconds too."""
 _ACCEPTED_BYTES = 256
 """What a remembered :class:`Accepted` takes, roughly."""
 
-Decoded = TypeVar("Decoded")
 
 _log = structlog.get_logger("deeplog_grpc.serving")
 
@@ -95,7 +92,6 @@ class Intake:
         self._large_one_waits = False
         self._passing = ThreadPoolExecutor(1, thread_name_prefix="passthrough")
         """Writing to the disk must not hold up the event loop; one thread keeps the order."""
-        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decoding")
         self._blocked = 0
         """Deliveries that are scored, and for which the sink has no room."""
         self._rejections = ScarceLog(_log)
@@ -106,12 +102,6 @@ class Intake:
     def is_blocked(self) -> bool:
         """Whether the sink has no room for something that is scored."""
         return self._blocked > 0
-
-    async def decoded(self, decode: Callable[[bytes], Decoded], raw: bytes) -> Decoded:
-        """Decode what has come; beside the event loop where that takes long, for it holds up all other calls."""
-        if len(raw) < _LARGE_BYTES:
-            return decode(raw)
-        return await asyncio.get_running_loop().run_in_executor(self._decoding, decode, raw)
 
     async def accept(self, records: Records, *, size_bytes: int, key: Key | None, timeout_s: float) -> Accepted:
         """Have one delivery scored; see :meth:`accept_together`."""

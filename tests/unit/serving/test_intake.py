@@ -16,6 +16,7 @@ from deeplog_grpc.errors import ExpiredError, InputError, QueueFullError
 from deeplog_grpc.ingest import FixedApplications, IngestConfig, Ingested, Origin, RecordIngest, Records, RoutingConfig
 from deeplog_grpc.serving import ServerConfig
 from deeplog_grpc.serving.config import DeliveriesConfig
+from deeplog_grpc.serving.decoding import decoded
 from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.delivery import Delivery
 from deeplog_grpc.serving.intake import Intake
@@ -205,7 +206,7 @@ async def test_what_is_large_is_decoded_beside_the_event_loop(size: int) -> None
         return threading.current_thread().name
 
     async with intake() as up:
-        name = await up.intake.decoded(decode, b"x" * size)
+        name = await decoded(decode, b"x" * size)
         assert name.startswith("decoding") == (size > 10)
         with pytest.raises(InputError):
-            await up.intake.decoded(decode, b"x" * size + b"?")
+            await decoded(decode, b"x" * size + b"?")
