@@ -71,6 +71,8 @@ async def test_a_fluent_logger_reaches_the_server_over_a_restart_of_the_shipper(
             async with shipping(settings) as shipper:
                 await asyncio.to_thread(emit, await port_of(shipper), written[start : start + 20])
                 await until(partial(has_received, shipper, 20))
+        async with shipping(settings):  # what was not sent when a shipper stopped is sent by the next
+            await until(lambda: len(annotated(tmp_path)) == len(written))
         rows = annotated(tmp_path)
     assert bodies(rows) == written
     assert rows[0]["attributes"] == {"tag": "shop.cart", "kubernetes.pod_name": "cart-1"}
