@@ -161,7 +161,7 @@ async def test_what_can_never_fit_is_told_apart(tmp_path: Path) -> None:
 
 def test_once_and_listening_do_not_go_together(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--once"):
-        Shipper(ShipConfig(spool=tmp_path / "s", forward=LOCAL), is_once=True)
+        Shipper(ShipConfig(spool=tmp_path / "s", forward=ForwardInputConfig(**LOCAL)), is_once=True)
 
 
 async def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
