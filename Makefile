@@ -74,4 +74,4 @@ clean:  ## Remove the environment and what tools left
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 
 plugin:  ## The output plugin of Fluent Bit (NGHTTP2=sources of nghttp2: needs libc only)
-	$(MAKE) -C plugins/fluent-bit/out_deeplog NGHTTP2=$(NGHTTP2)
+	$(MAKE) -C plugins/fluent-bit/out_deeplog NGHTTP2=$(abspath $(NGHTTP2))

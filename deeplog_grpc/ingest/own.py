@@ -1,7 +1,9 @@
-"""Records that this product made itself: what comes back from the pipeline is not scored again."""
+"""Records that this product made itself: what comes back from the pipeline is not scored again, nor sent on."""
 
 from collections.abc import Mapping
 from typing import Any
+
+from deeplog_grpc.ingest.records import Records
 
 OUTPUT_ATTRIBUTE = "deeplog.output"
 """On every record that is sent out, and on its OTLP resource: the name of the output."""
@@ -25,3 +27,21 @@ def is_own(attributes: Mapping[str, Any]) -> bool:
         return True
     nested = attributes.get("deeplog")
     return isinstance(nested, Mapping) and not _MARKS.isdisjoint(nested)
+
+
+def which_are_own(records: Records) -> list[bool]:
+    """Of each record, whether its attributes or its resource say that it was sent out.
+
+    Examples
+    --------
+    >>> from deeplog_grpc.ingest.records import Origin
+    >>> sent = {"deeplog.output": "back"}
+    >>> origins = [Origin(), Origin(), Origin(resource=sent)]
+    >>> which_are_own(Records(bodies=["a", "b", "c"], times_ns=[0] * 3, attributes=[{}, sent, {}], origins=origins))
+    [False, True, True]
+    """
+    resources = {id(one): is_own(one.resource) for one in {id(one): one for one in records.origins}.values()}
+    return [
+        resources[id(origin)] or bool(given and is_own(given))
+        for origin, given in zip(records.origins, records.attributes, strict=True)
+    ]

@@ -16,7 +16,7 @@ from deeplog_grpc.ingest.applications import Applications, admitted
 from deeplog_grpc.ingest.config import IngestConfig
 from deeplog_grpc.ingest.lines import ArrivedLines, LineEntries
 from deeplog_grpc.ingest.native import EntryFault, Ingested, Part
-from deeplog_grpc.ingest.own import is_own
+from deeplog_grpc.ingest.own import which_are_own
 from deeplog_grpc.ingest.records import Origin, Records
 from deeplog_grpc.ingest.routing import Route, Router, RoutingConfig
 from deeplog_grpc.ingest.values import cut_text
@@ -121,11 +121,8 @@ class RecordIngest:
 
 def _foreign(records: Records, lines: LineEntries) -> list[bool]:
     """Of each line, whether its record is not one that was sent out here and came back."""
-    own = {id(origin): is_own(origin.resource) for origin in {id(one): one for one in records.origins}.values()}
-    attributes, origins = records.attributes, records.origins
-    return [
-        not (own[id(origins[number])] or ((given := attributes[number]) and is_own(given))) for number in lines.numbers
-    ]
+    own = which_are_own(records)
+    return [not own[number] for number in lines.numbers]
 
 
 def _part(name: str, places: list[int], lines: LineEntries, routes: Sequence[Route], times_ns: Any) -> Part:

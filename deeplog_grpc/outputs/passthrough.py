@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from deeplog_grpc.errors import SpoolFullError
-from deeplog_grpc.ingest.own import OUTPUT_ATTRIBUTE
+from deeplog_grpc.ingest.own import OUTPUT_ATTRIBUTE, which_are_own
 from deeplog_grpc.ingest.records import Records
 from deeplog_grpc.outputs.config import RecordOutput
 from deeplog_grpc.outputs.dead_letters import DeadLetters
@@ -73,7 +73,7 @@ class RecordQueue:
             raise SpoolFullError(f"the queue of the output '{self.name}' is full")
 
     def add(self, records: Records, verdicts: Mapping[int, verdict_pb2.Verdict]) -> None:
-        """Keep the records that the output wants.
+        """Keep the records that the output wants; none that was sent out before, which would go round for ever.
 
         Parameters
         ----------
@@ -86,10 +86,11 @@ class RecordQueue:
             If there is no room, and nothing may be dropped; nothing was kept.
         """
         resources = {id(origin): {**origin.resource, OUTPUT_ATTRIBUTE: self.name} for origin in records.origins}
+        own = which_are_own(records)
         wanted = [
             scored_record(records, place, verdicts.get(place), self.name, resources[id(origin)])
             for place, origin in enumerate(records.origins)
-            if self._wants(verdicts.get(place))
+            if not own[place] and self._wants(verdicts.get(place))
         ]
         payloads = [pack(wanted[first : first + self._batch]) for first in range(0, len(wanted), self._batch)]
         try:

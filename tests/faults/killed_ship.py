@@ -47,6 +47,17 @@ def kill(child: int) -> None:
     os.waitpid(child, 0)
 
 
+def wait_for_handler(child: int) -> None:
+    """A child that was forked just now would die of SIGTERM instead of stopping."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        status = Path(f"/proc/{child}/status").read_text()
+        caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+        if int(caught, 16) >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.01)
+
+
 def serve(port: int) -> None:
     async def run() -> None:
         config = ServerConfig(listen=f"127.0.0.1:{port}")
@@ -124,6 +135,7 @@ def main(directory: Path, kills: int, seed: int) -> None:
             killed["server"] += 1
     is_over.touch()
     os.waitpid(writer, 0)
+    wait_for_handler(shipper)
     os.kill(shipper, signal.SIGTERM)
     stopped = os.waitstatus_to_exitcode(os.waitpid(shipper, 0)[1])
     last = forked(lambda: shipped(directory, port, is_once=True))

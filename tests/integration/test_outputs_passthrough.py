@@ -94,6 +94,23 @@ async def test_every_record_comes_back_in_order_with_its_verdict(store: AnomalyS
     assert [one["body"] for one in read(odd)] == ["paid 1"]
 
 
+async def test_a_record_that_went_out_and_came_back_is_not_sent_on(store: AnomalyStore, tmp_path: Path) -> None:
+    back = tmp_path / "back.jsonl"
+    sent = {"deeplog.output": "other"}
+    returned = Records(
+        bodies=["new", "flattened", "whole"],
+        times_ns=[1, 2, 3],
+        attributes=[{}, sent, {}],
+        origins=[ORIGIN, ORIGIN, Origin(resource=sent)],
+    )
+    async with running(store, tmp_path, back={"type": "file", "path": str(back), "what": "records"}) as outputs:
+        assert outputs.sink is not None
+        outputs.sink.add(returned, deeplog_service_pb2.ScoreResponse())
+        outputs.sink.add(records(1, "last"), answer(1))
+        await until(lambda: outputs.status()[0].sent >= 2)
+    assert [one["body"] for one in read(back)] == ["new", "last 0"]
+
+
 async def test_records_wait_on_disk_while_the_other_side_is_away(store: AnomalyStore, tmp_path: Path) -> None:
     keys = {"type": "otlp", "what": "records", "endpoint": "http://127.0.0.1:9"}
     async with running(store, tmp_path, back=keys) as outputs:
