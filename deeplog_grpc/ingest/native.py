@@ -208,8 +208,18 @@ class NativeIngest:
         if defaults.raw_bodies:
             for column in filled.values():
                 self._read_lines(column, arrival_ns)
+        if self._router.searches_bodies:
+            for column in filled.values():
+                self._search_sessions(column)
         parts = tuple(column.part(name, arrival_ns) for name, column in filled.items())
         return Ingested(parts=parts, faults=tuple(faults))
+
+    def _search_sessions(self, column: _Columns) -> None:
+        """Find sessions by the expressions of the configuration, where there is none yet."""
+        search = self._router.session_in
+        column.sessions = [
+            session or search(body) for session, body in zip(column.sessions, column.bodies, strict=True)
+        ]
 
     def _read_lines(self, column: _Columns, arrival_ns: int) -> None:
         """Take bodies for lines as they were written."""

@@ -191,3 +191,10 @@ def test_raw_bodies_are_lines_as_they_were_written() -> None:
     assert part.batch.bodies == ["started", "started", "done", "done", "  ", "plain"]
     assert part.batch.times_ns.tolist() == [time_ns, 7, time_ns, ARRIVAL_NS, ARRIVAL_NS, ARRIVAL_NS]
     assert part.batch.sessions == ["", "", "t", "own", "", ""]
+
+
+def test_expressions_of_the_configuration_find_sessions() -> None:
+    native = NativeIngest(FixedApplications(("app",)), IngestConfig(), RoutingConfig(session=("regex:order=([0-9]+)",)))
+    entries = [LogEntry(body="order=7 paid"), LogEntry(body="order=7 paid", session="own"), LogEntry(body="x")]
+    (part,) = native.ingest(lenient(entries), Defaults(), arrival_ns=ARRIVAL_NS).parts
+    assert part.batch.sessions == ["7", "own", ""]
