@@ -26,6 +26,8 @@ class Restarting:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
         self._command = [PROGRAM, "serve", "--model", str(bundle), "--state", str(state), "--listen", self.address]
+        for receiver in ("otlp_http", "forward"):  # their ports may be taken
+            self._command += ["--set", f"receivers.{receiver}.listen=null"]
         self._process: subprocess.Popen[str] | None = None
         self.stops = 0
         """How often it was stopped while it served."""

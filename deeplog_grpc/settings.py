@@ -7,7 +7,7 @@ win over the environment, and that over the file.
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError, field_validator
@@ -31,8 +31,11 @@ from deeplog_grpc.receivers.config import ReceiversConfig
 from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
 from deeplog_grpc.shipping.config import ShipConfig
 from deeplog_grpc.storage import StateConfig
-from deeplog_grpc.training import LearningConfig, Recipe
+from deeplog_grpc.training.config import LearningConfig
 from deeplog_grpc.workflow import WorkflowConfig
+
+if TYPE_CHECKING:  # training needs torch
+    from deeplog_grpc.training import Recipe
 
 ENV_PREFIX = "DEEPLOG_GRPC_"
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
@@ -84,8 +87,10 @@ class Settings(BaseSettings):
     ship: ShipConfig = ShipConfig()
     """The shipper: what it reads, where lines wait, and to whom it sends."""
 
-    def recipe(self, *, seed: int = 0) -> Recipe:
+    def recipe(self, *, seed: int = 0) -> "Recipe":
         """How models are trained."""
+        from deeplog_grpc.training import Recipe
+
         return Recipe(
             parser=self.parser,
             sessions=self.sessions,

@@ -2,48 +2,80 @@
 
 import os
 import sys
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from deeplog_grpc import __version__
-from deeplog_grpc.cli.adapt import adapt
-from deeplog_grpc.cli.anomalies import anomalies
-from deeplog_grpc.cli.applications import applications
-from deeplog_grpc.cli.config import config
-from deeplog_grpc.cli.console import MESSAGES
-from deeplog_grpc.cli.demo import demo
-from deeplog_grpc.cli.drift import drift
-from deeplog_grpc.cli.evaluate import evaluate
-from deeplog_grpc.cli.feedback import feedback
-from deeplog_grpc.cli.models import models
-from deeplog_grpc.cli.outputs import outputs
-from deeplog_grpc.cli.parse import parse
-from deeplog_grpc.cli.score import score
-from deeplog_grpc.cli.serve import serve
-from deeplog_grpc.cli.ship import ship
-from deeplog_grpc.cli.templates import templates
-from deeplog_grpc.cli.train import train
-from deeplog_grpc.cli.workflow import workflow
 from deeplog_grpc.errors import DeepLogError
 
 EXIT_INPUT = 2
 """The caller can mend it: a wrong option, file, key or address."""
 
+COMMANDS = {
+    "train": "Learn normal behaviour from raw log lines or JSON lines.",
+    "serve": "Serve until SIGTERM or SIGINT; accepted work is finished first.",
+    "score": "Judge log lines and print what is abnormal.",
+    "ship": "Follow log files, read standard input or take what shippers send, and stream all lines to a server.",
+    "parse": "Find the message templates of log lines and count them, or compare them with others.",
+    "feedback": "Say what an anomaly was: a false positive, which the models learn at once, or confirmed.",
+    "adapt": "Learn the open anomalies of a range of time as normal, after a deployment for example.",
+    "drift": "Tell whether an application's logs have moved away from training, and which log keys make that up.",
+    "workflow": "Show the workflow of an application: tasks, where they branch, loops, slow steps, and what h and g it "
+    "suggests.",
+    "demo": "Learn from a simulated log, start a server, stream a second log with known faults, and compare.",
+    "config": "Print every key of the configuration with its value, meaning and range.",
+    "evaluate": "Measure detection on labelled data.",
+    "templates": "See and edit the message templates of a model bundle.",
+    "anomalies": "See the anomalies of a server and their groups; mute groups.",
+    "models": "See the versions of a server's models, and go back to one.",
+    "outputs": "See the outputs of the configuration, and try them.",
+    "applications": "See where a server's applications stand, and train one.",
+}
+"""Name -> what it is for, as its own help begins. Each is in the module of its name."""
+NEED_NOTHING = ("serve", "ship", "drift", "demo", "config")
+"""Commands that can be called without an argument."""
+
+
+class CalledCommands(TyperGroup):
+    """A group that imports a command when it is called: most need torch, and to list them needs none."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command that is called, and its arguments."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, listed if name is None else loaded(name), rest
+
+
 app = typer.Typer(
     name="deeplog-grpc",
+    cls=CalledCommands,
     help="Learn how an application's logs normally run, and say what is abnormal and why.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (train, serve, score, ship, parse, feedback, adapt, drift, workflow, demo, config):
-    app.command(no_args_is_help=command not in (ship, drift, demo, config))(command)
-app.add_typer(evaluate, name="evaluate")
-app.add_typer(templates, name="templates")
-app.add_typer(anomalies, name="anomalies")
-app.add_typer(models, name="models")
-app.add_typer(outputs, name="outputs")
-app.add_typer(applications, name="applications")
+
+
+def _listed() -> None:
+    """Stands for a command in the list of commands."""
+
+
+for command, purpose in COMMANDS.items():
+    app.command(command, help=purpose)(_listed)
+
+
+def loaded(name: str) -> Any:
+    """A command, imported."""
+    found = getattr(import_module(f"deeplog_grpc.cli.{name}"), name)
+    group = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="markdown")
+    if isinstance(found, typer.Typer):
+        group.add_typer(found, name=name)
+    else:
+        group.command(name, no_args_is_help=name not in NEED_NOTHING)(found)
+    return get_group(group).commands[name]
 
 
 @app.callback(invoke_without_command=True)
@@ -59,6 +91,8 @@ def main() -> None:
     try:
         app()
     except DeepLogError as error:
+        from deeplog_grpc.cli.console import MESSAGES
+
         MESSAGES.print(f"deeplog-grpc: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(EXIT_INPUT)
     except KeyboardInterrupt:

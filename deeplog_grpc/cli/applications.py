@@ -12,6 +12,7 @@ from rich.text import Text
 from deeplog_grpc.cli.console import OUTPUT, JsonOption, print_json
 from deeplog_grpc.cli.messages import name_of, plain
 from deeplog_grpc.cli.remote import DEFAULT_SERVER, ServerOption
+from deeplog_grpc.cli.times import second
 from deeplog_grpc.client import DeepLogClient
 from deeplog_grpc.v1 import application_pb2 as pb
 
@@ -96,10 +97,15 @@ def _table(found: list[pb.Application]) -> Table:
         if one.progress < 1:
             state.append(f" {one.progress:.0%}")
         table.add_row(
-            Text.assemble(one.application, "\n", (one.message, "dim"), overflow="fold"),
+            Text.assemble(one.application, "\n", (_standing(one), "dim"), overflow="fold"),
             state,
             f"{one.entry_count:,}" if one.entry_count else "",
             f"{one.session_count:,}" if one.session_count else "",
             f"{one.log_key_count:,}",
         )
     return table
+
+
+def _standing(found: pb.Application) -> str:
+    trained = second(found.last_trained_unix_nano)
+    return f"{found.message} (trained {trained} UTC)" if trained else found.message

@@ -46,7 +46,7 @@ def _lines(settings: Settings) -> Iterator[str]:
 def _group(group: Any, indent: str) -> Iterator[str]:
     """The keys of a dataclass; one that is a dataclass itself is a group in the group."""
     for field in dataclasses.fields(group):
-        about: FieldInfo = type(group).__pydantic_fields__[field.name]
+        about = _about(type(group), field.name)
         value = getattr(group, field.name)
         yield from comment(f"{about.description}{range_of(about)}", indent)
         if _is_secret(value):
@@ -59,6 +59,15 @@ def _group(group: Any, indent: str) -> Iterator[str]:
             yield from (f"{indent}  - {yaml_value(item)}" for item in value)
         else:
             yield f"{indent}{field.name}: {yaml_value(value)}"
+
+
+def _about(kind: Any, name: str) -> FieldInfo:
+    """What is said of a key, by the class that says it: those that inherit a key have no description of it."""
+    fields = [
+        base.__pydantic_fields__[name] for base in kind.__mro__ if name in getattr(base, "__pydantic_fields__", {})
+    ]
+    found: FieldInfo = next((about for about in fields if about.description), fields[0])
+    return found
 
 
 def _is_secret(value: Any) -> bool:

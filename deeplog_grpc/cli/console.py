@@ -1,7 +1,7 @@
 """What the commands share in how they speak to people: consoles, progress bars, common options."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
@@ -16,8 +16,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from deeplog_grpc.models import Epoch, ValueEpoch
 from deeplog_grpc.settings import CONFIG_VARIABLE, Settings, load_settings, parse_overrides
+
+if TYPE_CHECKING:  # the models need torch
+    from deeplog_grpc.models import Epoch, ValueEpoch
 
 OUTPUT = Console()
 """Results."""
@@ -78,12 +80,12 @@ class TrainingBars:
         )
         self._tasks: dict[str, TaskID] = {}
 
-    def on_value_epoch(self, epoch: ValueEpoch) -> None:
+    def on_value_epoch(self, epoch: "ValueEpoch") -> None:
         """A pass over the values of some log keys."""
         note = f"{epoch.keys:,} log keys  held back {epoch.validation_loss:.4f}"
         self._show("learning values", epoch.number, epoch.epochs, note)
 
-    def on_epoch(self, epoch: Epoch) -> None:
+    def on_epoch(self, epoch: "Epoch") -> None:
         """A pass over the windows of log keys."""
         note = f"loss {epoch.loss:.4f}  held back {epoch.validation_loss:.4f}  accuracy@g {epoch.accuracy:.2%}"
         self._show("learning log keys", epoch.number, epoch.epochs, note)

@@ -21,6 +21,9 @@ def ship(
     server: Annotated[str | None, typer.Option(help="HOST:PORT of the server.")] = None,
     spool: Annotated[Path | None, typer.Option(help="File in which lines wait [default: deeplog-ship.spool].")] = None,
     application: Annotated[str | None, typer.Option(help="Application of lines that name none.")] = None,
+    forward: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Also take what comes by the Forward protocol here.")
+    ] = None,
     annotate: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write entries with their verdicts here; - = standard output.")
     ] = None,
@@ -31,7 +34,7 @@ def ship(
     config: ConfigOption = None,
     assignments: SetOption = None,
 ) -> None:
-    """Follow log files, or read standard input, and stream every line to a server.
+    """Follow log files, read standard input or take what shippers send, and stream all lines to a server.
 
     Lines wait in a spool on disk while the server is away. Rotation, restarts and kills lose nothing and count nothing
     twice. SIGTERM stops it; what is not answered then is sent by the next run with the same spool. With --once the
@@ -46,6 +49,7 @@ def ship(
         ship__server=server,
         ship__spool=spool,
         ship__application=application,
+        ship__forward__listen=forward,
         ship__annotate=annotate,
         ship__annotate_anomalies=annotate_anomalies,
     )

@@ -9,6 +9,8 @@ from google.rpc import error_details_pb2, status_pb2
 from deeplog_grpc.errors import DeepLogError, InputError, NotFoundError, PreconditionError, RefusedError
 
 _DETAILS_KEY = "grpc-status-details-bin"
+_BROKEN_WRITE = "Internal error from Core"
+"""What gRPC itself says, with the code INTERNAL, of a write to a stream whose connection has broken."""
 _INPUT_ERRORS = {
     grpc.StatusCode.INVALID_ARGUMENT.value[0]: InputError,
     grpc.StatusCode.NOT_FOUND.value[0]: NotFoundError,
@@ -40,7 +42,7 @@ def error_of_call(error: Any) -> DeepLogError:
         if key == _DETAILS_KEY:
             return error_of(status_pb2.Status.FromString(value))
     # Without details it is not our server that speaks, but gRPC or a proxy.
-    if error.code() is grpc.StatusCode.UNAVAILABLE:
+    if error.code() is grpc.StatusCode.UNAVAILABLE or error.details() == _BROKEN_WRITE:
         return RefusedError(f"cannot reach the server: {error.details()}")
     return DeepLogError(f"{error.code().name}: {error.details()}")
 

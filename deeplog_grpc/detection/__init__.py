@@ -4,13 +4,18 @@ The core of the project: pure and synchronous, without files, network, clock or 
 entries. ``Detector.score`` is its one hot path.
 """
 
-from deeplog_grpc.detection.application import ApplicationModel
-from deeplog_grpc.detection.detector import Detector, DetectorConfig
-from deeplog_grpc.detection.entries import EntryBatch
-from deeplog_grpc.detection.judges import Judges
-from deeplog_grpc.detection.sessions import SessionConfig
-from deeplog_grpc.detection.verdict_batch import VerdictBatch
-from deeplog_grpc.detection.verdicts import Candidate, EndReason, Kind, Verdict
+from typing import TYPE_CHECKING
+
+from deeplog_grpc.lazy import lazy
+
+if TYPE_CHECKING:
+    from deeplog_grpc.detection.application import ApplicationModel
+    from deeplog_grpc.detection.config import DetectorConfig, SessionConfig
+    from deeplog_grpc.detection.detector import Detector
+    from deeplog_grpc.detection.entries import EntryBatch
+    from deeplog_grpc.detection.judges import Judges
+    from deeplog_grpc.detection.verdict_batch import VerdictBatch
+    from deeplog_grpc.detection.verdicts import Candidate, EndReason, Kind, Verdict
 
 __all__ = [
     "ApplicationModel",
@@ -25,3 +30,16 @@ __all__ = [
     "Verdict",
     "VerdictBatch",
 ]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "application": "ApplicationModel",
+        "config": "DetectorConfig SessionConfig",
+        "detector": "Detector",
+        "entries": "EntryBatch",
+        "judges": "Judges",
+        "verdict_batch": "VerdictBatch",
+        "verdicts": "Candidate EndReason Kind Verdict",
+    },
+)

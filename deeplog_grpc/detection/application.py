@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from deeplog_grpc.detection.sessions import SessionConfig
+from deeplog_grpc.detection.config import SessionConfig
 from deeplog_grpc.models import Behaviour, LogKeyModel, ValueModel, ValueSets
 from deeplog_grpc.parsing import Parser
 from deeplog_grpc.workflow import NO_WORKFLOW, Workflow

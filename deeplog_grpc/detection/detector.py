@@ -11,14 +11,13 @@ Invariant: verdicts depend on the order of the entries alone. A batch is only a 
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as validated
 
 from deeplog_grpc.detection.application import ApplicationModel
+from deeplog_grpc.detection.config import DetectorConfig
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.detection.identifiers import (
     STREAM_MARK,
@@ -42,25 +41,6 @@ from deeplog_grpc.workflow import Diagnoser
 
 CLOSED_AT_ONCE = 128
 """States of an earlier version: 0.1 ms."""
-
-
-@validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class DetectorConfig:
-    """Limits of the scoring side."""
-
-    cache_mb: Annotated[int, Field(ge=0, le=65_536)] = 128
-    """Mebibytes for the cache of windows; 0 = none. It changes the speed, never a verdict."""
-    cold_start_s: Annotated[float, Field(ge=0, le=30 * 86_400)] | None = None
-    """Event time in seconds after a start without saved sessions, during which sessions may have begun before it;
-    null = the session time-out."""
-    max_open_sessions: Annotated[int, Field(ge=1, le=50_000_000)] = 100_000
-    """Open sessions at most; past it the least recently used one is dropped unjudged, and counted."""
-    clock_step_s: Annotated[float, Field(gt=0, le=30 * 86_400)] = 3600.0
-    """A jump of event time ahead by more seconds than this is believed only when the next entry confirms it, so that
-    one wrong time stamp does not end every session."""
-    path_entries: Annotated[int, Field(ge=0, le=65_536)] = 256
-    """Entries of an open session at most whose log keys and times are remembered, to diagnose an anomaly by the
-    workflow (12 bytes each); past it the older half is dropped. 0 = none, and no diagnosis."""
 
 
 class Detector:

@@ -7,10 +7,6 @@ so that the least recent one is always in front; time, as sessions see it, never
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated
-
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as validated
 
 from deeplog_grpc.detection.paths import new_path
 from deeplog_grpc.detection.states import WindowState
@@ -22,25 +18,6 @@ MAX_UNSEEN = 64
 """Log keys without a unit that a session counts apart; the rest are counted together."""
 
 NOTHING: Mapping[int, int] = MappingProxyType({})
-
-
-@validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class SessionConfig:
-    """How entries are put together to sessions, and when a session has ended: in training and in scoring alike."""
-
-    patterns: Annotated[tuple[str, ...], Field(max_length=64)] = ()
-    """Regular expressions (RE2) that find the session's identifier in a body; the first group, or else the whole
-    match, is the identifier. Tried in order, before the built-in ones."""
-    built_in: bool = True
-    """Also look for block ids, UUIDs, request ids and trace ids."""
-    part_patterns: Annotated[tuple[str, ...], Field(max_length=64)] = ()
-    """Regular expressions (RE2) that find in a body which request it belongs to, where a session has several, one after
-    the other: training takes them apart as the tasks of the session. Tried in order, before the built-in ones."""
-    end_patterns: Annotated[tuple[str, ...], Field(max_length=64)] = ()
-    """Regular expressions (RE2): an entry whose body matches one is the last of its session."""
-    timeout_s: Annotated[float, Field(ge=0, le=30 * 86_400)] | None = None
-    """Event time in seconds after which a silent session has ended; 0 = never; null = learned in training: twice the
-    longest silence inside nearly all (99 %) training sessions."""
 
 
 class Watermark:

@@ -15,13 +15,10 @@ from datetime import UTC, datetime
 from heapq import nsmallest
 from itertools import accumulate
 from math import exp, lgamma, log
-from typing import Annotated
-
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as validated
 
 from deeplog_grpc.detection.sessions import NS_PER_S
 from deeplog_grpc.detection.verdicts import NO_KEY
+from deeplog_grpc.feedback.config import DriftConfig
 
 FAR_P_VALUE = 1e-6
 """Chance of a window's count at `ratio` times the usual rate, below which the window is far above usual. Well below one
@@ -52,22 +49,6 @@ MOST = 0.8
 
 _MAX_TERMS = 1000
 """Of the sum of a tail: exact up to a mean of about 10,000, a few per cent too high above, and always fast."""
-
-
-@validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class DriftConfig:
-    """When a rise of alarms is called drift."""
-
-    window_s: Annotated[float, Field(ge=1, le=7 * 86_400)] = 600.0
-    """Length of a window, in seconds of event time. Longer than a burst, so that a burst is one window and no drift."""
-    windows: Annotated[int, Field(ge=1, le=1000)] = 3
-    """Windows in a row that must be far above usual before it is called drift, and must not be before it is over."""
-    min_entries: Annotated[int, Field(ge=1, le=1_000_000)] = 100
-    """Entries that a window needs to be judged; one with fewer goes on until it has them. Of few entries, a single
-    alarm would be a large share."""
-    ratio: Annotated[float, Field(gt=1, le=1000)] = 3.0
-    """How many times the usual rate is still no drift: load and time of day double a rate. A share of alarms that is
-    usually above 1 / ratio can therefore not drift."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

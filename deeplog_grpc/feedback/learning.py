@@ -12,15 +12,13 @@ Where 2, 3 or 4 cannot be had the update is refused, and says why.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as validated
 
 from deeplog_grpc.detection import ApplicationModel, Judges
 from deeplog_grpc.feedback.cases import CountsCase, Lesson, NewValueCase, StepCase, ValueCase
+from deeplog_grpc.feedback.config import FeedbackConfig
 from deeplog_grpc.feedback.judging import CaseJudge, Judgement, flagged_value
 from deeplog_grpc.feedback.known_paths import KnownPaths
 from deeplog_grpc.models import (
@@ -42,20 +40,6 @@ from deeplog_grpc.models import (
     with_session,
     with_steps,
 )
-
-
-@validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class FeedbackConfig:
-    """What an update of the models may do."""
-
-    margin: Annotated[float, Field(ge=0, le=1)] = 0.0005
-    """How much larger a share of the known-normal sessions (of training, held out of all updates) a new version may
-    flag than the version that training made, all updates taken together; more is refused. One session is always
-    allowed: less cannot be seen."""
-    max_lessons: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    """Distinct lessons of an application that each update looks after; of more, the newest."""
-    max_cases: Annotated[int, Field(ge=1, le=100_000)] = 2_000
-    """Distinct cases of one update; more in a group, a session or a range of time are refused, with the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from deeplog_grpc.ingest.native import EntryFault, Ingested, Part
 from deeplog_grpc.ingest.own import is_own
 from deeplog_grpc.ingest.records import Origin, Records
 from deeplog_grpc.ingest.routing import Route, Router, RoutingConfig
+from deeplog_grpc.ingest.values import cut_text
 
 
 class RecordIngest:
@@ -67,7 +68,7 @@ class RecordIngest:
         arrival_ns : int
             Time of records that have none, in nanoseconds since 1970-01-01 UTC, > 0.
         """
-        lines = self._lines.near(arrival_ns).read([self._cut(body) for body in records.bodies])
+        lines = self._lines.near(arrival_ns).read([cut_text(body, self._max_body_bytes) for body in records.bodies])
         routes = self._routes(records, lines)
         foreign = _foreign(records, lines)
         applications = self._admitted(routes)
@@ -81,12 +82,6 @@ class RecordIngest:
         times_ns = self._times_ns(records, lines, arrival_ns)
         parts = tuple(_part(name, chosen, lines, routes, times_ns) for name, chosen in places.items())
         return Ingested(parts=parts, faults=tuple(faults))
-
-    def _cut(self, body: str) -> str:
-        limit = self._max_body_bytes
-        if len(body) * 4 <= limit:  # no character has more bytes
-            return body
-        return body.encode(errors="replace")[:limit].decode(errors="ignore")
 
     def _routes(self, records: Records, lines: LineEntries) -> list[Route]:
         """Where each line's record belongs; the record's attributes count before the fields of a JSON text."""

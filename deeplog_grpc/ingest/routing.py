@@ -172,7 +172,14 @@ class Router:
         self._source = tuple(map(_rule, config.source))
         expressions = [rule.removeprefix(REGEX) for rule in config.session if rule.startswith(REGEX)]
         self._patterns: tuple[Pattern, ...] = compile_patterns(expressions, field="routing.session")
+        rules = (*self._application, *self._session, *self._source)
+        self._names = frozenset(name for rule in rules for name in rule.names)
         self._plans: dict[tuple[tuple[str, ...], tuple[str, ...], bool], _Plan] = {}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All that the rules look for."""
+        return self._names
 
     def route(self, attributes: Mapping[str, Any], origin: Origin) -> Route:
         """Where a record with these attributes belongs."""

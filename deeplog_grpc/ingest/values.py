@@ -35,6 +35,19 @@ def time_text(time_ns: int) -> str | None:
     return f"{np.datetime64(time_ns, 'ns')}Z" if 0 <= time_ns <= MAX_TIME_NS else None
 
 
+def cut_text(text: str, max_bytes: int) -> str:
+    """A text without what is past a number of bytes; no character is divided.
+
+    Examples
+    --------
+    >>> cut_text("naïve", 3)
+    'na'
+    """
+    if len(text) * 4 <= max_bytes:  # no character has more bytes
+        return text
+    return text.encode(errors="replace")[:max_bytes].decode(errors="ignore")
+
+
 def json_text(value: Any) -> str:
     """A value that is not text, as the body of an entry; NaN is null in JSON.
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from deeplog_grpc.models.calibration import OF_VALUES, Calibration, Check, ThresholdConfig
 from deeplog_grpc.models.fitting import Epoch, Fit, fit_key_model, needed_sessions, normal_keys
-from deeplog_grpc.models.key_model import KeyModelConfig, LogKeyModel
+from deeplog_grpc.models.key_config import KeyModelConfig
+from deeplog_grpc.models.key_model import LogKeyModel
 from deeplog_grpc.models.known_normal import KnownNormal
 from deeplog_grpc.models.profile import SessionProfile
 from deeplog_grpc.models.profile_fitting import ProfileFit, fit_profile

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deeplog_grpc.models.key_model import KeyModelConfig, KeyNetwork, LogKeyModel, predictable
+from deeplog_grpc.models.key_config import KeyModelConfig
+from deeplog_grpc.models.key_model import KeyNetwork, LogKeyModel, predictable
 from deeplog_grpc.models.semantics import initial_embeddings
 from deeplog_grpc.models.vocabulary import FIRST_KEY_UNIT, UNSEEN, Vocabulary
 from deeplog_grpc.models.windows import TrainingSession, WindowCounts, count_windows

@@ -6,17 +6,22 @@ one key in a batch; `SlotStatistics` tells identifiers from amounts and categori
 against known templates.
 """
 
-from deeplog_grpc.parsing.accuracy import ParsingAccuracy, grouping_accuracy
-from deeplog_grpc.parsing.batch import ParsedBatch
-from deeplog_grpc.parsing.columns import KeyColumns, SlotColumn
-from deeplog_grpc.parsing.config import ParserConfig
-from deeplog_grpc.parsing.events import EventKind, TemplateEvent, slot_now
-from deeplog_grpc.parsing.kinds import ValueKind
-from deeplog_grpc.parsing.parser import Parser
-from deeplog_grpc.parsing.slots import FirstSeen, SlotStatistics, SlotTable, kept_text
-from deeplog_grpc.parsing.templates import Template
-from deeplog_grpc.parsing.timestamps import HeadTimestamps
-from deeplog_grpc.parsing.values import Parameter, kind_of
+from typing import TYPE_CHECKING
+
+from deeplog_grpc.lazy import lazy
+
+if TYPE_CHECKING:
+    from deeplog_grpc.parsing.accuracy import ParsingAccuracy, grouping_accuracy
+    from deeplog_grpc.parsing.batch import ParsedBatch
+    from deeplog_grpc.parsing.columns import KeyColumns, SlotColumn
+    from deeplog_grpc.parsing.config import ParserConfig
+    from deeplog_grpc.parsing.events import EventKind, TemplateEvent, slot_now
+    from deeplog_grpc.parsing.kinds import ValueKind
+    from deeplog_grpc.parsing.parser import Parser
+    from deeplog_grpc.parsing.slots import FirstSeen, SlotStatistics, SlotTable, kept_text
+    from deeplog_grpc.parsing.templates import Template
+    from deeplog_grpc.parsing.timestamps import HeadTimestamps
+    from deeplog_grpc.parsing.values import Parameter, kind_of
 
 __all__ = [
     "EventKind",
@@ -39,3 +44,20 @@ __all__ = [
     "kind_of",
     "slot_now",
 ]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "accuracy": "ParsingAccuracy grouping_accuracy",
+        "batch": "ParsedBatch",
+        "columns": "KeyColumns SlotColumn",
+        "config": "ParserConfig",
+        "events": "EventKind TemplateEvent slot_now",
+        "kinds": "ValueKind",
+        "parser": "Parser",
+        "slots": "FirstSeen SlotStatistics SlotTable kept_text",
+        "templates": "Template",
+        "timestamps": "HeadTimestamps",
+        "values": "Parameter kind_of",
+    },
+)

@@ -1,7 +1,7 @@
 """Where the server listens for what shippers speak, beside its gRPC port."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic.dataclasses import dataclass
@@ -13,13 +13,13 @@ from deeplog_grpc.serving.address import check_listen
 def _text(value: Any) -> Any:
     """Only text is a secret: an error on anything else would show it."""
     if not isinstance(value, str | SecretStr | None):
-        raise ConfigError("must be text: put it in quotes", field="receivers.forward.shared_key or users")
+        raise ConfigError("must be text: put it in quotes", field="forward.shared_key or forward.users")
     return value
 
 
 def _mapping(value: Any) -> Any:
     if not isinstance(value, dict):
-        raise ConfigError("must be a mapping of names to passwords", field="receivers.forward.users")
+        raise ConfigError("must be a mapping of names to passwords", field="forward.users")
     return value
 
 
@@ -74,6 +74,9 @@ class ForwardConfig:
     deeplog_grpc.errors.ConfigError: receivers.forward.users: are only asked for with a shared_key: set that too
     """
 
+    section: ClassVar[str] = "receivers.forward"
+    """Where it stands in the configuration."""
+
     listen: str | None = "127.0.0.1:24224"
     """Address and port, `HOST:PORT`; port 0 = any free one, null = do not listen."""
 
@@ -114,7 +117,7 @@ class ForwardConfig:
 
     @model_validator(mode="after")
     def _check(self) -> "ForwardConfig":
-        section = "receivers.forward"
+        section = self.section
         if self.listen is not None:
             risk = "only shared_key, users and TLS, where they are set, keep strangers out"
             check_listen(self.listen, allow_public=self.allow_public, section=section, risk=risk)

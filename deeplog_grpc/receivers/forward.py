@@ -1,8 +1,9 @@
 """The Forward protocol over TCP: Fluent Bit, Fluentd, Docker's fluentd driver and the fluent loggers.
 
-An acknowledgement is written when a message's records are scored. There is none that says no: while the server has no
-room, a connection is not read, which holds its sender up, and if that lasts it is closed, so that the sender tries
-again. What arrives together is scored together, since some senders make a message of every record.
+An acknowledgement is written when a message's records are taken: in a server they are scored then, in a shipper they
+are on the disk. There is none that says no: while there is no room, a connection is not read, which holds its sender
+up, and if that lasts it is closed, so that the sender tries again. What arrives together is taken together, since some
+senders make a message of every record.
 """
 
 import asyncio
@@ -19,9 +20,9 @@ from deeplog_grpc.ingest.forward import ForwardDecoder, ForwardMessage
 from deeplog_grpc.ingest.forward_handshake import SALT_BYTES, check_ping, hello
 from deeplog_grpc.ingest.forward_messages import acknowledgement
 from deeplog_grpc.receivers.config import ForwardConfig
+from deeplog_grpc.receivers.decoding import decoded
 from deeplog_grpc.serving.address import bound_socket
-from deeplog_grpc.serving.deliveries import Key
-from deeplog_grpc.serving.intake import Delivery, Intake
+from deeplog_grpc.serving.delivery import Acceptor, Delivery, Key
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.status import log_unexpected
 
@@ -30,7 +31,6 @@ _UNEXPECTED_TRIES = 3
 _UNEXPECTED_DELAY_S = 1.0
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 4}
 """Seconds of silence, seconds between probes, and probes without an answer."""
-_SECTION = "receivers.forward"
 
 _log = structlog.get_logger("deeplog_grpc.receivers")
 
@@ -60,12 +60,12 @@ class ForwardListener:
 
     Parameters
     ----------
-    intake : Intake
+    acceptor : Acceptor
         Takes the records.
     config : ForwardConfig
         With an address.
     max_wait_s : float
-        Seconds for which the server may have no room before a connection is closed.
+        Seconds for which there may be no room before a connection is closed.
 
     Raises
     ------
@@ -75,8 +75,8 @@ class ForwardListener:
 
     name = "forward"
 
-    def __init__(self, intake: Intake, config: ForwardConfig, *, max_wait_s: float) -> None:
-        self._intake = intake
+    def __init__(self, acceptor: Acceptor, config: ForwardConfig, *, max_wait_s: float) -> None:
+        self._acceptor = acceptor
         self._config = config
         self._max_wait_s = max_wait_s
         self._tls = _tls(config)
@@ -95,7 +95,7 @@ class ForwardListener:
             If the address cannot be bound.
         """
         remedy = "choose another, or null to take no Forward messages"
-        listening = bound_socket(self._config.listen or "", field=f"{_SECTION}.listen", remedy=remedy)
+        listening = bound_socket(self._config.listen or "", field=f"{self._config.section}.listen", remedy=remedy)
         timeout_s = self._config.receive_timeout_s if self._tls else None
         self._server = await asyncio.start_server(
             self._serve, sock=listening, ssl=self._tls, ssl_handshake_timeout=timeout_s, limit=_READ_BYTES
@@ -122,7 +122,9 @@ class ForwardListener:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._connections) >= self._config.max_connections:
-            self._faults.warning("Forward connections are closed: there are receivers.forward.max_connections already")
+            self._faults.warning(
+                f"Forward connections are closed: there are {self._config.section}.max_connections already"
+            )
         if self._is_stopping or len(self._connections) >= self._config.max_connections:
             writer.close()
             return
@@ -199,31 +201,31 @@ class ForwardListener:
             yield raw
 
     async def _accept(self, connection: _Connection, values: "Iterator[bytes] | list[bytes]") -> None:
-        """Have all that came together scored, and acknowledge it; what comes before a fault too."""
+        """Have all that came together taken, and acknowledge it; what comes before a fault too."""
         deliveries: list[Delivery] = []
         chunks: list[str | bytes] = []
         fault: InputError | None = None
         try:
             for raw in values:
-                if (message := await self._intake.decoded(connection.decoder.decode, raw)) is not None:
+                if (message := await decoded(connection.decoder.decode, raw)) is not None:
                     deliveries.append(_delivery(message, len(raw), connection.peer))
                     if message.chunk is not None:
                         chunks.append(message.chunk)
         except InputError as error:
             fault = error
         if deliveries:
-            await self._score(deliveries)
+            await self._hand_over(deliveries)
             await self._write(connection, *map(acknowledgement, chunks))
         if fault is not None:
             raise fault
 
-    async def _score(self, deliveries: list[Delivery]) -> None:
-        """Try until the server has room; senders of this protocol cannot be told to come back."""
+    async def _hand_over(self, deliveries: list[Delivery]) -> None:
+        """Try until there is room; senders of this protocol cannot be told to come back."""
         loop = asyncio.get_running_loop()
         until, unexpected = loop.time() + self._max_wait_s, 0
         while True:
             try:
-                await self._intake.accept_together(deliveries, timeout_s=until - loop.time())
+                await self._acceptor.accept_together(deliveries, timeout_s=until - loop.time())
                 return
             except RefusedError as error:
                 if isinstance(error, DrainingError) or loop.time() + error.retry_after_s >= until:
@@ -268,18 +270,16 @@ def _tls(config: ForwardConfig) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(config.tls_cert, config.tls_key)
     except OSError as error:
-        raise _unusable("tls_cert", f"{config.tls_cert} and {config.tls_key}", error) from error
+        raise _unusable(f"{config.section}.tls_cert", f"{config.tls_cert} and {config.tls_key}", error) from error
     if config.tls_client_ca is not None:
         try:
             context.load_verify_locations(config.tls_client_ca)
         except OSError as error:
-            raise _unusable("tls_client_ca", str(config.tls_client_ca), error) from error
+            raise _unusable(f"{config.section}.tls_client_ca", str(config.tls_client_ca), error) from error
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
-def _unusable(key: str, what: str, error: OSError) -> ConfigError:
+def _unusable(field: str, what: str, error: OSError) -> ConfigError:
     reason = os.strerror(error.errno) if error.errno and not isinstance(error, ssl.SSLError) else str(error)
-    return ConfigError(
-        f"{what} cannot be used ({reason}): give PEM files that belong together", field=f"{_SECTION}.{key}"
-    )
+    return ConfigError(f"{what} cannot be used ({reason}): give PEM files that belong together", field=field)

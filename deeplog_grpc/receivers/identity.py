@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from deeplog_grpc.ingest import Records
 from deeplog_grpc.ingest.forward import HEADER_PREFIX
 from deeplog_grpc.ingest.native import text
-from deeplog_grpc.serving.deliveries import Key
+from deeplog_grpc.serving.delivery import Key
 
 _SECOND_NS = 1_000_000_000
 

@@ -22,6 +22,7 @@ from deeplog_grpc.ingest.compression import decompress
 from deeplog_grpc.ingest.otlp import decode_logs
 from deeplog_grpc.ingest.otlp_json import decode_logs_json
 from deeplog_grpc.receivers.config import OtlpHttpConfig
+from deeplog_grpc.receivers.decoding import decoded
 from deeplog_grpc.receivers.identity import content_key, deeplog_headers
 from deeplog_grpc.receivers.otlp_grpc import export_response
 from deeplog_grpc.serving.address import bound_socket
@@ -149,9 +150,9 @@ class OtlpHttpListener:
         if (decode := _DECODERS.get(request.content_type)) is None:
             raise _Refusal(415, f"{request.content_type[:64]} is not one of {', '.join(_DECODERS)}")
         encoding = request.headers.get("Content-Encoding", "").strip().lower()
-        raw = await self._intake.decoded(lambda body: self._unpacked(body, encoding), await self._body(request))
+        raw = await decoded(lambda body: self._unpacked(body, encoding), await self._body(request))
         headers = deeplog_headers(request.headers.items())
-        records = await self._intake.decoded(lambda raw: decode(raw, headers), raw)
+        records = await decoded(lambda raw: decode(raw, headers), raw)
         key = content_key("otlp", raw, records, headers, request.remote or "")
         accepted = await self._intake.accept(records, size_bytes=len(raw), key=key, timeout_s=self._max_wait_s)
         return export_response(accepted)

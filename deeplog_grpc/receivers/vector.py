@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 
 from deeplog_grpc.ingest.vector import SERVICE, decode_events
+from deeplog_grpc.receivers.decoding import decoded
 from deeplog_grpc.receivers.identity import content_key, deeplog_headers, host_of_peer
 from deeplog_grpc.serving.calls import Calls, Context, time_left
 from deeplog_grpc.serving.intake import Intake
@@ -45,7 +46,7 @@ class VectorReceiver:
 
     async def _push_events(self, raw: bytes, context: Context[Any, Any]) -> bytes:
         headers = deeplog_headers(context.invocation_metadata() or ())
-        records = await self._intake.decoded(lambda raw: decode_events(raw, headers).records, raw)
+        records = await decoded(lambda raw: decode_events(raw, headers).records, raw)
         key = content_key("vector", raw, records, headers, host_of_peer(context.peer()))
         timeout_s = time_left(context, self._max_wait_s)
         await self._intake.accept(records, size_bytes=len(raw), key=key, timeout_s=timeout_s)

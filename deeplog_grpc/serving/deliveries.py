@@ -19,10 +19,9 @@ import structlog
 
 from deeplog_grpc.errors import InputError
 from deeplog_grpc.serving.config import DeliveriesConfig
+from deeplog_grpc.serving.delivery import Key
 
 Answer = TypeVar("Answer")
-Key = tuple[str | int | bytes, ...]
-"""The kind of delivery, then its name: ``("stream", client, sequence)``."""
 
 _OVERHEAD_BYTES = 512
 """What a remembered delivery takes beside its name and answer."""

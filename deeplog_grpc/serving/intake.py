@@ -6,10 +6,10 @@ scored; an anomaly is stored by then.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar, cast
+from dataclasses import replace
+from typing import Protocol, cast
 
 import structlog
 
@@ -19,47 +19,20 @@ from deeplog_grpc.ingest import EntryFault, Ingested, Part
 from deeplog_grpc.ingest.records import Records
 from deeplog_grpc.serving.answers import AnswerOptions, add_faults
 from deeplog_grpc.serving.config import ServerConfig
-from deeplog_grpc.serving.deliveries import Deliveries, Key
+from deeplog_grpc.serving.deliveries import Deliveries
+from deeplog_grpc.serving.delivery import Accepted, Delivery, Key
 from deeplog_grpc.serving.queue import ScoringQueue, Size
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.scoring import Job, Reply, ScoreJob
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
 _SHOWN_REASONS = 3
-_LARGE_BYTES = 1 << 18
-"""A request from which on decoding takes some ten milliseconds."""
 _PIECE = 1_000
-"""Records that are divided at once: some ten milliseconds too."""
+"""Records that are divided at once: some ten milliseconds."""
 _ACCEPTED_BYTES = 256
 """What a remembered :class:`Accepted` takes, roughly."""
 
-Decoded = TypeVar("Decoded")
-
 _log = structlog.get_logger("deeplog_grpc.serving")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """What became of a delivery."""
-
-    entry_count: int
-    """Entries that were judged."""
-    rejected_count: int
-    """Records that were not, and never will be; those without a text do not count."""
-    message: str
-    """Why, with the first reasons; empty if none was rejected."""
-    anomaly_count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """Records that are acknowledged together."""
-
-    records: Records
-    size_bytes: int
-    """As they came."""
-    key: Key | None
-    """Its name, from which its content follows; None = it has none, and is scored each time it comes."""
 
 
 class RecordSource(Protocol):
@@ -118,7 +91,6 @@ class Intake:
         self._large_one_waits = False
         self._passing = ThreadPoolExecutor(1, thread_name_prefix="passthrough")
         """Writing to the disk must not hold up the event loop; one thread keeps the order."""
-        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decoding")
         self._blocked = 0
         """Deliveries that are scored, and for which the sink has no room."""
         self._rejections = ScarceLog(_log)
@@ -129,12 +101,6 @@ class Intake:
     def is_blocked(self) -> bool:
         """Whether the sink has no room for something that is scored."""
         return self._blocked > 0
-
-    async def decoded(self, decode: Callable[[bytes], Decoded], raw: bytes) -> Decoded:
-        """Decode what has come; beside the event loop where that takes long, for it holds up all other calls."""
-        if len(raw) < _LARGE_BYTES:
-            return decode(raw)
-        return await asyncio.get_running_loop().run_in_executor(self._decoding, decode, raw)
 
     async def accept(self, records: Records, *, size_bytes: int, key: Key | None, timeout_s: float) -> Accepted:
         """Have one delivery scored; see :meth:`accept_together`."""

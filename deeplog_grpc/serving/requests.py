@@ -25,6 +25,10 @@ from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 _NOTHING = b"\0"
 
 
+MAX_NAME_BYTES = 256
+"""Of the name of a delivery or a client: a UUID and more, and little to remember."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOptions:
     """A ``ScoreOptions`` message, checked."""
@@ -50,7 +54,6 @@ class RequestReader:
 
     def __init__(self, applications: Applications, config: IngestConfig, routing: RoutingConfig) -> None:
         self._ingest = NativeIngest(applications, config, routing)
-        self._max_id_bytes = config.max_id_bytes
         self._score_request = LenientDecoder("ScoreRequest")
         self._parse_request = LenientDecoder("ParseRequest")
 
@@ -77,12 +80,6 @@ class RequestReader:
         """Make the job of a lenient ``ScoreRequest``."""
         flush = request.flush if request.HasField("flush") else None
         return self.job(request.entries, self.options(request.options, field="options"), flush)
-
-    def check_name(self, name: bytes, *, field: str) -> None:
-        """Refuse a name of a delivery or a client that is too long to be remembered."""
-        if len(name) > self._max_id_bytes:
-            limit = f"{self._max_id_bytes} (ingest.max_id_bytes)"
-            raise InputError(f"{len(name)} bytes are more than {limit}: shorten it", field=field)
 
     def options(self, options: Any, *, field: str) -> RequestOptions:
         """Read a lenient ``ScoreOptions``; ``field`` is where it stands in its request."""
@@ -133,3 +130,15 @@ def content_digest(entries: Sequence[Any], flush: Any | None) -> bytes:
         digest.update(f"{name} {len(cells)} {','.join(map(str, map(len, cells)))} ".encode())
         digest.update(b"".join(cells))
     return digest.digest()
+
+
+def check_name(name: bytes, *, field: str) -> None:
+    """Refuse a name of a delivery or a client that is too long to be remembered.
+
+    Raises
+    ------
+    InputError
+        If it has more than ``MAX_NAME_BYTES``.
+    """
+    if len(name) > MAX_NAME_BYTES:
+        raise InputError(f"{len(name)} bytes are more than {MAX_NAME_BYTES}: shorten it", field=field)

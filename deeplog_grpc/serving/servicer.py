@@ -15,7 +15,7 @@ from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.operator_calls import OperatorCalls
 from deeplog_grpc.serving.queue import ScoringQueue, Size
-from deeplog_grpc.serving.requests import RequestReader, content_digest
+from deeplog_grpc.serving.requests import RequestReader, check_name, content_digest
 from deeplog_grpc.serving.scoring import Job, Reply, ScoreJob
 from deeplog_grpc.serving.stream import ScoreStream
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
@@ -156,7 +156,7 @@ class DeepLogServicer:
 
     async def _score(self, raw: bytes, context: Context[Any, Any]) -> Reply:
         request = self._requests.score_request(raw)
-        self._requests.check_name(request.batch_id, field="batch_id")
+        check_name(request.batch_id, field="batch_id")
         job = self._requests.job_of(request)
         size = Size(entries=job.entry_count, size_bytes=len(raw))
         if request.batch_id:

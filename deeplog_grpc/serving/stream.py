@@ -21,7 +21,7 @@ from deeplog_grpc.serving.answers import add_faults, add_late
 from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.queue import ScoringQueue, Size
-from deeplog_grpc.serving.requests import RequestOptions, RequestReader, content_digest
+from deeplog_grpc.serving.requests import RequestOptions, RequestReader, check_name, content_digest
 from deeplog_grpc.serving.scoring import Job, Reply, ScoreJob
 from deeplog_grpc.serving.status import EntriesRejectedError, status_of
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
@@ -144,7 +144,7 @@ class ScoreStream:
         message = None if raw is grpc.aio.EOF else _decode(raw)
         if message is None or message.WhichOneof("message") != "config":
             raise InputError("must be the first message of a stream", field="config")
-        self._requests.check_name(message.config.client_id, field="config.client_id")
+        check_name(message.config.client_id, field="config.client_id")
         self._client_id = message.config.client_id
         return self._requests.options(message.config.options, field="config.options")
 

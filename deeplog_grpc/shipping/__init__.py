@@ -1,4 +1,4 @@
-"""The shipper: follows log files or reads standard input, spools to disk, and streams to a server.
+"""The shipper: follows log files, reads standard input or takes the Forward protocol, spools, and streams.
 
 Lines become payloads of the spool in the same transaction as the places up to which files are read
 (:mod:`~deeplog_grpc.shipping.filling`); payloads are sent under their sequence until they are answered

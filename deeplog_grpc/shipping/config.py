@@ -1,14 +1,37 @@
 """What is shipped, from where, and how."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from deeplog_grpc.receivers.config import ForwardConfig, Secret
 from deeplog_grpc.storage import SyncPolicy
 
 LineFormat = Literal["auto", "raw", "json", "docker", "cri"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class ForwardInputConfig(ForwardConfig):
+    """The Forward protocol as an input of the shipper; raises as the receiver's.
+
+    Examples
+    --------
+    >>> ForwardInputConfig(listen="127.0.0.1:24224").self_hostname
+    'deeplog-grpc'
+    """
+
+    section: ClassVar[str] = "ship.forward"
+
+    listen: str | None = None
+    """Address and port, `HOST:PORT`; port 0 = any free one, null = do not listen."""
+    shared_key: Secret | None = None
+    """What every sender must know; null = senders are not asked. Better given by the variable
+    DEEPLOG_GRPC_SHIP__FORWARD__SHARED_KEY than in a file."""
+    max_message_bytes: Annotated[int, Field(ge=2**10, le=2**30)] = 16 * 2**20
+    """Bytes of one message, and of its entries when it is compressed. Fluent Bit's have 2 MiB, Fluentd's as many as its
+    `chunk_limit_size`. While it is read, a message takes several times its bytes of memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -30,10 +53,14 @@ class ShipConfig:
     first line of each file."""
     start: Literal["beginning", "end"] = "beginning"
     """Where files begin that are there at the very first start. Those that appear later begin at the beginning."""
+    forward: ForwardInputConfig = ForwardInputConfig()
+    """The Forward protocol as an input: what Fluent Bit, Fluentd, Docker's fluentd driver or a fluent logger send is
+    acknowledged when it is in the spool."""
     server: str = "127.0.0.1:50051"
     """HOST:PORT of the server."""
     application: str = ""
-    """Application of lines that name none. Empty = the server finds it, by attributes or because it has only one."""
+    """Application of lines that name none. Empty = the server finds it, by attributes or because it has only one.
+    Given, it is that of all that comes by the Forward protocol."""
     host: str = ""
     """What stands before the path in the source of entries. Empty = the name of this host."""
     spool: Path = Path("deeplog-ship.spool")

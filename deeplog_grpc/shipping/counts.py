@@ -17,6 +17,9 @@ class Counts:
     """Known to have been there, and removed or truncated before they were read."""
     lines_lost: int = 0
     """Read from standard input, and not kept, because the spool was full until the end."""
+    records_received: int = 0
+    """By the Forward protocol; those of a chunk that came again do not count."""
+    chunks_repeated: int = 0
     batches_sent: int = 0
     """Those sent again count again."""
     entries_acknowledged: int = 0

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from deeplog_grpc.shipping.counts import Counts
 from deeplog_grpc.shipping.dead_letters import DeadLetters
 from deeplog_grpc.shipping.entries import LineEntryReader
 from deeplog_grpc.shipping.filling import Filler, Source
+from deeplog_grpc.shipping.forward_input import ForwardInput
 from deeplog_grpc.shipping.positions import PREFIX, Position
+from deeplog_grpc.shipping.record_entries import RecordEntryReader
 from deeplog_grpc.shipping.sender import Sender
 from deeplog_grpc.shipping.settling import Settler
 from deeplog_grpc.shipping.standard_input import StandardInput
@@ -46,14 +49,18 @@ class Shipper:
     Raises
     ------
     ConfigError
-        If the address, the files or the file for annotated entries are wrong.
+        If an address, the files or the file for annotated entries are wrong.
     StateError
         If another process holds the spool, or it is damaged.
     """
 
     def __init__(self, config: ShipConfig, *, is_once: bool = False) -> None:
         check_address(config.server)
-        if not config.files:
+        if is_once and config.forward.listen is not None:
+            raise ConfigError(
+                "has no end at which --once could stop: leave out one of them", field="ship.forward.listen"
+            )
+        if not config.files and config.forward.listen is None:
             raise ConfigError("nothing to ship: give paths, quoted globs, or - for standard input", field="ship.files")
         self.counts = Counts()
         self._config = config
@@ -67,7 +74,9 @@ class Shipper:
         except BaseException:
             self._spool.close()
             raise
-        self._positions = {name: kept for name, kept in positions.items() if name.startswith(PREFIX)}
+        self._positions = positions
+        self.forward_port = 0
+        """Where the Forward protocol is taken, once it runs; 0 = nowhere."""
         self._host = config.host or socket.gethostname()
 
     async def run(self, stopping: asyncio.Event) -> bool:
@@ -89,8 +98,12 @@ class Shipper:
         with ThreadPoolExecutor(1, "disk") as disk:
             sender = self._sender(disk)
             filler = self._filler(lambda: loop.call_soon_threadsafe(sender.wake))
+            forward = self._forward(lambda: loop.call_soon_threadsafe(sender.wake))
+            if forward is not None:
+                self.forward_port = await forward.start()
+                _log.info("listening", protocol="forward", port=self.forward_port)
             filling = asyncio.create_task(asyncio.to_thread(filler.run))
-            filling.add_done_callback(lambda _: sender.complete())
+            filling.add_done_callback(partial(self._filled, sender))
             sending = asyncio.create_task(sender.run())
             status = asyncio.create_task(self._say_status())
             waiting = asyncio.create_task(stopping.wait())
@@ -98,12 +111,14 @@ class Shipper:
                 await asyncio.wait((waiting, sending), return_when=asyncio.FIRST_COMPLETED)
                 filler.stop()
                 if waiting.done():
-                    await self._wind_up(filling, sender, sending)
+                    await self._wind_up(forward, filling, sender, sending)
                 else:
                     await sending
                 await filling
             finally:
                 filler.give_up()
+                if forward is not None:
+                    await forward.stop()
                 for task in (status, waiting, sending):
                     task.cancel()
                 await asyncio.gather(status, waiting, sending, filling, return_exceptions=True)
@@ -125,10 +140,23 @@ class Shipper:
             self._annotated.close()
         self._spool.close()
 
-    async def _wind_up(self, filling: "asyncio.Task[None]", sender: Sender, sending: "asyncio.Task[None]") -> None:
+    def _filled(self, sender: Sender, filling: "asyncio.Task[None]") -> None:
+        """Files and standard input are at their end; what listens has none, but all ends with a fault."""
+        if self._config.forward.listen is None or filling.cancelled() or filling.exception() is not None:
+            sender.complete()
+
+    async def _wind_up(
+        self,
+        forward: ForwardInput | None,
+        filling: "asyncio.Task[None]",
+        sender: Sender,
+        sending: "asyncio.Task[None]",
+    ) -> None:
         """Keep what is read, and wait for answers to what is under way, within the grace."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._config.stop_grace_s):
+                if forward is not None:
+                    await forward.stop()
                 await asyncio.shield(filling)
                 sender.stop()
                 await asyncio.shield(sending)
@@ -157,6 +185,21 @@ class Shipper:
             is_strict=self._is_once,
         )
 
+    def _forward(self, on_payloads: Any) -> ForwardInput | None:
+        config = self._config
+        if config.forward.listen is None:
+            return None
+        return ForwardInput(
+            config.forward,
+            self._spool,
+            RecordEntryReader(max_body_bytes=config.max_line_bytes),
+            self.counts,
+            positions=self._positions,
+            batch_entries=config.batch_entries,
+            batch_bytes=round(config.batch_mb * 2**20),
+            on_payloads=on_payloads,
+        )
+
     def _filler(self, on_payloads: Any) -> Filler:
         config = self._config
         return Filler(
@@ -173,7 +216,8 @@ class Shipper:
         config = self._config
         sources: list[Source] = []
         if any(pattern != STANDARD_INPUT for pattern in config.files):
-            sources.append(Tail(config, self._reader, self._positions, self.counts, is_once=self._is_once))
+            files = {name: kept for name, kept in self._positions.items() if name.startswith(PREFIX)}
+            sources.append(Tail(config, self._reader, files, self.counts, is_once=self._is_once))
         if STANDARD_INPUT in config.files:
             reader = self._reader(Position(path="stdin", device=0, inode=0))
             sources.append(

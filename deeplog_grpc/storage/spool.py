@@ -43,7 +43,7 @@ _RETRY_S = 1.0
 class Spool:
     """Payloads in order, in an SQLite database; the space of those that are acknowledged is used again.
 
-    One thread may append while another reads and acknowledges.
+    Threads may append while another one reads and acknowledges.
 
     Parameters
     ----------
@@ -127,11 +127,7 @@ class Spool:
         """
         size = sum(map(len, payloads))
         with self._lock:
-            if size and self._bytes + size > self.max_bytes:
-                raise SpoolFullError(
-                    f"{self.path}: {self._bytes} bytes wait, and {size} more would pass the limit of {self.max_bytes}",
-                    retry_after_s=_RETRY_S,
-                )
+            self.check_room(size)
             first = self._last + 1
             with self._sound(), self._database.writing() as connection:
                 connection.executemany(
@@ -143,6 +139,20 @@ class Spool:
             self._count += len(payloads)
             self._bytes += size
         return range(first, self._last + 1)
+
+    def check_room(self, size: int) -> None:
+        """Say whether so many bytes would fit now.
+
+        Raises
+        ------
+        SpoolFullError
+            If ``max_bytes`` would be passed.
+        """
+        if size and self._bytes + size > self.max_bytes:
+            raise SpoolFullError(
+                f"{self.path}: {self._bytes} bytes wait, and {size} more would pass the limit of {self.max_bytes}",
+                retry_after_s=_RETRY_S,
+            )
 
     def read(self, after: int, *, max_count: int, max_bytes: int) -> list[tuple[int, bytes]]:
         """The payloads after a sequence, oldest first; at least one if there is any, whatever its size."""

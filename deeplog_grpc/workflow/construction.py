@@ -9,14 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
-from deeplog_grpc.models import LogKeyModel
 from deeplog_grpc.workflow.building import build_workflow
 from deeplog_grpc.workflow.cooccurrence import Form
 from deeplog_grpc.workflow.density import DensityConfig, density_tasks
@@ -28,6 +27,9 @@ from deeplog_grpc.workflow.replay import Replay
 from deeplog_grpc.workflow.separation import NOBODY, separate
 from deeplog_grpc.workflow.sessions import MAX_ALIGNED, SessionWorkflowConfig, workflow_of_sessions
 from deeplog_grpc.workflow.tasks import TaskConfig
+
+if TYPE_CHECKING:  # the models need torch
+    from deeplog_grpc.models import LogKeyModel
 
 MIN_SESSIONS = 10
 """Whole sessions from which a workflow is built; with fewer, every accident would be a branch."""
@@ -109,7 +111,7 @@ def construct(
     sessions: Sequence[TrainingPath],
     config: WorkflowConfig | None = None,
     *,
-    model: LogKeyModel | None = None,
+    model: "LogKeyModel | None" = None,
     template: Callable[[int], str] = str,
     seed: int = 0,
 ) -> Workflow:
@@ -148,7 +150,7 @@ def _method(config: WorkflowConfig, whole: Sequence[TrainingPath]) -> MethodChoi
     return "sessions" if len(whole) >= MIN_SESSIONS else "density"
 
 
-def agreement(workflow: Workflow, model: LogKeyModel, config: WorkflowConfig, *, seed: int = 0) -> float:
+def agreement(workflow: Workflow, model: "LogKeyModel", config: WorkflowConfig, *, seed: int = 0) -> float:
     """Conformance of the workflow and the model: how far paths grown from the model agree with the workflow.
 
     Share of entries and steps that agree, see :func:`~deeplog_grpc.workflow.quality.alignment`, of the most frequent
@@ -181,7 +183,7 @@ def successions(divided: Iterable[Sequence[TrainingPath]]) -> Counter[tuple[Keys
     return found
 
 
-def _of_model(model: LogKeyModel, config: WorkflowConfig, template: Callable[[int], str], seed: int) -> Workflow:
+def _of_model(model: "LogKeyModel", config: WorkflowConfig, template: Callable[[int], str], seed: int) -> Workflow:
     paths = grow(model, config.of_growth, seed=seed)
     return workflow_of_sessions(paths, config.of_sessions, method=Method.MODEL, template=template)
 

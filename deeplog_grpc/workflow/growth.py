@@ -8,15 +8,18 @@ orders, what is a choice never in one path, a loop comes again.
 """
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
-from deeplog_grpc.models import BEGIN, END, UNSEEN, LogKeyModel
+from deeplog_grpc.models import BEGIN, END, UNSEEN
 from deeplog_grpc.workflow.paths import Path, distinct_paths
+
+if TYPE_CHECKING:  # the models need torch
+    from deeplog_grpc.models import LogKeyModel
 
 MAX_HISTORIES = 200_000
 """Histories that are asked about at most; what would need more is not followed."""
@@ -43,7 +46,7 @@ class GrowthConfig:
 class _Grower:
     """Asks the model about histories, each once."""
 
-    def __init__(self, model: LogKeyModel, config: GrowthConfig) -> None:
+    def __init__(self, model: "LogKeyModel", config: GrowthConfig) -> None:
         self._model = model
         self._config = config
         self._known: dict[tuple[int, ...], tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
@@ -91,7 +94,7 @@ def _entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     return entropy
 
 
-def grow(model: LogKeyModel, config: GrowthConfig | None = None, *, seed: int = 0) -> tuple[Path, ...]:
+def grow(model: "LogKeyModel", config: GrowthConfig | None = None, *, seed: int = 0) -> tuple[Path, ...]:
     """Paths from the begin of sessions to their ends, as the model predicts them.
 
     Raises

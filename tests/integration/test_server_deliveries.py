@@ -107,12 +107,12 @@ async def test_a_batch_on_which_the_detector_failed_is_not_remembered() -> None:
 
 
 async def test_names_have_a_bound() -> None:
-    async with running(ingest=IngestConfig(max_id_bytes=4)) as up:
-        with pytest.raises(grpc.aio.AioRpcError, match=r"batch_id: 5 bytes are more than 4 \(ingest\.max_id_bytes\)"):
-            await up.score(request(["open"], batch_id="12345"))
+    async with running() as up:
+        with pytest.raises(grpc.aio.AioRpcError, match=r"batch_id: 257 bytes are more than 256: shorten it"):
+            await up.score(request(["open"], batch_id="x" * 257))
         call = up.stream()
-        await call.write(pb.StreamScoreRequest(config=pb.StreamConfig(client_id="12345")))
-        with pytest.raises(grpc.aio.AioRpcError, match=r"config\.client_id: 5 bytes are more"):
+        await call.write(pb.StreamScoreRequest(config=pb.StreamConfig(client_id="x" * 257)))
+        with pytest.raises(grpc.aio.AioRpcError, match=r"config\.client_id: 257 bytes are more"):
             await call.read()
 
 

@@ -14,8 +14,9 @@ from deeplog_grpc.ingest import FixedApplications, IngestConfig, Origin, RecordI
 from deeplog_grpc.serving import ServerConfig
 from deeplog_grpc.serving.config import DeliveriesConfig
 from deeplog_grpc.serving.deliveries import Deliveries
+from deeplog_grpc.serving.delivery import Delivery
 from deeplog_grpc.serving.detectors import Scorer
-from deeplog_grpc.serving.intake import Delivery, Intake
+from deeplog_grpc.serving.intake import Intake
 from deeplog_grpc.serving.queue import ScoringQueue
 from deeplog_grpc.serving.scoring import Job, Reply, ScoringWorker
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb

@@ -34,6 +34,8 @@ _DROPPED_BY_VECTOR = {
     *(_Code.UNIMPLEMENTED, _Code.UNAUTHENTICATED, _Code.DATA_LOSS),
 }
 _RETRIED_HTTP = {429, 502, 503, 504}
+_BROKEN_WRITE = "Internal error from Core"
+"""What gRPC in Python makes of a write to a stream that is over: the code, INTERNAL, is not the server's."""
 _NS = 1_000_000_000
 
 
@@ -282,16 +284,23 @@ async def _stream_until_broken(channel: grpc.aio.Channel, feed: Feed, waiting: d
     )
     call = open_stream()
 
+    progress = asyncio.Event()
+
     async def read() -> Any:
         try:
             return await asyncio.wait_for(call.read(), feed.timing.timeout_s)
         except grpc.aio.AioRpcError as error:
-            raise _verdict(error, error.code() in _RETRIED) from error
+            raise _verdict(error, error.code() in _RETRIED or error.details() == _BROKEN_WRITE) from error
+
+    async def read_all() -> None:
+        while (answer := await read()) is not grpc.aio.EOF:
+            _answered(answer, feed, waiting)
+            progress.set()
 
     async def write(message: pb.StreamScoreRequest) -> None:
         try:
             await asyncio.wait_for(call.write(message), feed.timing.timeout_s)
-        except grpc.aio.AioRpcError as error:  # its code is not the server's: a write that broke is always INTERNAL
+        except grpc.aio.AioRpcError as error:
             raise TryAgainError("the stream takes no more") from error
 
     async def send(batch: Batch) -> None:
@@ -299,29 +308,40 @@ async def _stream_until_broken(channel: grpc.aio.Channel, feed: Feed, waiting: d
         message = pb.EntryBatch(sequence=batch.number, entries=_entries(batch))
         await write(pb.StreamScoreRequest(batch=message))
 
+    async def room() -> None:
+        while len(waiting) > OUTSTANDING:
+            progress.clear()
+            await asyncio.wait_for(progress.wait(), feed.timing.timeout_s)
+
+    reading: asyncio.Task[None] | None = None
     try:
         await write(pb.StreamScoreRequest(config=pb.StreamConfig(client_id=feed.name)))
         if (ready := await read()) is grpc.aio.EOF or not ready.HasField("ready"):
             raise TryAgainError("the stream was not opened")
-        for batch in waiting:
+        reading = asyncio.create_task(read_all())
+        for batch in list(waiting):
             await send(batch)
-        while True:
-            while len(waiting) < OUTSTANDING and (fresh := await feed.next()) is not None:
-                waiting.append(fresh)
-                await send(fresh)
-            if not waiting:
-                await asyncio.wait_for(call.done_writing(), feed.timing.timeout_s)
-                return
-            _answered(await read(), feed, waiting)
+        while not reading.done() and (fresh := await feed.next()) is not None:
+            waiting.append(fresh)
+            await room()
+            await send(fresh)
+        if not reading.done():
+            await asyncio.wait_for(call.done_writing(), feed.timing.timeout_s)
+        await reading
+        if waiting:
+            raise TryAgainError("the stream has ended")
     finally:
+        if reading is not None:
+            reading.cancel()
+            await asyncio.wait([reading])
+            if not reading.cancelled() and isinstance(error := reading.exception(), RefusedForGoodError):
+                raise error
         call.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await call.code()
 
 
 def _answered(answer: Any, feed: Feed, waiting: deque[Batch]) -> None:
-    if answer is grpc.aio.EOF:
-        raise TryAgainError("the stream has ended")
     if answer.WhichOneof("message") != "result":
         return
     result, batch = answer.result, waiting[0]

@@ -19,7 +19,7 @@ from deeplog_grpc.storage import save_bundle
 from deeplog_grpc.testing import FaultPlan
 from deeplog_grpc.training import Trainer
 from tests.faults.delivery.clients import APPLICATION, ROUTES
-from tests.faults.delivery.feed import Habits
+from tests.faults.delivery.feed import Habits, Timing
 from tests.faults.delivery.network import Network, feeds, network, probe, send_all
 from tests.faults.delivery.oracle import IDS_OF_A_SOURCE, Oracle
 from tests.faults.delivery.processes import ServerProcesses, server_processes
@@ -27,6 +27,7 @@ from tests.trained import small_config
 
 KILLS = int(os.environ.get("ORACLE_KILLS", "8"))
 SEED = int(os.environ.get("ORACLE_SEED", "11"))
+STOPS = 5
 NATIVE = {"score", "stream_score"}
 """Routes whose answers have the verdicts: their entries are not passed through."""
 
@@ -60,6 +61,11 @@ class Killer:
     oracle: Oracle
     rng: random.Random
     done: Counter[str] = field(default_factory=Counter)
+
+    async def stop(self, times: int) -> None:
+        """Order the server to stop so often, and start another each time."""
+        for _ in range(times):
+            await self._stopped("")
 
     async def run(self, kills: int) -> None:
         """Leave a server that runs."""
@@ -99,6 +105,35 @@ class Killer:
         self.servers.signal(number)
         assert await self.servers.ended() == code
         self.oracle.stopped()
+
+
+async def test_servers_that_take_turns_judge_nothing_twice(oracle_bundle: Path, tmp_path: Path) -> None:
+    """What a server had accepted when it was told to stop is answered, so that its successor is not sent it."""
+    oracle = Oracle()
+    stopping = asyncio.Event()
+    async with server_processes(oracle_bundle, tmp_path) as servers:
+        await servers.launch()
+        async with network(await servers.ports()) as lines:
+            killer = Killer(servers, lines, oracle, random.Random(SEED))
+            habits = Habits(most_pause_s=0.01, timing=Timing(timeout_s=20.0))
+            clients = feeds(oracle, habits, seed=SEED, stopping=stopping)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(send_all(lines, clients))
+                await group.create_task(killer.stop(STOPS))
+                stopping.set()
+            await probe(lines, oracle)
+            servers.signal(signal.SIGTERM)
+            assert await servers.ended() == 0
+    findings = oracle.findings(servers.record)
+    print(f"\n{findings}")
+    assert findings.is_sound, findings
+    # A write to a stream that the server has ended costs a client in Python the answers that it has not read yet.
+    assert {number // IDS_OF_A_SOURCE for number in findings.doubled} <= {list(ROUTES).index("stream_score")}
+    assert findings.acknowledged == findings.judged == findings.issued
+    assert findings.stops == STOPS
+    assert findings.resent > 0
+    assert not servers.errors, servers.errors
+    assert not servers.noise, servers.noise
 
 
 @pytest.mark.timeout(60 + 10 * KILLS)
@@ -148,4 +183,5 @@ async def test_what_was_acknowledged_was_judged_however_the_server_ends(oracle_b
     assert findings.resent > 10 * KILLS
     assert findings.doubled
     assert {name for name, feed in clients if feed.retries} == set(ROUTES)
-    assert servers.errors == servers.noise == []
+    assert not servers.errors, servers.errors
+    assert not servers.noise, servers.noise

@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 
 from deeplog_grpc.errors import InputError, QueueFullError
 from deeplog_grpc.serving.config import DeliveriesConfig
-from deeplog_grpc.serving.deliveries import Deliveries, Key
+from deeplog_grpc.serving.deliveries import Deliveries
+from deeplog_grpc.serving.delivery import Key
 
 KEY: Key = ("score", b"batch")
 

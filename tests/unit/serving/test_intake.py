@@ -1,7 +1,6 @@
 """Deliveries of foreign records: scored once each, together with what came with them."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from deeplog_grpc.detection.entries import EntryBatch
-from deeplog_grpc.errors import ExpiredError, InputError, QueueFullError
+from deeplog_grpc.errors import ExpiredError, QueueFullError
 from deeplog_grpc.ingest import FixedApplications, IngestConfig, Ingested, Origin, RecordIngest, Records, RoutingConfig
 from deeplog_grpc.serving import ServerConfig
 from deeplog_grpc.serving.config import DeliveriesConfig
 from deeplog_grpc.serving.deliveries import Deliveries
-from deeplog_grpc.serving.intake import Delivery, Intake
+from deeplog_grpc.serving.delivery import Delivery
+from deeplog_grpc.serving.intake import Intake
 from deeplog_grpc.serving.queue import ScoringQueue
 from deeplog_grpc.serving.scoring import Job, Reply, ScoringWorker
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
@@ -194,17 +194,3 @@ async def test_faults_of_a_large_delivery_have_their_places(monkeypatch: pytest.
     (response,) = taken
     assert [(error.index, error.field) for error in response.errors] == [(n, f"records[{n}]") for n in range(0, 10, 2)]
     assert [verdict.index for verdict in response.verdicts] == [1, 3, 5, 7, 9]
-
-
-@pytest.mark.parametrize("size", [10, 1 << 18])
-async def test_what_is_large_is_decoded_beside_the_event_loop(size: int) -> None:
-    def decode(raw: bytes) -> str:
-        if raw.endswith(b"?"):
-            raise InputError("undecodable")
-        return threading.current_thread().name
-
-    async with intake() as up:
-        name = await up.intake.decoded(decode, b"x" * size)
-        assert name.startswith("decoding") == (size > 10)
-        with pytest.raises(InputError):
-            await up.intake.decoded(decode, b"x" * size + b"?")
