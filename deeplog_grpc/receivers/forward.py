@@ -20,8 +20,8 @@ from deeplog_grpc.ingest.forward import ForwardDecoder, ForwardMessage
 from deeplog_grpc.ingest.forward_handshake import SALT_BYTES, check_ping, hello
 from deeplog_grpc.ingest.forward_messages import acknowledgement
 from deeplog_grpc.receivers.config import ForwardConfig
+from deeplog_grpc.receivers.decoding import decoded
 from deeplog_grpc.serving.address import bound_socket
-from deeplog_grpc.serving.decoding import decoded
 from deeplog_grpc.serving.delivery import Acceptor, Delivery, Key
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.status import log_unexpected
@@ -122,7 +122,9 @@ class ForwardListener:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._connections) >= self._config.max_connections:
-            self._faults.warning("Forward connections are closed: there are receivers.forward.max_connections already")
+            self._faults.warning(
+                f"Forward connections are closed: there are {self._config.section}.max_connections already"
+            )
         if self._is_stopping or len(self._connections) >= self._config.max_connections:
             writer.close()
             return

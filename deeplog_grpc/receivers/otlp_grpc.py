@@ -6,9 +6,9 @@ import grpc
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 
 from deeplog_grpc.ingest.otlp import decode_logs
+from deeplog_grpc.receivers.decoding import decoded
 from deeplog_grpc.receivers.identity import content_key, deeplog_headers, host_of_peer
 from deeplog_grpc.serving.calls import Calls, Context, time_left
-from deeplog_grpc.serving.decoding import decoded
 from deeplog_grpc.serving.delivery import Accepted
 from deeplog_grpc.serving.intake import Intake
 

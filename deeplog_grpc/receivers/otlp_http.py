@@ -22,10 +22,10 @@ from deeplog_grpc.ingest.compression import decompress
 from deeplog_grpc.ingest.otlp import decode_logs
 from deeplog_grpc.ingest.otlp_json import decode_logs_json
 from deeplog_grpc.receivers.config import OtlpHttpConfig
+from deeplog_grpc.receivers.decoding import decoded
 from deeplog_grpc.receivers.identity import content_key, deeplog_headers
 from deeplog_grpc.receivers.otlp_grpc import export_response
 from deeplog_grpc.serving.address import bound_socket
-from deeplog_grpc.serving.decoding import decoded
 from deeplog_grpc.serving.intake import Intake
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.status import status_of

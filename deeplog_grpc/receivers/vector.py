@@ -6,9 +6,9 @@ from typing import Any
 import grpc
 
 from deeplog_grpc.ingest.vector import SERVICE, decode_events
+from deeplog_grpc.receivers.decoding import decoded
 from deeplog_grpc.receivers.identity import content_key, deeplog_headers, host_of_peer
 from deeplog_grpc.serving.calls import Calls, Context, time_left
-from deeplog_grpc.serving.decoding import decoded
 from deeplog_grpc.serving.intake import Intake
 
 __all__ = ["SERVICE", "VectorReceiver"]

@@ -28,10 +28,9 @@ from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
 _SHOWN_REASONS = 3
 _PIECE = 1_000
-"""Records that are divided at once: some ten milliseconds too."""
+"""Records that are divided at once: some ten milliseconds."""
 _ACCEPTED_BYTES = 256
 """What a remembered :class:`Accepted` takes, roughly."""
-
 
 _log = structlog.get_logger("deeplog_grpc.serving")
 
