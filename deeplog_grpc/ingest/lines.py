@@ -98,6 +98,41 @@ class LineReader:
         return time_ns if time_ns <= _MAX_NS else 0
 
 
+def carried(times_ns: Sequence[int], sources: Sequence[str]) -> list[int]:
+    """Times where lines without one have that of the line before them of the same source, else of the one after.
+
+    A stack trace is of the time of its head. The time of its reading may be hours from that: clocks differ in zone.
+
+    Parameters
+    ----------
+    times_ns : sequence of int [n]
+        0 = the line has none.
+    sources : sequence of str [n]
+
+    Returns
+    -------
+    list of int [n]
+        0 where no line of the source has a time.
+
+    Examples
+    --------
+    >>> carried([0, 5, 0, 0, 7], ["a", "a", "a", "b", "a"])
+    [5, 5, 5, 0, 7]
+    """
+    filled = _filled(times_ns, sources)
+    return _filled(filled[::-1], sources[::-1])[::-1]
+
+
+def _filled(times_ns: Sequence[int], sources: Sequence[str]) -> list[int]:
+    last: dict[str, int] = {}
+    filled = []
+    for time_ns, source in zip(times_ns, sources, strict=True):
+        if time_ns:
+            last[source] = time_ns
+        filled.append(time_ns or last.get(source, 0))
+    return filled
+
+
 class ArrivedLines:
     """Readers of lines that have just arrived: times without a year are near the arrival."""
 

@@ -15,7 +15,7 @@ from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.errors import InputError
 from deeplog_grpc.ingest.applications import Applications, admitted
 from deeplog_grpc.ingest.config import IngestConfig
-from deeplog_grpc.ingest.lines import ArrivedLines
+from deeplog_grpc.ingest.lines import ArrivedLines, carried
 from deeplog_grpc.ingest.records import Origin
 from deeplog_grpc.ingest.routing import Router, RoutingConfig
 
@@ -232,6 +232,7 @@ class NativeIngest:
             column.bodies[place] = body
             column.times_ns[place] = column.times_ns[place] or time_ns
             column.sessions[place] = column.sessions[place] or session[: self._config.max_id_bytes]
+        column.times_ns = carried(column.times_ns, column.sources)
 
     def _column(
         self, name: bytes, defaults: Defaults, columns: dict[str, _Columns], by_name: dict[bytes, _Columns]

@@ -14,12 +14,18 @@ import numpy as np
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.ingest.applications import Applications, admitted
 from deeplog_grpc.ingest.config import IngestConfig
-from deeplog_grpc.ingest.lines import ArrivedLines, LineEntries
+from deeplog_grpc.ingest.lines import ArrivedLines, LineEntries, carried
 from deeplog_grpc.ingest.native import EntryFault, Ingested, Part
 from deeplog_grpc.ingest.own import which_are_own
 from deeplog_grpc.ingest.records import Origin, Records
 from deeplog_grpc.ingest.routing import Route, Router, RoutingConfig
 from deeplog_grpc.ingest.values import cut_text
+
+TIME_HEADER = "x-deeplog-time"
+"""A header, or option of Forward, by which a sender has its own rule in place of ``routing.time``."""
+
+TIME_HEADER = "x-deeplog-time"
+"""A header, or option of Forward, by which a sender has its own rule in place of ``routing.time``."""
 
 
 class RecordIngest:
@@ -54,7 +60,7 @@ class RecordIngest:
         self._max_body_bytes = config.max_body_bytes
         self._router = Router(routing)
         self._max_id_chars = routing.max_id_chars
-        self._body_time_first = routing.time == "body"
+        self._time = routing.time
         self._lines = ArrivedLines()
 
     def ingest(self, records: Records, *, arrival_ns: int) -> Ingested:
@@ -79,7 +85,7 @@ class RecordIngest:
                 places.setdefault(application, []).append(place)
             else:
                 faults.append(_fault(lines.numbers[place], routes[place].application))
-        times_ns = self._times_ns(records, lines, arrival_ns)
+        times_ns = self._times_ns(records, lines, routes, arrival_ns)
         parts = tuple(_part(name, chosen, lines, routes, times_ns) for name, chosen in places.items())
         return Ingested(parts=parts, faults=tuple(faults))
 
@@ -112,11 +118,24 @@ class RecordIngest:
             name: admitted(self._applications, name) for name in dict.fromkeys(route.application for route in routes)
         }
 
-    def _times_ns(self, records: Records, lines: LineEntries, arrival_ns: int) -> Any:
+    def _times_ns(self, records: Records, lines: LineEntries, routes: Sequence[Route], arrival_ns: int) -> Any:
         given = np.array([records.times_ns[number] for number in lines.numbers], np.int64)
-        first, second = (lines.batch.times_ns, given) if self._body_time_first else (given, lines.batch.times_ns)
-        times_ns = np.where(first > 0, first, second)
+        times_ns = np.where(given > 0, given, lines.batch.times_ns)
+        by_text = self._by_text(records, lines)
+        if by_text.any():
+            stated = np.array(carried(lines.batch.times_ns.tolist(), [route.source for route in routes]), np.int64)
+            times_ns = np.where(by_text & (stated > 0), stated, times_ns)
         return np.where(times_ns > 0, times_ns, arrival_ns)
+
+    def _by_text(self, records: Records, lines: LineEntries) -> Any:
+        """Of each line, whether the time in its text counts before that of its record; the sender may say so."""
+        rules = {id(origin): _time_rule(origin, self._time) for origin in {id(o): o for o in records.origins}.values()}
+        return np.array([rules[id(records.origins[number])] == "body" for number in lines.numbers], bool)
+
+
+def _time_rule(origin: Origin, default: str) -> str:
+    said = origin.headers.get(TIME_HEADER, "").strip().lower()
+    return said if said in ("record", "body") else default
 
 
 def _foreign(records: Records, lines: LineEntries) -> list[bool]:
@@ -142,7 +161,10 @@ def _part(name: str, places: list[int], lines: LineEntries, routes: Sequence[Rou
 
 def _fault(position: int, application: str) -> EntryFault:
     if application:
-        reason, message = "UNKNOWN_APPLICATION", f"'{application[:64]}' is not served here, and cannot be added"
+        reason, message = (
+            "UNKNOWN_APPLICATION",
+            f"'{application[:64]}' is not served here, and cannot be added (learning.max_applications)",
+        )
     else:
         reason, message = "NO_APPLICATION", "no rule of routing.application names one of the applications served"
     return EntryFault(index=position, entry_id="", field=f"records[{position}]", reason=reason, message=message)

@@ -108,7 +108,8 @@ class RoutingConfig:
 
     time: Literal["record", "body"] = "record"
     """Which time counts where the text begins with a time stamp too: that of the record, or `body`: that of the text,
-    for shippers that give their time of reading. The time stamp is taken off the text either way."""
+    for shippers that give their time of reading; a line without a time stamp has that of the line before it then. A
+    sender may say it itself, by a header `x-deeplog-time`. The time stamp is taken off the text either way."""
 
     max_id_chars: Annotated[int, Field(ge=16, le=4_096)] = 256
     """Characters of an application, a session or a source that count; longer ones are cut."""

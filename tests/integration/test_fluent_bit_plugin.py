@@ -347,3 +347,15 @@ def test_changed_chunks_are_read_within_their_bounds(tmp_path: Path) -> None:
     whole, all_told = map(int, ran.stdout.split())
     assert whole == 6
     assert all_told > 50_000
+
+
+async def test_the_time_at_the_head_of_a_line_counts_where_asked(library: Path) -> None:
+    line = event({"log": "2024-05-01 10:00:00 started"}, START_NS + 5)
+    async with scripted() as script, hosted(library) as host:
+        for time in ("record", "body"):
+            number = await host.open(f"127.0.0.1:{script.port}", time=time)
+            assert await host.flush(number, line) == DELIVERED
+            assert await host.ask("exit", number) == 0
+        assert (await host.ask("init", {"address": "127.0.0.1:1", "time": "noon"}))["code"] != 1
+    assert [entry.time_unix_nano for batch in script.batches for entry in batch.entries] == [START_NS + 5, 0]
+    assert any("record or body" in said for said in host.log)

@@ -117,6 +117,8 @@ bool config_read(struct config *config, property get, void *output, char *error,
     struct source from = {.get = get, .output = output, .error = error, .room = room};
     static const char *const none[] = {"none", NULL};
     static const char *const log[] = {"log", NULL};
+    static const char *const body[] = {"body", NULL};
+    static const char *const record[] = {"record", NULL};
     read_address(config, &from);
     config->token = text_of(&from, "token");
     config->token_file = text_of(&from, "token_file");
@@ -131,6 +133,11 @@ bool config_read(struct config *config, property get, void *output, char *error,
     config->tls_crt_file = text_of(&from, "tls_crt_file");
     config->tls_key_file = text_of(&from, "tls_key_file");
     config->tls_vhost = text_of(&from, "tls_vhost");
+    const char *time = get("time", output);
+    config->time_in_body = time != NULL && is_one_of(time, body);
+    if (time != NULL && *time != '\0' && !config->time_in_body && !is_one_of(time, record)) {
+        fail(&from, "time", time, "record or body");
+    }
     const char *on_anomaly = get("on_anomaly", output);
     config->tells_anomalies = on_anomaly != NULL && is_one_of(on_anomaly, log);
     if (on_anomaly != NULL && *on_anomaly != '\0' && !config->tells_anomalies && !is_one_of(on_anomaly, none)) {

@@ -15,6 +15,7 @@ struct config {
     char *source;    /* the host's name if none is given */
     bool names_pods; /* none is given: a pod is a source of its own */
     char *log_key; /* NULL = the usual ones */
+    bool time_in_body; /* the time stamp at the head of a line counts: Fluent Bit's time is that of reading */
     unsigned timeout_s;
     unsigned batch_entries;
     bool tells_anomalies;

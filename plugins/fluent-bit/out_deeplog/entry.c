@@ -263,7 +263,7 @@ enum entry_result entry_write(struct entry_writer *writer, struct msgpack_reader
     if (is_mark) {
         return msgpack_skip(reader) ? ENTRY_PASSED_OVER : ENTRY_BROKEN;
     }
-    if (time_ns > 0) {
+    if (time_ns > 0 && !writer->time_in_body) {
         protobuf_add_fixed64(entry, TIME, time_ns);
     }
     return add_record(writer, reader, entry) ? ENTRY_WRITTEN : ENTRY_BROKEN;

@@ -21,6 +21,7 @@ enum entry_result {
 struct entry_writer {
     const char *log_key; /* the record's key with the text of the message; NULL = the usual ones */
     const char *tag;     /* becomes the attribute `tag` */
+    bool time_in_body;   /* no time is sent: the server takes that at the head of the line */
     bool names_pods;     /* pod and container, where a record names them, become its source */
     char *name;          /* room for the name of an attribute; see entry_writer_open */
     unsigned attributes;

@@ -362,6 +362,7 @@ bool sender_open(struct sender *sender, char *error, size_t room) {
     snprintf(error, room, "no memory is left, or no randomness");
     sender->stream = (struct stream){.connection = {.socket = -1}, .read = take_message, .user = sender};
     sender->writer.log_key = sender->config->log_key;
+    sender->writer.time_in_body = sender->config->time_in_body;
     sender->writer.names_pods = sender->config->names_pods;
     if (!entry_writer_open(&sender->writer) || !draw_names(sender)) {
         return false;

@@ -189,7 +189,7 @@ def test_raw_bodies_are_lines_as_they_were_written() -> None:
     (part,) = native.ingest(lenient(entries), Defaults(raw_bodies=True), arrival_ns=ARRIVAL_NS).parts
     time_ns = 1_714_557_600_000_000_000
     assert part.batch.bodies == ["started", "started", "done", "done", "  ", "plain"]
-    assert part.batch.times_ns.tolist() == [time_ns, 7, time_ns, ARRIVAL_NS, ARRIVAL_NS, ARRIVAL_NS]
+    assert part.batch.times_ns.tolist() == [time_ns, 7, time_ns, time_ns, time_ns, time_ns]
     assert part.batch.sessions == ["", "", "t", "own", "", ""]
 
 

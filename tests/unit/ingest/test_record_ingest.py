@@ -79,6 +79,19 @@ def test_the_time_in_the_text_counts_where_asked_or_where_there_is_no_other() ->
         assert part.batch.times_ns.tolist() == [NOW_NS - 3_600_000_000_000]
 
 
+def test_a_sender_says_which_time_counts_and_lines_without_one_have_that_before_them() -> None:
+    hour_ns = 3_600_000_000_000
+    texts = ["at f()", "2024-05-01 09:00:00 failed", "at g()", "2024-05-01 09:00:01 done"]
+    given = records(texts, origin=Origin(headers={"x-deeplog-time": "Body"}))
+    (part,) = ingest(given).parts
+    failed_ns = NOW_NS - hour_ns
+    assert part.batch.times_ns.tolist() == [failed_ns, failed_ns, failed_ns, failed_ns + 1_000_000_000]
+    (part,) = ingest(records(texts, origin=Origin(headers={"x-deeplog-time": "record"})), time="body").parts
+    assert part.batch.times_ns.tolist() == [NOW_NS + number for number in range(4)]
+    (part,) = ingest(records(["no time"], origin=Origin(headers={"x-deeplog-time": "body"}))).parts
+    assert part.batch.times_ns.tolist() == [NOW_NS]
+
+
 def test_a_record_without_any_time_has_that_of_its_arrival() -> None:
     (part,) = ingest(records(["started"], times_ns=[0])).parts
     assert part.batch.times_ns.tolist() == [NOW_NS]
