@@ -113,6 +113,7 @@ class Shipper:
                 filler.stop()
                 if waiting.done():
                     await self._wind_up(forward, filling, sender, sending)
+                    filler.give_up()  # it may wait for room in a spool that nobody empties any more
                 else:
                     await sending
                 await filling
