@@ -23,7 +23,7 @@ demo: install  ## The main job end to end: learn, serve, stream, compare with th
 	@$(BIN)/deeplog-grpc demo
 
 test: install  ## All tests and doctests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist worksteal  # much of it waits: three at once on two cores
 
 lint: install  ## Style, types, layers, contract
 	$(BIN)/ruff check .
