@@ -41,7 +41,7 @@ def test_an_event_of_the_vector_namespace() -> None:
     raw = (captures.LOCAL / "synthetic" / "vector_push_vector_namespace_1.bin").read_bytes()
     records = decode_events(raw, {}).records
     assert len(records) == 1
-    assert records.bodies[0].endswith("dest: /10.250.19.102:50010")
+    assert records.bodies[0].endswith("dest: /10.199.19.102:50010")
     assert records.attributes == [{"vector": {"source_type": "file"}, "file": {"path": "/var/log/hdfs.log"}}]
 
 
