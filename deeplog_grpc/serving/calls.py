@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import grpc
 
+from deeplog_grpc.errors import QueueFullError
 from deeplog_grpc.serving.status import abort
 
 Context = grpc.aio.ServicerContext
@@ -21,9 +22,17 @@ def time_left(context: Context[Any, Any], max_wait_s: float) -> float:
 
 
 class Calls:
-    """The calls under way, of all services of a server."""
+    """The calls under way, of all services of a server.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    limit : int
+        Calls at once. More are refused with a status that senders take for what it is: gRPC's own bound answers
+        RESOURCE_EXHAUSTED, after which some give their data up.
+    """
+
+    def __init__(self, *, limit: int) -> None:
+        self._limit = limit
         self._calls: set[asyncio.Task[Any]] = set()
 
     def answered(self, method: Method[Request, Answer]) -> Method[Request, Answer]:
@@ -32,6 +41,8 @@ class Calls:
         async def answered(request: Request, context: Context[Any, Any]) -> Answer:
             self._note()
             try:
+                if len(self._calls) > self._limit:
+                    raise QueueFullError(f"{self._limit} calls are under way already")
                 return await method(request, context)
             except Exception as error:
                 await abort(context, error)

@@ -62,7 +62,7 @@ class ServerConfig:
     """Seconds after which a request that is still waiting is given up; a shorter deadline of the client counts too."""
 
     max_concurrent_rpcs: Annotated[int, Field(ge=1)] = 1_000
-    """Calls under way, streams included. Only a last resort against a flood: beyond it gRPC itself refuses."""
+    """Calls under way, streams included; more are refused with UNAVAILABLE. A last resort against a flood."""
 
     torch_threads: Annotated[int, Field(ge=1, le=1_024)] = 1
     """Threads of one matrix product. The network is small: one is fastest unless batches are huge."""

@@ -33,6 +33,9 @@ from deeplog_grpc.serving.state import ServerState
 from deeplog_grpc.serving.ticker import Ticker
 from deeplog_grpc.serving.trainings import Trainings
 
+_LAST_RESORT = 4
+"""Times the calls that are allowed: from there on gRPC itself refuses, before anything of ours runs."""
+
 _LAST_CALLS_S = 1.0
 """Seconds for calls that are being refused. Longer would be lost on clients that watch the health of the server: their
 calls never end."""
@@ -87,7 +90,7 @@ class Server:
         """Ends of sessions that no client was told of yet."""
         self.deliveries = Deliveries(deliveries or DeliveriesConfig())
         """What was answered before."""
-        self.calls = Calls()
+        self.calls = Calls(limit=config.max_concurrent_rpcs)
         """Of gRPC methods, whosoever they are."""
         self.is_draining = False
         """Whether it has been told to stop."""
@@ -115,7 +118,7 @@ class Server:
         self._ticker = Ticker(worker, self.queue, self.late, self._servicer.tell, config.tick_s)
         self._health = health_aio.HealthServicer()
         self._server = grpc.aio.server(
-            options=_channel_options(config), maximum_concurrent_rpcs=config.max_concurrent_rpcs
+            options=_channel_options(config), maximum_concurrent_rpcs=_LAST_RESORT * config.max_concurrent_rpcs
         )
         self._services = [SERVICE]
         self._listeners: list[Listener] = []

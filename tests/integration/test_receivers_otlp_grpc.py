@@ -168,3 +168,13 @@ async def test_health_says_that_it_is_served() -> None:
         for service in (otlp_grpc.SERVICE, "vector.Vector"):
             answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=BOUND_S)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_calls_beyond_the_limit_are_told_to_come_again() -> None:
+    async with receiving(max_concurrent_rpcs=2) as up:
+        with up.server.queue.hold():
+            first = [asyncio.create_task(up.export(raw_request([body]))) for body in BODIES[:2]]
+            await until(lambda: up.server.queue.waiting_entries == 2)
+            error = await refused(up, raw_request(BODIES[2:3]), grpc.StatusCode.UNAVAILABLE)
+            assert "RetryInfo" in details(status_in(error))
+        await asyncio.gather(*first)
