@@ -174,7 +174,7 @@ class _Discovery:
         """Least and greatest count that is no noise."""
         limit = self.limit(sum(counts.values()))
         usual = [count for count, weight in sorted(counts.items()) if weight > limit] or [
-            max(counts, key=lambda count: counts[count])
+            max(counts, key=lambda count: (counts[count], -count))  # of equals the least, whatever the log's order
         ]
         # Many rare counts are a tail, not noise: what comes beyond all usual ones together often enough is real.
         beyond = sorted(count for count in counts if count > usual[-1])

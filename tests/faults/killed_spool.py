@@ -28,6 +28,8 @@ def write(path: Path, claims: int) -> None:
     """Append twos and threes from the position on, acknowledge what is before, and claim what has returned."""
     spool = opened(path)
     while True:
+        while spool.backlog_count > 5:  # first: kills in a row may each have left some more
+            spool.acknowledge(first := spool.last_sequence - 2, {"acknowledged": b"%d" % first})
         number = int(spool.positions().get("number", b"0"))
         count = 2 + number % 2
         spool.append([payload(number + place) for place in range(count)], {"number": b"%d" % (number + count)})
@@ -35,8 +37,6 @@ def write(path: Path, claims: int) -> None:
         first = spool.read(0, max_count=2, max_bytes=10**6)[-1][0]
         spool.acknowledge(first, {"acknowledged": b"%d" % first})
         claim(claims, "acknowledged", first)
-        while spool.backlog_count > 5:
-            spool.acknowledge(first := spool.last_sequence - 2, {"acknowledged": b"%d" % first})
 
 
 def found(path: Path) -> dict[str, Any]:
