@@ -1,6 +1,5 @@
 """What a server keeps on disk, opened together: the journal, the stored anomalies, each application's version."""
 
-import fcntl
 import os
 import time
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ import numpy as np
 import structlog
 
 from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, Judges
-from deeplog_grpc.errors import BundleError, StateError
+from deeplog_grpc.errors import BundleError
 from deeplog_grpc.feedback import DriftConfig, DriftMonitor, FeedbackConfig
 from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.learning_detector import LearningDetector
@@ -33,6 +32,7 @@ from deeplog_grpc.storage import (
     new_folder,
     newest_entries,
 )
+from deeplog_grpc.storage.holding import hold
 from deeplog_grpc.training import LearningConfig, Recipe
 
 LOCK = "lock"
@@ -100,7 +100,12 @@ class ServerState:
         self.learning = learning
         self.recipe = recipe or Recipe()
         self._drift, self._detector = drift, detector
-        self._lock = lock(directory)
+        self._lock = hold(
+            directory / LOCK,
+            field=directory,
+            unopened="cannot be opened",
+            in_use="another server keeps its state here: stop it, or give another folder (--state)",
+        )
         try:
             self._open(models, state)
         except BaseException:
@@ -195,29 +200,6 @@ def _learned(folders: Mapping[str, ApplicationFolder], models: Models) -> dict[s
         except BundleError as error:
             _log.error("a learned bundle cannot be used: the application is learned anew", error=str(error))
     return found
-
-
-def lock(directory: Path) -> int:
-    """Take a folder for this process alone; given back when the descriptor is closed, by a kill too.
-
-    Raises
-    ------
-    StateError
-        If another process has it, or it cannot be made.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise StateError(f"cannot be opened: {error.strerror}", field=str(directory)) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise StateError(
-            "another server keeps its state here: stop it, or give another folder (--state)", field=str(directory)
-        ) from error
-    return descriptor
 
 
 def expected_share(model: ApplicationModel) -> float:

@@ -6,7 +6,6 @@ or not at all, and so do an acknowledgement and its positions: what is read agai
 spool ends. One process holds a spool at a time.
 """
 
-import fcntl
 import os
 import sqlite3
 import threading
@@ -19,6 +18,7 @@ from typing import Literal
 
 from deeplog_grpc.errors import SpoolFullError, StateError
 from deeplog_grpc.storage.database import MAX_INTEGER, Database, Schema
+from deeplog_grpc.storage.holding import hold
 
 SyncPolicy = Literal["off", "normal", "full"]
 """What an append survives: `full` a loss of power, `normal` a kill (a loss of power may take the last seconds), `off` a
@@ -74,7 +74,12 @@ class Spool:
         self.path = path.absolute()
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._holder = _hold(self.path)
+        self._holder = hold(
+            Path(f"{self.path}.lock"),
+            field=self.path,
+            unopened="the spool cannot be opened",
+            in_use="the spool is in use by another process: stop it, or give another place",
+        )
         try:
             self._database = Database(self.path, SCHEMA)
         except BaseException:
@@ -239,23 +244,3 @@ class Spool:
 def _keep(connection: sqlite3.Connection, positions: Mapping[str, bytes] | None) -> None:
     if positions:
         connection.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?)", positions.items())
-
-
-def _hold(path: Path) -> int:
-    """Take the lock of a spool; the descriptor that holds it.
-
-    The lock is a file of its own: to open and close the database beside SQLite would take its locks away.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        holder = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StateError(f"the spool cannot be opened: {error.strerror}", field=str(path)) from error
-    try:
-        fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(holder)
-        raise StateError(
-            "the spool is in use by another process: stop it, or give another place", field=str(path)
-        ) from error
-    return holder
