@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, EntryBatch, SessionConfig, VerdictBatch
-from deeplog_grpc.detection.sessions import NS_PER_S
+from deeplog_grpc.detection.watermark import NS_PER_S
 from deeplog_grpc.ingest.lines import LineReader
 from deeplog_grpc.models import KeyModelConfig
 from deeplog_grpc.parsing import Parser

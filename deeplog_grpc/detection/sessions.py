@@ -12,53 +12,10 @@ from deeplog_grpc.detection.paths import new_path
 from deeplog_grpc.detection.states import WindowState
 from deeplog_grpc.models import UNSEEN
 
-NS_PER_S = 1_000_000_000
-
 MAX_UNSEEN = 64
 """Log keys without a unit that a session counts apart; the rest are counted together."""
 
 NOTHING: Mapping[int, int] = MappingProxyType({})
-
-
-class Watermark:
-    """The latest believed event time.
-
-    Rules: 1. Time 0 (unknown) and the past change nothing. 2. A step ahead within ``step_ns`` is believed.
-    3. A longer one is held back; if the next timed entry is later than the watermark by more than ``step_ns`` too,
-    the smaller of the two is believed. The session of the held entry was not silent meanwhile: see ``holds``.
-
-    Examples
-    --------
-    >>> watermark = Watermark(step_ns=10)
-    >>> [watermark.observe(time) for time in (100, 105, 900, 107, 950, 940, 0)]
-    [100, 105, 105, 107, 107, 940, 940]
-    """
-
-    __slots__ = ("_held_ns", "_step_ns", "now_ns")
-
-    def __init__(self, *, step_ns: int) -> None:
-        self.now_ns = 0
-        self._held_ns = 0
-        self._step_ns = step_ns
-
-    @property
-    def holds(self) -> bool:
-        """Whether the last timed entry's time is held back."""
-        return self._held_ns > 0
-
-    def observe(self, time_ns: int) -> int:
-        """Take an entry's time; return the watermark."""
-        if not time_ns:
-            return self.now_ns
-        if self.now_ns and time_ns - self.now_ns > self._step_ns:
-            if not self._held_ns:
-                self._held_ns = time_ns
-                return self.now_ns
-            time_ns = min(time_ns, self._held_ns)
-        self._held_ns = 0
-        if time_ns > self.now_ns:
-            self.now_ns = time_ns
-        return self.now_ns
 
 
 class Session:
@@ -117,60 +74,64 @@ class SessionTable:
     """
 
     def __init__(self, *, max_open: int, timeout_ns: int) -> None:
-        self._open: OrderedDict[str, Session] = OrderedDict()
+        self.open: OrderedDict[str, Session] = OrderedDict()
+        """By identifier, least recently used first. Whoever notes an entry by himself moves its session to the end."""
         self._max_open = max_open
         self.timeout_ns = timeout_ns
         self.evicted = 0
         """Sessions dropped unjudged since the table was full."""
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self.open)
 
     def get(self, identifier: str) -> Session | None:
         """The open session of that name, or None."""
-        return self._open.get(identifier)
+        return self.open.get(identifier)
 
     def add(self, session: Session) -> bool:
         """Open a session, which must not be open; whether the least recently used one was dropped for it."""
-        full = len(self._open) >= self._max_open
+        full = len(self.open) >= self._max_open
         if full:
-            self._open.popitem(last=False)
+            self.open.popitem(last=False)
             self.evicted += 1
-        self._open[session.identifier] = session
+        self.open[session.identifier] = session
         return full
 
     def touch(self, session: Session, now_ns: int) -> None:
         """Note that the session has just had an entry."""
         session.last_ns = now_ns
-        self._open.move_to_end(session.identifier)
+        self.open.move_to_end(session.identifier)
 
     def close(self, identifiers: Sequence[str] | None = None) -> Iterator[Session]:
         """Take sessions out: the named ones that are open, or all, least recently used first."""
-        names = list(self._open) if identifiers is None else identifiers
+        names = list(self.open) if identifiers is None else identifiers
         for name in names:
-            session = self._open.pop(name, None)
+            session = self.open.pop(name, None)
             if session is not None:
                 yield session
 
+    def deadline_ns(self, last_ns: int) -> int:
+        """When a session times out whose last entry came at that time; a time far ahead when it never does."""
+        return last_ns + self.timeout_ns if self.timeout_ns else _NEVER_NS
+
     def next_deadline_ns(self) -> int:
         """The earliest time at which a session times out; a time far ahead when there is none."""
-        if not self.timeout_ns or not self._open:
-            return _NEVER_NS
-        return next(iter(self._open.values())).last_ns + self.timeout_ns
+        first = next(iter(self.open.values()), None)
+        return _NEVER_NS if first is None else self.deadline_ns(first.last_ns)
 
     def expire(self, now_ns: int) -> Iterator[Session]:
         """Take out the sessions that were silent for longer than the time-out, longest silence first."""
         while self.next_deadline_ns() < now_ns:
-            session = next(iter(self._open.values()))
+            session = next(iter(self.open.values()))
             if not session.last_ns:  # its entries came before any time was known: its silence counts from now
                 self.touch(session, now_ns)
                 continue
-            del self._open[session.identifier]
+            del self.open[session.identifier]
             yield session
 
     def sessions(self) -> Iterator[Session]:
         """All open sessions, least recently used first."""
-        return iter(self._open.values())
+        return iter(self.open.values())
 
 
 _NEVER_NS = (1 << 63) - 1

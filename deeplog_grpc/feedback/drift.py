@@ -16,8 +16,8 @@ from heapq import nsmallest
 from itertools import accumulate
 from math import exp, lgamma, log
 
-from deeplog_grpc.detection.sessions import NS_PER_S
 from deeplog_grpc.detection.verdicts import NO_KEY
+from deeplog_grpc.detection.watermark import NS_PER_S
 from deeplog_grpc.feedback.config import DriftConfig
 
 FAR_P_VALUE = 1e-6

@@ -2,7 +2,7 @@
 
 import math
 
-from deeplog_grpc.detection.sessions import NS_PER_S
+from deeplog_grpc.detection.watermark import NS_PER_S
 
 
 class EventClock:

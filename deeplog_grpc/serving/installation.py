@@ -12,7 +12,7 @@ some before, only what came after that is replayed.
 from collections.abc import Callable, Iterable, Sequence
 
 from deeplog_grpc.detection import ApplicationModel, Detector, EntryBatch, Judges
-from deeplog_grpc.detection.sessions import NS_PER_S
+from deeplog_grpc.detection.watermark import NS_PER_S
 from deeplog_grpc.errors import RefusedError
 from deeplog_grpc.feedback import CaseJudge
 from deeplog_grpc.serving.lineage import Lineage

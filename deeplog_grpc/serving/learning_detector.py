@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from deeplog_grpc.detection import EntryBatch, Judges, SessionConfig
 from deeplog_grpc.detection.identifiers import STREAM_MARK, identify, session_patterns
-from deeplog_grpc.detection.sessions import NS_PER_S
 from deeplog_grpc.detection.verdicts import Kind, Verdict
+from deeplog_grpc.detection.watermark import NS_PER_S
 from deeplog_grpc.parsing import ParsedBatch, Parser, ParserConfig
 from deeplog_grpc.training.history import STREAM_BLOCK
 from deeplog_grpc.training.readiness import Seen

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplog_grpc.detection.identifiers import STREAM_MARK
-from deeplog_grpc.detection.sessions import NS_PER_S
 from deeplog_grpc.detection.vectors import elapsed_s
+from deeplog_grpc.detection.watermark import NS_PER_S
 from deeplog_grpc.models import NO_PREVIOUS, TrainingSession
 from deeplog_grpc.training.parts import NO_REQUEST, parts_of
 

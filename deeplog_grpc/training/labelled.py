@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, EntryBatch, Kind, SessionConfig
 from deeplog_grpc.detection.identifiers import STREAM_MARK, identify, session_patterns
-from deeplog_grpc.detection.sessions import NS_PER_S
+from deeplog_grpc.detection.watermark import NS_PER_S
 from deeplog_grpc.training.baselines import SimpleRules
 from deeplog_grpc.training.history import History
 from deeplog_grpc.training.metrics import Comparison, Judged, Labelled

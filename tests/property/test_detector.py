@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deeplog_grpc.detection import Detector, EntryBatch, SessionConfig
-from deeplog_grpc.detection.sessions import NS_PER_S
+from deeplog_grpc.detection.watermark import NS_PER_S
 from tests.conftest import NewDetector
 from tests.trained import LATER_S, Row, in_parts, order, rows
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deeplog_grpc.detection import ApplicationModel, Detector, EntryBatch, Judges, Verdict, VerdictBatch
-from deeplog_grpc.detection.sessions import NS_PER_S
 from deeplog_grpc.detection.verdicts import Kind
+from deeplog_grpc.detection.watermark import NS_PER_S
 from deeplog_grpc.feedback import FeedbackConfig, Knowledge, Learner, Lesson, StepCase
 from deeplog_grpc.models import BEGIN_KEY
 from deeplog_grpc.parsing import Parser

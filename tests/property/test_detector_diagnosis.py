@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deeplog_grpc.detection import ApplicationModel, Detector, EntryBatch, SessionConfig
-from deeplog_grpc.detection.sessions import NS_PER_S
+from deeplog_grpc.detection.watermark import NS_PER_S
 from deeplog_grpc.workflow import Diagnosis
 from tests.learned_workflows import workflow_of_orders
 from tests.trained import LATER_S, fresh_detector, order

@@ -1,8 +1,9 @@
 import pytest
 
 from deeplog_grpc.detection import SessionConfig
-from deeplog_grpc.detection.sessions import Session, SessionTable, Watermark
+from deeplog_grpc.detection.sessions import Session, SessionTable
 from deeplog_grpc.detection.states import NOTHING_BEFORE, WindowState
+from deeplog_grpc.detection.watermark import Watermark
 
 
 def put(table: SessionTable, name: str, now_ns: int) -> Session:

@@ -90,5 +90,5 @@ def test_a_stream_keeps_nothing_but_where_it_stands(model: ApplicationModel) -> 
     """Counts are for ends of sessions; those of many sources would take a dictionary of all log keys each."""
     detector = detector_of(model)
     detector.score(stream(40))
-    (source,) = detector._streams.sessions()
+    (source,) = detector._tracker._streams.sessions()
     assert not source.counts

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from deeplog_grpc.detection.sessions import NS_PER_S
 from deeplog_grpc.detection.verdicts import NO_KEY
+from deeplog_grpc.detection.watermark import NS_PER_S
 from deeplog_grpc.feedback import DriftConfig, DriftMonitor, DriftReport
 from deeplog_grpc.feedback.drift import KEPT_KEYS, SHOWN_PARTS, excess_p_value
 from deeplog_grpc.v1 import model_pb2

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from deeplog_grpc.detection.sessions import NS_PER_S
+from deeplog_grpc.detection.watermark import NS_PER_S
 from deeplog_grpc.training import History, SessionCut
 
 START_S = 1_700_000_000
