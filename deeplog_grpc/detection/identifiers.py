@@ -107,16 +107,29 @@ def identify(
     >>> identify(["got blk_-12 from a", "hello", "x"], ["", "", "s1"], ["", "host", ""], BUILT_IN)
     ['blk_-12', '@host', 's1']
     """
-    found = []
-    searches = [(pattern.needle, pattern.search, pattern.group) for pattern in patterns]
-    for body, session, source in zip(bodies, sessions, sources, strict=True):
-        identifier = session
-        if not identifier:
-            for needle, search, group in searches:
-                if needle in body and (match := search(body)) is not None and (identifier := match.group(group)):
-                    break
-        found.append(cut(identifier or STREAM_MARK + source))
-    return found
+    identifiers = list(sessions)
+    rows: Sequence[int] = [row for row, session in enumerate(sessions) if not session]
+    for pattern in patterns:
+        if not rows:
+            break
+        texts = bodies if len(rows) == len(bodies) else [bodies[row] for row in rows]
+        found = _search_all(pattern, texts)
+        if len(found) == len(bodies):
+            identifiers = found
+        else:
+            for row, identifier in zip(rows, found, strict=True):
+                identifiers[row] = identifier
+        rows = [] if all(found) else [row for row, identifier in zip(rows, found, strict=True) if not identifier]
+    for row in rows:
+        identifiers[row] = STREAM_MARK + sources[row]
+    return list(map(cut, identifiers)) if max(map(len, identifiers), default=0) > IDENTIFIER_CHARS else identifiers
+
+
+def _search_all(pattern: Pattern, bodies: Sequence[str]) -> list[str]:
+    """What a pattern finds in each body; "" = nothing."""
+    needle, search, group = pattern.needle, pattern.search, pattern.group
+    matches = [search(body) if needle in body else None for body in bodies]
+    return [(match.group(group) or "") if match is not None else "" for match in matches]
 
 
 def cut(identifier: str) -> str:

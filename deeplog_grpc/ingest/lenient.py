@@ -7,8 +7,12 @@ descriptors: there is no second contract to keep in step. Whoever reads a field 
 (``errors="replace"``).
 
 A map becomes the list of its key-value pairs, which is its wire format too, since a map's keys cannot be bytes.
+
+A second twin, the *plain* one, reads a map as one ``bytes`` field instead, which holds the last pair: most entries have
+no attributes, and to ask for an empty list costs six times as much (300 ns) as to ask for an empty field.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Protocol
 
@@ -54,8 +58,11 @@ class LenientDecoder:
 
     def __init__(self, message: str, contract: FileDescriptor = deeplog_service_pb2.DESCRIPTOR) -> None:
         self._name = message
-        twin = _twin_pool(contract).FindMessageTypeByName(f"{contract.package}.{message}")
-        self._from_string: Any = GetMessageClass(twin).FromString
+        name = f"{contract.package}.{message}"
+        self._from_string, self._plain_from_string = (
+            GetMessageClass(_twin_pool(contract, plain).FindMessageTypeByName(name)).FromString
+            for plain in (False, True)
+        )
 
     def __call__(self, raw: bytes) -> LenientMessage:
         """Decode the bytes of a message.
@@ -65,36 +72,53 @@ class LenientDecoder:
         InputError
             If they are not a message of this kind.
         """
+        return self._decoded(self._from_string, raw)
+
+    def plain(self, raw: bytes) -> LenientMessage:
+        """Decode the bytes of a message with maps as one field each: empty, or the last pair's bytes.
+
+        Raises
+        ------
+        InputError
+            If they are not a message of this kind.
+        """
+        return self._decoded(self._plain_from_string, raw)
+
+    def _decoded(self, from_string: Callable[[bytes], Any], raw: bytes) -> LenientMessage:
         try:
-            request: LenientMessage = self._from_string(raw)
+            request: LenientMessage = from_string(raw)
         except DecodeError:
             raise InputError(f"the {len(raw)} bytes received are not a {self._name} message") from None
         return request
 
 
-def _make_lenient(message: DescriptorProto) -> None:
-    message.options.ClearField("map_entry")
+def _make_lenient(message: DescriptorProto, *, plain: bool) -> None:
+    maps = {nested.name for nested in message.nested_type if nested.options.map_entry}
     for field in message.field:
+        if plain and field.type_name.rpartition(".")[2] in maps:
+            field.label, field.type = FieldDescriptorProto.LABEL_OPTIONAL, FieldDescriptorProto.TYPE_BYTES
+            field.ClearField("type_name")
         if field.type == FieldDescriptorProto.TYPE_STRING:
             field.type = FieldDescriptorProto.TYPE_BYTES
     for nested in message.nested_type:
-        _make_lenient(nested)
+        nested.options.ClearField("map_entry")
+        _make_lenient(nested, plain=plain)
 
 
-def _add(pool: DescriptorPool, file: FileDescriptor) -> None:
+def _add(pool: DescriptorPool, file: FileDescriptor, *, plain: bool) -> None:
     """Add the twin of a file, after those that it depends on; protobuf's own (google.*) as they are."""
     for dependency in file.dependencies:
-        _add(pool, dependency)
+        _add(pool, dependency, plain=plain)
     copy = FileDescriptorProto()
     file.CopyToProto(copy)
     if not file.package.startswith("google."):
         for message in copy.message_type:
-            _make_lenient(message)
+            _make_lenient(message, plain=plain)
     pool.Add(copy)
 
 
-@cache  # the twin of a contract is the same for all its messages
-def _twin_pool(contract: FileDescriptor) -> DescriptorPool:
+@cache  # the twins of a contract are the same for all its messages
+def _twin_pool(contract: FileDescriptor, plain: bool) -> DescriptorPool:
     pool = DescriptorPool()
-    _add(pool, contract)
+    _add(pool, contract, plain=plain)
     return pool

@@ -70,16 +70,17 @@ class RequestReader:
 
     def score_job(self, raw: bytes) -> ScoreJob:
         """Read a ``ScoreRequest``."""
-        return self.job_of(self.score_request(raw))
+        return self.job_of(self.score_request(raw), raw)
 
     def score_request(self, raw: bytes) -> LenientMessage:
         """Decode a ``ScoreRequest``."""
         return self._score_request(raw)
 
-    def job_of(self, request: LenientMessage) -> ScoreJob:
-        """Make the job of a lenient ``ScoreRequest``."""
+    def job_of(self, request: LenientMessage, raw: bytes) -> ScoreJob:
+        """Make the job of a lenient ``ScoreRequest``, given its bytes too."""
         flush = request.flush if request.HasField("flush") else None
-        return self.job(request.entries, self.options(request.options, field="options"), flush)
+        options = self.options(request.options, field="options")
+        return self.job(request.entries, options, flush, plain=self._score_request.plain(raw).entries)
 
     def options(self, options: Any, *, field: str) -> RequestOptions:
         """Read a lenient ``ScoreOptions``; ``field`` is where it stands in its request."""
@@ -93,13 +94,15 @@ class RequestReader:
         )
         return RequestOptions(answer=answer, defaults=self._ingest.defaults(options, field=field))
 
-    def job(self, entries: Sequence[Any], options: RequestOptions, flush: Any | None) -> ScoreJob:
-        """Make a job of lenient ``LogEntry`` messages [n] and a lenient ``Flush`` or None."""
+    def job(
+        self, entries: Sequence[Any], options: RequestOptions, flush: Any | None, *, plain: Sequence[Any] = ()
+    ) -> ScoreJob:
+        """Make a job of lenient ``LogEntry`` messages [n], as plain ones too, and a lenient ``Flush`` or None."""
         if not entries and flush is None:
             raise InputError("must not be empty: send log entries", field="entries")
         self._ingest.check_count(len(entries), field="entries")
         order = None if flush is None else self._flush_order(flush, options.defaults)
-        ingested = self._ingest.ingest(entries, options.defaults, arrival_ns=time.time_ns())
+        ingested = self._ingest.ingest(entries, options.defaults, arrival_ns=time.time_ns(), plain=plain)
         if entries and not ingested.parts:
             raise EntriesRejectedError(ingested.faults)
         return ScoreJob(

@@ -157,7 +157,7 @@ class DeepLogServicer:
     async def _score(self, raw: bytes, context: Context[Any, Any]) -> Reply:
         request = self._requests.score_request(raw)
         check_name(request.batch_id, field="batch_id")
-        job = self._requests.job_of(request)
+        job = self._requests.job_of(request, raw)
         size = Size(entries=job.entry_count, size_bytes=len(raw))
         if request.batch_id:
             response = await self._score_once(request, job, size)

@@ -157,7 +157,7 @@ class ScoreStream:
             raise InputError(f"{message} of a stream", field=kind or "message")
         sequence = getattr(request, kind).sequence
         try:
-            job = self._job(request, kind, options)
+            job = self._job(request, kind, options, raw)
             size = Size(entries=job.entry_count, size_bytes=len(raw))
             if self._client_id:
                 promise = self._promise_once(request, kind, job, size)
@@ -184,10 +184,10 @@ class ScoreStream:
         applications = frozenset(job.applications)
         return _Promise(sequence=message.sequence, reply=reply, is_repeat=is_repeat, applications=applications)
 
-    def _job(self, request: LenientMessage, kind: str, options: RequestOptions) -> ScoreJob:
+    def _job(self, request: LenientMessage, kind: str, options: RequestOptions, raw: bytes) -> ScoreJob:
         if kind == "flush":
             return self._requests.job((), options, request.flush.flush)
-        return self._requests.job(request.batch.entries, options, None)
+        return self._requests.job(request.batch.entries, options, None, plain=_decode.plain(raw).batch.entries)
 
     async def _answer_all(self) -> None:
         while (item := await self._outgoing.get()) is not None:
