@@ -66,11 +66,15 @@ class LineReader:
     def read(self, lines: Sequence[str]) -> LineEntries:
         """Read lines; see the class."""
         numbers = [number for number, line in enumerate(lines) if line and not line.isspace()]
-        objects = {place: found for place, number in enumerate(numbers) if (found := _object(lines[number]))}
-        heads = [_body(objects[place]) if place in objects else lines[number] for place, number in enumerate(numbers)]
+        heads = list(lines) if len(numbers) == len(lines) else [lines[number] for number in numbers]
+        objects = {
+            place: found for place, line in enumerate(heads) if line[0] == "{" and (found := _object(line)) is not None
+        }
+        for place, fields in objects.items():
+            heads[place] = _body(fields)
         times_ns, bodies = self._timestamps.split(heads, self._reference_ns)
-        # A line that is nothing but a time stamp is an entry all the same: its text is the time stamp.
-        bodies = [body or head for body, head in zip(bodies, heads, strict=True)]
+        if not all(bodies):  # a line that is nothing but a time stamp is an entry all the same, with that as its text
+            bodies = [body or head for body, head in zip(bodies, heads, strict=True)]
         sessions, sources = [""] * len(numbers), [self._source] * len(numbers)
         applications = [""] * len(numbers)
         for place, fields in objects.items():
@@ -150,8 +154,6 @@ class ArrivedLines:
 
 def _object(line: str) -> dict[str, Any] | None:
     """The JSON object that a line is, if it has a body."""
-    if not line.startswith("{"):
-        return None
     try:
         fields = orjson.loads(line)
     except orjson.JSONDecodeError:

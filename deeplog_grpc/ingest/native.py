@@ -218,10 +218,10 @@ class NativeIngest:
         if column is None:
             return None
         column.positions = list(range(len(bodies)))
-        column.bodies = _texts(bodies)
-        column.sessions = _texts(sessions)
-        column.sources = [source or defaults.source for source in _texts(sources)]
-        column.entry_ids = _texts(entry_ids)
+        column.bodies = texts(bodies)
+        column.sessions = texts(sessions)
+        column.sources = [source or defaults.source for source in texts(sources)]
+        column.entry_ids = texts(entry_ids)
         column.times_ns = list(times_ns)
         return columns
 
@@ -341,8 +341,8 @@ class NativeIngest:
         return f"'{name[:_SHOWN_ID_CHARACTERS]}' is not served here: use one of {known}"
 
 
-def _texts(cells: Sequence[bytes]) -> list[str]:
-    """What ``string`` fields read leniently say."""
+def texts(cells: Sequence[bytes]) -> list[str]:
+    """What a column of ``string`` fields read leniently says; see :func:`text`."""
     if not any(cells):
         return [""] * len(cells)
     try:

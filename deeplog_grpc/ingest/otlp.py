@@ -1,20 +1,29 @@
 """OTLP logs in protobuf -> records.
 
 Reads what any exporter sends, leniently: text that is not UTF-8, as Fluent Bit sends it from a log file, is read as
-U+FFFD and costs nothing else. Runs for every line: a record that is only a line and a time costs two short calls.
+U+FFFD and costs nothing else. Runs for every line: fields are read by columns, and only what is there costs more.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import DESCRIPTOR
 
 from deeplog_grpc.ingest.lenient import LenientDecoder
-from deeplog_grpc.ingest.native import text
+from deeplog_grpc.ingest.native import text, texts
 from deeplog_grpc.ingest.records import Origin, Records, body_of
-from deeplog_grpc.ingest.values import MAX_DEPTH, MAX_TIME_NS, json_text, number
+from deeplog_grpc.ingest.values import MAX_DEPTH, MAX_TIME_NS, json_text, known_time, number
 
 _decode = LenientDecoder("ExportLogsServiceRequest", DESCRIPTOR)
+_FIELDS = attrgetter(
+    "body.string_value",
+    "time_unix_nano",
+    "observed_time_unix_nano",
+    "attributes",
+    *("trace_id", "span_id", "severity_text", "severity_number"),
+)
+_NOTHING: Mapping[str, Any] = {}
 
 
 def decode_logs(raw: bytes, headers: Mapping[str, str]) -> Records:
@@ -52,23 +61,34 @@ def decode_logs(raw: bytes, headers: Mapping[str, str]) -> Records:
     times_ns: list[int] = []
     attributes: list[Mapping[str, Any]] = []
     origins: list[Origin] = []
-    for resource_logs in _decode(raw).resource_logs:
+    for resource_logs, plain_logs in zip(_decode(raw).resource_logs, _decode.plain(raw).resource_logs, strict=True):
         resource = _mapping(resource_logs.resource.attributes, 1)
-        for scope_logs in resource_logs.scope_logs:
+        for scope_logs, plain in zip(resource_logs.scope_logs, plain_logs.scope_logs, strict=True):
+            if not plain.log_records:
+                continue
+            columns = _columns(scope_logs.log_records, plain.log_records)
+            bodies += columns[0]
+            times_ns += columns[1]
+            attributes += columns[2]
             origin = Origin(resource=resource, scope=text(scope_logs.scope.name), headers=headers)
-            log_records = scope_logs.log_records
-            origins += [origin] * len(log_records)
-            for record in log_records:
-                rest: Mapping[str, Any] = _attributes(record)
-                if line := record.body.string_value:
-                    body = line.decode(errors="replace")
-                else:
-                    body, rest = _other_body(record, rest)
-                bodies.append(body)
-                time_ns = record.time_unix_nano or record.observed_time_unix_nano
-                times_ns.append(time_ns if time_ns <= MAX_TIME_NS else 0)
-                attributes.append(rest)
+            origins += [origin] * len(columns[0])
     return Records(bodies=bodies, times_ns=times_ns, attributes=attributes, origins=origins)
+
+
+def _columns(records: Sequence[Any], plain: Sequence[Any]) -> tuple[list[str], list[int], list[Mapping[str, Any]]]:
+    """Bodies, times and attributes of the records [n > 0] of one scope, also given as plain ones."""
+    lines, times_ns, observed_ns, pairs, *marks = zip(*map(_FIELDS, plain), strict=True)
+    bodies, attributes = texts(lines), [_NOTHING] * len(lines)
+    if any(pairs) or any(map(any, marks)):
+        for place, (has_pairs, *own) in enumerate(zip(pairs, *marks, strict=True)):
+            if has_pairs or any(own):
+                attributes[place] = _attributes(records[place].attributes if has_pairs else (), *own)
+    if not all(lines):
+        for place in [place for place, line in enumerate(lines) if not line]:
+            bodies[place], attributes[place] = _other_body(records[place], attributes[place])
+    if not all(times_ns):
+        times_ns = tuple(time_ns or observed for time_ns, observed in zip(times_ns, observed_ns, strict=True))
+    return bodies, list(map(known_time, times_ns)) if max(times_ns) > MAX_TIME_NS else list(times_ns), attributes
 
 
 def merged(body: Mapping[str, Any], attributes: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
@@ -83,15 +103,17 @@ def merged(body: Mapping[str, Any], attributes: Mapping[str, Any]) -> tuple[str,
     return line, {**rest, **attributes}
 
 
-def _attributes(record: Any) -> dict[str, Any]:
-    attributes = _mapping(pairs, 1) if (pairs := record.attributes) else {}
-    if (trace_id := record.trace_id) and any(trace_id):
+def _attributes(
+    pairs: Iterable[Any], trace_id: bytes, span_id: bytes, severity_text: bytes, severity_number: int
+) -> dict[str, Any]:
+    attributes = _mapping(pairs, 1)
+    if any(trace_id):
         attributes.setdefault("trace_id", trace_id.hex())
-    if (span_id := record.span_id) and any(span_id):
+    if any(span_id):
         attributes.setdefault("span_id", span_id.hex())
-    if severity_text := record.severity_text:
+    if severity_text:
         attributes.setdefault("severity_text", text(severity_text))
-    if severity_number := record.severity_number:
+    if severity_number:
         attributes.setdefault("severity_number", severity_number)
     return attributes
 

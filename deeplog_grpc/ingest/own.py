@@ -41,6 +41,8 @@ def which_are_own(records: Records) -> list[bool]:
     [False, True, True]
     """
     resources = {id(one): is_own(one.resource) for one in {id(one): one for one in records.origins}.values()}
+    if not any(resources.values()) and not any(records.attributes):
+        return [False] * len(records)
     return [
         resources[id(origin)] or bool(given and is_own(given))
         for origin, given in zip(records.origins, records.attributes, strict=True)

@@ -6,6 +6,7 @@ identifiers.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
@@ -24,8 +25,8 @@ from deeplog_grpc.ingest.values import cut_text
 TIME_HEADER = "x-deeplog-time"
 """A header, or option of Forward, by which a sender has its own rule in place of ``routing.time``."""
 
-TIME_HEADER = "x-deeplog-time"
-"""A header, or option of Forward, by which a sender has its own rule in place of ``routing.time``."""
+_MOST_BYTES = 4
+"""Of one character in UTF-8."""
 
 
 class RecordIngest:
@@ -74,63 +75,103 @@ class RecordIngest:
         arrival_ns : int
             Time of records that have none, in nanoseconds since 1970-01-01 UTC, > 0.
         """
-        lines = self._lines.near(arrival_ns).read([cut_text(body, self._max_body_bytes) for body in records.bodies])
+        lines = self._lines.near(arrival_ns).read(self._cut(records.bodies))
         routes = self._routes(records, lines)
-        foreign = _foreign(records, lines)
-        applications = self._admitted(routes)
-        places: dict[str, list[int]] = {}
-        faults = []
-        for place in compress(range(len(routes)), foreign):
-            if application := applications[routes[place].application]:
-                places.setdefault(application, []).append(place)
-            else:
-                faults.append(_fault(lines.numbers[place], routes[place].application))
-        times_ns = self._times_ns(records, lines, routes, arrival_ns)
+        applications = self._admitted(routes.applications)
+        places, faults = _places(routes.applications, applications, _foreign(records, lines), lines.numbers)
+        times_ns = self._times_ns(records, lines, routes.sources, arrival_ns)
         parts = tuple(_part(name, chosen, lines, routes, times_ns) for name, chosen in places.items())
         return Ingested(parts=parts, faults=tuple(faults))
 
-    def _routes(self, records: Records, lines: LineEntries) -> list[Route]:
+    def _cut(self, bodies: Sequence[str]) -> Sequence[str]:
+        """Bodies without what is past ``max_body_bytes``."""
+        if _MOST_BYTES * max(map(len, bodies), default=0) <= self._max_body_bytes:
+            return bodies
+        return [cut_text(body, self._max_body_bytes) for body in bodies]
+
+    def _routes(self, records: Records, lines: LineEntries) -> "_Routes":
         """Where each line's record belongs; the record's attributes count before the fields of a JSON text."""
-        route, search = self._router.route, self._router.session_in if self._router.searches_bodies else None
-        attributes, origins = records.attributes, records.origins
-        without: dict[Origin, Route] = {}
-        routes = []
         limit = self._max_id_chars
-        for place, number in enumerate(lines.numbers):
-            own, origin = attributes[number], origins[number]
-            if own:
-                found = route(own, origin)
-            elif (known := without.get(origin)) is not None:
-                found = known
-            else:
-                found = without[origin] = route({}, origin)
-            application = found.application or lines.applications[place][:limit]
-            session = found.session or lines.batch.sessions[place][:limit]
-            if not session and search is not None:
-                session = search(lines.batch.bodies[place])
-            source = found.source or lines.batch.sources[place][:limit]
-            routes.append(Route(application, session, source))
+        found = self._stated_routes(records, lines.numbers)
+        routes = _Routes(
+            *(
+                [own or other[:limit] for own, other in zip(stated, in_text, strict=True)]
+                for stated, in_text in zip(
+                    zip(*found, strict=True) if found else ((), (), ()),
+                    (lines.applications, lines.batch.sessions, lines.batch.sources),
+                    strict=True,
+                )
+            )
+        )
+        if self._router.searches_bodies:
+            search = self._router.session_in
+            routes.sessions[:] = [
+                session or search(body) for session, body in zip(routes.sessions, lines.batch.bodies, strict=True)
+            ]
         return routes
 
-    def _admitted(self, routes: Sequence[Route]) -> Mapping[str, str]:
-        """Name that the routes give -> application that takes such entries; "" = none does."""
-        return {
-            name: admitted(self._applications, name) for name in dict.fromkeys(route.application for route in routes)
-        }
+    def _stated_routes(self, records: Records, numbers: Sequence[int]) -> list[Route]:
+        """What the rules say of some records by their attributes and origins."""
+        route, attributes, origins = self._router.route, records.attributes, records.origins
+        without: dict[int, Route] = {}
+        if not any(attributes):
+            without = {id(origin): route({}, origin) for origin in {id(one): one for one in origins}.values()}
+            return [without[id(origins[number])] for number in numbers]
+        found = []
+        for number in numbers:
+            own, origin = attributes[number], origins[number]
+            if own:
+                found.append(route(own, origin))
+            else:
+                if id(origin) not in without:
+                    without[id(origin)] = route({}, origin)
+                found.append(without[id(origin)])
+        return found
 
-    def _times_ns(self, records: Records, lines: LineEntries, routes: Sequence[Route], arrival_ns: int) -> Any:
-        given = np.array([records.times_ns[number] for number in lines.numbers], np.int64)
+    def _admitted(self, names: Sequence[str]) -> Mapping[str, str]:
+        """Name that the routes give -> application that takes such entries; "" = none does."""
+        return {name: admitted(self._applications, name) for name in dict.fromkeys(names)}
+
+    def _times_ns(self, records: Records, lines: LineEntries, sources: Sequence[str], arrival_ns: int) -> Any:
+        given = np.array(records.times_ns, np.int64)[list(lines.numbers)]
         times_ns = np.where(given > 0, given, lines.batch.times_ns)
         by_text = self._by_text(records, lines)
         if by_text.any():
-            stated = np.array(carried(lines.batch.times_ns.tolist(), [route.source for route in routes]), np.int64)
+            stated = np.array(carried(lines.batch.times_ns.tolist(), sources), np.int64)
             times_ns = np.where(by_text & (stated > 0), stated, times_ns)
         return np.where(times_ns > 0, times_ns, arrival_ns)
 
     def _by_text(self, records: Records, lines: LineEntries) -> Any:
         """Of each line, whether the time in its text counts before that of its record; the sender may say so."""
         rules = {id(origin): _time_rule(origin, self._time) for origin in {id(o): o for o in records.origins}.values()}
+        if set(rules.values()) <= {"record"}:
+            return np.zeros(len(lines.numbers), bool)
         return np.array([rules[id(records.origins[number])] == "body" for number in lines.numbers], bool)
+
+
+@dataclass(frozen=True, slots=True)
+class _Routes:
+    """Where n records belong; "" = nothing says so."""
+
+    applications: list[str]
+    sessions: list[str]
+    sources: list[str]
+
+
+def _places(
+    names: Sequence[str], applications: Mapping[str, str], foreign: Sequence[bool], numbers: Sequence[int]
+) -> tuple[Mapping[str, Sequence[int]], list[EntryFault]]:
+    """Application -> which records are its entries; and the faults of those that nobody takes."""
+    if len(applications) == 1 and all(foreign) and (application := applications[names[0]]):
+        return {application: range(len(names))}, []
+    places: dict[str, list[int]] = {}
+    faults = []
+    for place in compress(range(len(names)), foreign):
+        if application := applications[names[place]]:
+            places.setdefault(application, []).append(place)
+        else:
+            faults.append(_fault(numbers[place], names[place]))
+    return places, faults
 
 
 def _time_rule(origin: Origin, default: str) -> str:
@@ -141,20 +182,22 @@ def _time_rule(origin: Origin, default: str) -> str:
 def _foreign(records: Records, lines: LineEntries) -> list[bool]:
     """Of each line, whether its record is not one that was sent out here and came back."""
     own = which_are_own(records)
-    return [not own[number] for number in lines.numbers]
+    return [not own[number] for number in lines.numbers] if any(own) else [True] * len(lines.numbers)
 
 
-def _part(name: str, places: list[int], lines: LineEntries, routes: Sequence[Route], times_ns: Any) -> Part:
-    bodies = lines.batch.bodies
+def _part(name: str, places: Sequence[int], lines: LineEntries, routes: _Routes, times_ns: Any) -> Part:
+    def of(column: Sequence[Any]) -> Sequence[Any]:
+        return column if len(places) == len(column) else [column[place] for place in places]
+
     return Part(
         application=name,
-        positions=[lines.numbers[place] for place in places],
+        positions=list(of(lines.numbers)),
         entry_ids=[""] * len(places),
         batch=EntryBatch(
-            bodies=[bodies[place] for place in places],
-            times_ns=times_ns[places],
-            sessions=[routes[place].session for place in places],
-            sources=[routes[place].source for place in places],
+            bodies=of(lines.batch.bodies),
+            times_ns=times_ns[np.asarray(places, np.intp)],
+            sessions=of(routes.sessions),
+            sources=of(routes.sources),
         ),
     )
 
