@@ -6,7 +6,7 @@ DATA   ?= ../shared/data
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect bench-sets bench-feedback bench-workflow bench-pipeline clean plugin
+.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect bench-sets bench-feedback bench-workflow bench-pipeline guard guard-record clean plugin
 
 help:  ## List the jobs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -69,6 +69,12 @@ bench-pipeline: install  ## Routes, shipper, learning mode; FLUENT_BIT=program a
 
 bench-sets: install  ## Detection on other labelled logs beside simple rules (DATA=folder)
 	$(BIN)/python -m benchmarks.sets --data $(DATA)
+
+guard: install  ## Count the instructions of fixed work and compare with what is recorded (needs valgrind)
+	@$(BIN)/python -m benchmarks.instructions
+
+guard-record: install  ## Record the instructions of fixed work
+	@$(BIN)/python -m benchmarks.instructions --record
 
 clean:  ## Remove the environment and what tools left
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
