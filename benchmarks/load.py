@@ -28,11 +28,14 @@ OTLP_SERVICE = "opentelemetry.proto.collector.logs.v1.LogsService"
 SCORE = f"/{SERVICE}/Score"
 STREAM_SCORE = f"/{SERVICE}/StreamScore"
 EXPORT = f"/{OTLP_SERVICE}/Export"
+MESSAGE_ENTRIES = 1_000
 WINDOW = 8
 """Messages under way on the stream; requests of an OTLP exporter."""
 OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20)]
 STYLES = ("unary", "stream", "otlp", "otlp_http")
 SOURCE = "benchmark"
+_LATE = b"\x1a"
+"""What a serialised ``StreamScoreResponse.late`` begins with: the tag of field 3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,10 +154,17 @@ async def stream(address: str, requests: Sequence[bytes], options: pb.ScoreOptio
         received = aiter(method(messages()))
         await anext(received)  # the server's limits
         async for answer in received:
+            if is_late(answer):
+                continue
             latencies_s.append(time.perf_counter() - sent[len(latencies_s)])
             answers.append(answer)
             slots.release()
         return Answered(seconds=time.perf_counter() - started, latencies_s=latencies_s, answers=answers)
+
+
+def is_late(answer: bytes) -> bool:
+    """Whether a message on a stream tells of ends of sessions that answer nothing; without decoding it."""
+    return answer[:1] == _LATE
 
 
 def refused_count(style: str, answers: Sequence[bytes], count: int) -> int:
@@ -190,6 +200,7 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="verdicts of normal entries too")
     parser.add_argument("--raw", action="store_true", help="bodies as they were written, with their time stamps")
     parser.add_argument("--anew", type=int, default=0, help="number of this repetition, for new sessions")
+    parser.add_argument("--passes", type=int, default=1, help="how often the same messages are sent")
     parser.add_argument("--judged", action="store_true", help="fail unless every entry was judged")
     given = parser.parse_args()
     lines = given.lines.read_text().splitlines()
@@ -197,29 +208,41 @@ def main() -> None:
     entries = entries_of(lines[: given.limit], raw=given.raw)
     selection = pb.VERDICT_SELECTION_ALL if given.all else pb.VERDICT_SELECTION_ANOMALIES
     options = pb.ScoreOptions(selection=selection, raw_bodies=given.raw)
-    calls: dict[str, Callable[[], Awaitable[Answered]]] = {
-        "unary": lambda: unary(given.address, SCORE, score_requests(entries, given.batch, options)),
-        "stream": lambda: stream(given.address, stream_requests(entries, given.batch), options),
-        "otlp": lambda: unary(given.address, EXPORT, export_requests(entries, given.batch), under_way=WINDOW),
-        "otlp_http": lambda: posts(given.address, export_requests(entries, given.batch)),
-    }
-    found = asyncio.run(_awaited(calls[given.style]))
-    if given.judged and (refused := refused_count(given.style, found.answers, len(entries))):
-        raise SystemExit(f"the server has not judged every entry: {refused} of {len(entries)} are missing")
+    requests = _requests(given.style, entries, given.batch, options) * given.passes
+    found = asyncio.run(_sent(given.style, given.address, requests, options))
+    count = given.passes * len(entries)
+    if given.judged and (refused := refused_count(given.style, found.answers, count)):
+        raise SystemExit(f"the server has not judged every entry: {refused} of {count} are missing")
     print(
         json.dumps(
             {
-                "entries_per_s": len(entries) / found.seconds,
+                "entries_per_s": count / found.seconds,
                 "p50_ms": percentile_ms(found.latencies_s, 0.5),
                 "p99_ms": percentile_ms(found.latencies_s, 0.99),
-                "entries": len(entries),
+                "entries": count,
             }
         )
     )
 
 
-async def _awaited(call: Callable[[], Awaitable[Answered]]) -> Answered:
-    return await call()
+def _requests(
+    style: str, entries: Sequence[log_entry_pb2.LogEntry], size: int, options: pb.ScoreOptions
+) -> list[bytes]:
+    if style == "unary":
+        return score_requests(entries, size, options)
+    return stream_requests(entries, size) if style == "stream" else export_requests(entries, size)
+
+
+async def _sent(style: str, address: str, requests: Sequence[bytes], options: pb.ScoreOptions) -> Answered:
+    if style == "stream":
+        return await stream(address, requests, options)
+    if style == "otlp_http":
+        return await posts(address, requests)
+    return (
+        await unary(address, SCORE, requests)
+        if style == "unary"
+        else await unary(address, EXPORT, requests, under_way=WINDOW)
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from benchmarks.hdfs import repeated, split_raw, write_lines
 TRAIN_SHARE = 0.6
 STREAM_REPEATS = 2
 """How often the rest of the log is streamed in one run, each time as new sessions."""
-MESSAGE_ENTRIES = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

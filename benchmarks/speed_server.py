@@ -20,10 +20,13 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.harness import ServerProcess, console, cores, measure, show_figures
-from benchmarks.served import MESSAGE_ENTRIES, Trained, deeplog, echo, trained
+from benchmarks.load import MESSAGE_ENTRIES
+from benchmarks.served import Trained, deeplog, echo, trained
 
 PAIRS = 5
 CALL_RUNS = 5
+ECHO_PASSES = 10
+"""An echo is done with the messages in a tenth of a second, too little to be timed."""
 CALLS: tuple[tuple[str, int, int | None], ...] = (
     ("unary", 1, 2_000),
     ("unary", 100, 50_000),
@@ -44,6 +47,8 @@ class Side:
     serve: Serve
     style: str
     flags: tuple[str, ...] = ()
+    passes: int = 1
+    """How often all messages are sent in one run."""
     rates: list[float] = field(default_factory=list)
     """Entries a second, a run each."""
     cpu_us: list[float] = field(default_factory=list)
@@ -54,7 +59,9 @@ class Side:
         with self.serve() as server:
             address = server.otlp_http if self.style == "otlp_http" else server.address
             before_s = server.cpu_s()
-            found = measure(address, lines, *self.flags, style=self.style, batch=MESSAGE_ENTRIES)
+            found = measure(
+                address, lines, *self.flags, "--passes", str(self.passes), style=self.style, batch=MESSAGE_ENTRIES
+            )
             self.cpu_us.append(1e6 * (server.cpu_s() - before_s) / found["entries"])
             self.rates.append(found["entries_per_s"])
 
@@ -76,13 +83,13 @@ def _streams(material: Trained) -> dict[str, Any]:
     bare, read = (partial(echo, mode, core=core) for mode in ("bare", "read"))
     sides = {
         "": Side(serve=ours, style="stream", flags=("--judged",)),
-        "echo": Side(serve=bare, style="stream"),
-        "echo_read": Side(serve=read, style="stream"),
+        "echo": Side(serve=bare, style="stream", passes=ECHO_PASSES),
+        "echo_read": Side(serve=read, style="stream", passes=ECHO_PASSES),
         "raw_bodies": Side(serve=ours, style="stream", flags=("--raw", "--judged")),
         "otlp": Side(serve=ours, style="otlp", flags=("--judged",)),
-        "otlp_echo": Side(serve=bare, style="otlp"),
+        "otlp_echo": Side(serve=bare, style="otlp", passes=ECHO_PASSES),
         "otlp_http": Side(serve=ours, style="otlp_http", flags=("--judged",)),
-        "otlp_http_echo": Side(serve=bare, style="otlp_http"),
+        "otlp_http_echo": Side(serve=bare, style="otlp_http", passes=ECHO_PASSES),
     }
     for _ in range(PAIRS):
         for side in sides.values():
