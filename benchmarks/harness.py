@@ -47,6 +47,10 @@ class ServerProcess:
         """The same of all its processes, added up; what they share is counted once for each."""
         return sum(map(_peak_mb, self.family()))
 
+    def held_mb(self) -> float:
+        """Memory that all its processes hold now (RSS), added up, in MiB."""
+        return sum(float(psutil.Process(pid).memory_info().rss) for pid in self.family()) / 2**20
+
     def unique_mb(self) -> dict[int, float]:
         """Memory of each of its processes that no other process shares, in MiB, by process id."""
         return {pid: psutil.Process(pid).memory_full_info().uss / 2**20 for pid in self.family()}

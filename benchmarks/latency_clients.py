@@ -36,6 +36,8 @@ from benchmarks.load import (
 )
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
+AGAIN_S = 0.05
+"""After which an entry is sent again that was refused."""
 _ANOMALIES = pb.ScoreOptions(selection=pb.VERDICT_SELECTION_ANOMALIES)
 
 
@@ -68,28 +70,42 @@ async def single(address: str, requests: Sequence[bytes], pace: Pace) -> dict[st
     """Send requests by the clock, each whether or not those before it are answered.
 
     A latency counts from the time at which its request should have been sent: one that has to wait because the server
-    or the client is held up waits in the figures too.
+    or the client is held up waits in the figures too. So does one that is refused and sent again.
 
     Returns
     -------
     dict
         ``sent``: of each request in the order of the answers, when it was due in seconds after the start, its latency
-        and how late it was sent, in seconds.
+        and how late it was sent, in seconds. ``refused``: answers that said "not now".
     """
+    refused = 0
     sent: list[tuple[float, float, float]] = []
     async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
         call: Any = channel.unary_unary(SCORE)
         await channel.channel_ready()
 
         async def send(request: bytes, due_s: float) -> None:
+            nonlocal refused
             late_s = time.monotonic() - due_s
-            await call(request)
+            while not await _is_taken(call, request):
+                refused += 1
+                await asyncio.sleep(AGAIN_S)
             sent.append((due_s - pace.start_s, time.monotonic() - due_s, late_s))
 
         async with asyncio.TaskGroup() as tasks:
             for number, request in enumerate(requests):
                 tasks.create_task(send(request, await pace.wait(number)))
-    return {"sent": sent}
+    return {"sent": sent, "refused": refused}
+
+
+async def _is_taken(call: Any, request: bytes) -> bool:
+    try:
+        await call(request)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            raise
+        return False
+    return True
 
 
 async def bulk(address: str, requests: Sequence[bytes], pace: Pace) -> dict[str, Any]:

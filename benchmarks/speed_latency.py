@@ -119,9 +119,13 @@ class Clients:
             start_s = time.monotonic() + READY_S
             for client in clients.values():
                 print(start_s, file=_pipe(client.stdin), flush=True)
-            found = {role: json.loads(_pipe(client.stdout).readline()) for role, client in clients.items()}
+            found = {role: json.loads(_pipe(client.stdout).read()) for role, client in clients.items()}
         bulk_share = found["bulk"]["messages_per_s"] / self.bulk_per_s if self.scene.has_bulk else 1.0
-        return {**percentiles(found["single"]["sent"]), "bulk_share": bulk_share}
+        return {
+            **percentiles(found["single"]["sent"]),
+            "refused": found["single"]["refused"],
+            "bulk_share": bulk_share,
+        }
 
     def _client(self, role: str, address: str, per_s: float, first: int) -> "subprocess.Popen[str]":
         program = [*on_client_cores(), sys.executable, "-m", "benchmarks.latency_clients", role, address]
@@ -162,6 +166,7 @@ def _show(rounds: Mapping[str, Sequence[Found]]) -> None:
         "p99.9 ms",
         "max ms",
         "client late, p99 ms",
+        "refused",
         "bulk taken",
     )
     table.title = f"single entries, {REPEATS} rounds of {SECONDS:.0f} s"
@@ -171,7 +176,7 @@ def _show(rounds: Mapping[str, Sequence[Found]]) -> None:
             name.replace("_", " "),
             *(f"{own[figure]:.2f}" for figure in ("p50_ms", "p99_ms")),
             " ".join(f"{one['p99_ms']:.2f}" for one in found),
-            *(f"{own[figure]:.2f}" for figure in ("p999_ms", "max_ms", "client_late_p99_ms", "bulk_share")),
+            *(f"{own[figure]:.2f}" for figure in ("p999_ms", "max_ms", "client_late_p99_ms", "refused", "bulk_share")),
         )
     console.print(table)
 
