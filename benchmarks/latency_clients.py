@@ -38,6 +38,8 @@ from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
 AGAIN_S = 0.05
 """After which an entry is sent again that was refused."""
+_NOT_NOW = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+"""What a server says that has too much to do; the second is gRPC's own word, for calls that no handler has seen yet."""
 _ANOMALIES = pb.ScoreOptions(selection=pb.VERDICT_SELECTION_ANOMALIES)
 
 
@@ -102,7 +104,7 @@ async def _is_taken(call: Any, request: bytes) -> bool:
     try:
         await call(request)
     except grpc.aio.AioRpcError as error:
-        if error.code() is not grpc.StatusCode.UNAVAILABLE:
+        if error.code() not in _NOT_NOW:
             raise
         return False
     return True

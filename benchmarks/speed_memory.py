@@ -1,8 +1,8 @@
 """Memory of a server: after its start, and with 100,000 open sessions of the HDFS model.
 
 The sessions are beginnings of those of the scored log, a few entries each, under names of their own and within seconds
-of event time, so that none of them ends; a flush afterwards says how many really were open. In MiB; ``peak_mb`` is the
-most that the process ever held (VmHWM), start and loading of the model included.
+of event time, so that none of them ends; that the first and the last ones were open is checked afterwards. In MiB;
+``peak_mb`` is the most that the process ever held (VmHWM), start and loading of the model included.
 
 With ``serve --workers 2``, where there is such an option, the figures are sums over all processes of the server; what
 these share is then counted more than once in ``workers2_peak_mb`` and not at all in ``workers2_session_bytes``.
@@ -38,6 +38,10 @@ WARM_SESSIONS = 1_000
 STEP_NS = 10_000
 """Event time between two entries."""
 PAUSE_NS = 30_000_000_000
+CHECKED_ENTRIES = 1_000
+"""The sessions of so many first and last entries are ended afterwards: they must have been open."""
+JUDGED_SHARE = 0.99
+"""Ends that are counted, at least: the first sessions of a server may have begun before it did."""
 _ANOMALIES = pb.ScoreOptions(selection=pb.VERDICT_SELECTION_ANOMALIES)
 
 
@@ -61,11 +65,12 @@ def _measured(bundle: Path, lines: Sequence[str], *options: str) -> dict[str, fl
     with deeplog(bundle, *limits, *options) as server:
         idle_mb = server.held_mb()
         _open(server, warm_up)
-        _flush(server, WARM_SESSIONS)
+        _end(server, warm_up)
         before_mb = sum(server.unique_mb().values())
         _open(server, entries)
         after_mb, held_mb, peak_mb = sum(server.unique_mb().values()), server.held_mb(), server.family_peak_mb()
-        _flush(server, SESSIONS)
+        _end(server, entries[:CHECKED_ENTRIES])
+        _end(server, entries[-CHECKED_ENTRIES:])
     figures = {
         "idle_mb": idle_mb,
         "open_mb": held_mb,
@@ -124,12 +129,13 @@ def _open(server: ServerProcess, entries: Sequence[LogEntry]) -> None:
         raise RuntimeError(f"{refused} of {len(entries)} entries were not judged")
 
 
-def _flush(server: ServerProcess, expected: int) -> None:
-    """End all sessions, which are as many as expected."""
-    request = pb.ScoreRequest(flush=pb.Flush(), options=_ANOMALIES).SerializeToString()
+def _end(server: ServerProcess, entries: Sequence[LogEntry]) -> None:
+    """End the sessions of some entries, which must have been open but for a few that cannot be judged."""
+    sessions = sorted({block_of(entry.body) for entry in entries})
+    request = pb.ScoreRequest(flush=pb.Flush(sessions=sessions), options=_ANOMALIES).SerializeToString()
     (answer,) = asyncio.run(unary(server.address, SCORE, [request])).answers
-    if (ended := pb.ScoreResponse.FromString(answer).session_end_count) != expected:
-        raise RuntimeError(f"{ended} sessions were open instead of {expected}")
+    if (ended := pb.ScoreResponse.FromString(answer).session_end_count) < JUDGED_SHARE * len(sessions):
+        raise RuntimeError(f"of {len(sessions)} sessions only {ended} were still open")
 
 
 if __name__ == "__main__":
