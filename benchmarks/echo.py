@@ -64,7 +64,8 @@ async def _post(request: web.BaseRequest) -> web.Response:
     return web.Response(body=answer, content_type="application/x-protobuf")
 
 
-def _handlers(mode: str) -> list[grpc.GenericRpcHandler]:
+def handlers(mode: str) -> list[grpc.GenericRpcHandler]:
+    """The methods in one of the modes, to be added to a server."""
     is_bare = mode == "bare"
     answers = (pb.ScoreRequest, pb.StreamScoreRequest) if is_bare else (pb.ScoreResponse, pb.StreamScoreResponse)
     methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
@@ -93,7 +94,7 @@ def _handlers(mode: str) -> list[grpc.GenericRpcHandler]:
 async def serve(mode: str) -> None:
     """Serve until terminated; print the ports as the real server does."""
     server = grpc.aio.server(options=OPTIONS)
-    server.add_generic_rpc_handlers(_handlers(mode))
+    server.add_generic_rpc_handlers(handlers(mode))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     http = await asyncio.get_running_loop().create_server(web.Server(_post, access_log=None), "127.0.0.1", 0)

@@ -21,7 +21,8 @@ from rich.table import Table
 from benchmarks import harness
 from benchmarks.harness import PROGRAM, console, cores, server_process, show_figures
 from benchmarks.hdfs import repeated, split_raw, write_lines
-from benchmarks.main import STREAM_REPEATS, STREAM_RUNS, TRAIN_SHARE, stream_rate
+from benchmarks.main import STREAM_RUNS, stream_rate
+from benchmarks.served import STREAM_REPEATS, TRAIN_SHARE
 from deeplog_grpc.detection import ApplicationModel
 from deeplog_grpc.models import SessionProfile
 from deeplog_grpc.models.vocabulary import FIRST_KEY_UNIT

@@ -2,10 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import grpc
 import pytest
 
+echo: Any = pytest.importorskip("benchmarks.echo")
 load: Any = pytest.importorskip("benchmarks.load")
 hdfs: Any = pytest.importorskip("benchmarks.hdfs")
 clients: Any = pytest.importorskip("benchmarks.latency_clients")
@@ -74,6 +78,38 @@ def test_entries_that_no_answer_speaks_of_are_refused() -> None:
     rejected = load.otlp.ExportLogsServiceResponse()
     rejected.partial_success.rejected_log_records = 4
     assert load.refused_count("otlp", [rejected.SerializeToString()], 5) == 4
+
+
+@asynccontextmanager
+async def echoing(mode: str) -> AsyncIterator[str]:
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(echo.handlers(mode))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
+
+
+async def test_a_bare_echo_sends_back_what_came() -> None:
+    entries, options = load.entries_of(LINES), load.pb.ScoreOptions()
+    scored, streamed = load.score_requests(entries, 4, options), load.stream_requests(entries, 4)
+    async with asyncio.timeout(60), echoing("bare") as address:
+        assert (await load.unary(address, load.SCORE, scored)).answers == scored
+        assert (await load.stream(address, streamed, options)).answers == streamed
+
+
+async def test_a_reading_echo_counts_the_entries() -> None:
+    entries, options = load.entries_of(LINES), load.pb.ScoreOptions()
+    async with asyncio.timeout(60), echoing("read") as address:
+        found = await load.unary(address, load.SCORE, load.score_requests(entries, 4, options), under_way=2)
+        assert load.refused_count("unary", found.answers, len(entries)) == 0
+        found = await load.stream(address, load.stream_requests(entries, 4), options)
+        assert load.refused_count("stream", found.answers, len(entries)) == 0
+        assert len(found.latencies_s) == 2
+        exported = await load.unary(address, load.EXPORT, load.export_requests(entries, 4))
+        assert exported.answers == [b"", b""]
 
 
 def test_late_ends_are_told_from_results_without_decoding() -> None:
