@@ -6,7 +6,7 @@ and encoding both. No server in Python can be faster with these messages; none t
 ``read`` decodes each request, reads every field of every entry once and answers with counts: what any server in Python
 can reach that uses its entries, for it has to make a Python object of each field.
 
-Both take OTLP logs too, over gRPC and over HTTP, which they decode and answer empty.
+Both take OTLP logs too, over gRPC, which they decode and answer empty.
 """
 
 import argparse
@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc
-from aiohttp import web
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as otlp
 
 from benchmarks.load import OPTIONS, OTLP_SERVICE, SERVICE
@@ -58,12 +57,6 @@ async def _export(_: otlp.ExportLogsServiceRequest, __: Any) -> otlp.ExportLogsS
     return otlp.ExportLogsServiceResponse()
 
 
-async def _post(request: web.BaseRequest) -> web.Response:
-    otlp.ExportLogsServiceRequest.FromString(await request.read())
-    answer = otlp.ExportLogsServiceResponse().SerializeToString()
-    return web.Response(body=answer, content_type="application/x-protobuf")
-
-
 def handlers(mode: str) -> list[grpc.GenericRpcHandler]:
     """The methods in one of the modes, to be added to a server."""
     is_bare = mode == "bare"
@@ -92,14 +85,12 @@ def handlers(mode: str) -> list[grpc.GenericRpcHandler]:
 
 
 async def serve(mode: str) -> None:
-    """Serve until terminated; print the ports as the real server does."""
+    """Serve until terminated; print the port as the real server does."""
     server = grpc.aio.server(options=OPTIONS)
     server.add_generic_rpc_handlers(handlers(mode))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    http = await asyncio.get_running_loop().create_server(web.Server(_post, access_log=None), "127.0.0.1", 0)
-    ports = {"port": port, "otlp_http_port": http.sockets[0].getsockname()[1]}
-    print(json.dumps(ports), file=sys.stderr, flush=True)
+    print(json.dumps({"port": port}), file=sys.stderr, flush=True)
     await server.wait_for_termination()
 
 

@@ -89,7 +89,6 @@ def _streams(material: Trained) -> dict[str, Any]:
         "otlp": Side(serve=ours, style="otlp", flags=("--judged",)),
         "otlp_echo": Side(serve=bare, style="otlp", passes=ECHO_PASSES),
         "otlp_http": Side(serve=ours, style="otlp_http", flags=("--judged",)),
-        "otlp_http_echo": Side(serve=bare, style="otlp_http", passes=ECHO_PASSES),
     }
     for _ in range(PAIRS):
         for side in sides.values():
@@ -112,7 +111,6 @@ def _ratios(sides: Mapping[str, Side]) -> dict[str, float]:
         "echo_ratio": ("", "echo"),
         "echo_read_ratio": ("", "echo_read"),
         "otlp_echo_ratio": ("otlp", "otlp_echo"),
-        "otlp_http_echo_ratio": ("otlp_http", "otlp_http_echo"),
     }
     return {name: sides[own].rate / sides[limit].rate for name, (own, limit) in pairs.items()}
 

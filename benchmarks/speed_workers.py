@@ -75,6 +75,8 @@ def _run(material: Trained, workers: int) -> Run:
         flags = ("--judged",)
         found = measure(server.address, material.stream, *flags, style="stream", batch=MESSAGE_ENTRIES, pinned=False)
         after_s, unique_mb = server.family_cpu_s(), server.unique_mb()
+    if workers > 1 and len(before_s) <= workers:
+        raise RuntimeError(f"a server with {workers} workers has only {len(before_s) - 1} processes beside its first")
     cost_s = {pid: 1e6 * (after_s[pid] - before_s[pid]) / found["entries"] for pid in before_s}
     front, *others = before_s
     # Other helpers of the server's do not score: what scores is largest.
