@@ -28,22 +28,51 @@ console = Console(width=120)
 
 
 class ServerProcess:
-    """A running server: its port and what it costs."""
+    """A running server: its ports and what it costs."""
 
-    def __init__(self, process: "subprocess.Popen[str]", port: int) -> None:
-        self._process = psutil.Process(process.pid)
-        self.address = f"127.0.0.1:{port}"
+    def __init__(self, pid: int, ports: Mapping[str, Any]) -> None:
+        self._process = psutil.Process(pid)
+        self.address = f"127.0.0.1:{ports['port']}"
+        self.otlp_http = f"127.0.0.1:{ports.get('otlp_http_port')}"
+
+    def family(self) -> list[int]:
+        """Process ids: the server's own, then those of the processes that it started, by age."""
+        return [self._process.pid, *sorted(child.pid for child in self._process.children(recursive=True))]
 
     def peak_mb(self) -> float:
         """Most memory that the process held, in MiB."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        peak_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-        return peak_kb / 1024
+        return _peak_mb(self._process.pid)
+
+    def family_peak_mb(self) -> float:
+        """The same of all its processes, added up; what they share is counted once for each."""
+        return sum(map(_peak_mb, self.family()))
+
+    def held_mb(self) -> float:
+        """Memory that all its processes hold now (RSS), added up, in MiB."""
+        return sum(float(psutil.Process(pid).memory_info().rss) for pid in self.family()) / 2**20
+
+    def unique_mb(self) -> dict[int, float]:
+        """Memory of each of its processes that no other process shares, in MiB, by process id."""
+        return {pid: psutil.Process(pid).memory_full_info().uss / 2**20 for pid in self.family()}
 
     def cpu_s(self) -> float:
         """Processor time used so far, in seconds."""
-        times = self._process.cpu_times()
-        return float(times.user + times.system)
+        return _cpu_s(self._process.pid)
+
+    def family_cpu_s(self) -> dict[int, float]:
+        """The same of each of its processes, by process id."""
+        return {pid: _cpu_s(pid) for pid in self.family()}
+
+
+def _peak_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    peak_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    return peak_kb / 1024
+
+
+def _cpu_s(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 @contextmanager
@@ -55,22 +84,22 @@ def server_process(command: Sequence[str], *, core: int | None = None) -> Iterat
     environment = {**os.environ, **ports}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=pin, env=environment)
     try:
-        port = wait_for_port(process)
+        event = start_event(process)
         # Nobody reads what it logs from here on; unread, it would fill the pipe and stop the server.
         threading.Thread(target=deque, args=(process.stderr, 0), daemon=True).start()
-        yield ServerProcess(process, port)
+        yield ServerProcess(process.pid, event)
     finally:
         process.terminate()
         process.wait(START_TIMEOUT_S)
 
 
-def wait_for_port(process: "subprocess.Popen[str]") -> int:
-    """The port that a server says it serves on, once it does."""
+def start_event(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    """What a server says once it serves: its ``port``, and those of its other listeners."""
     if process.stderr is None:
         raise RuntimeError("the server's standard error is not piped")
     for line in process.stderr:
         if line.startswith("{") and "port" in (event := json.loads(line)):
-            return int(event["port"])
+            return dict(event)
         console.print(line.rstrip(), markup=False)
     raise RuntimeError(f"the server stopped with code {process.wait()} before it answered")
 
@@ -81,9 +110,25 @@ def cores() -> tuple[int | None, int | None]:
     return (available[0], available[1]) if len(available) > 1 else (None, None)
 
 
-def median(measure: Callable[[], float], repeats: int) -> float:
+def on_client_cores() -> list[str]:
+    """What to put before a client's command, so that it keeps off the server's core."""
+    available = sorted(os.sched_getaffinity(0))
+    return ["taskset", "--cpu-list", ",".join(map(str, available[1:]))] if len(available) > 1 else []
+
+
+def measure(
+    address: str, lines: Path, *flags: str, style: str, batch: int, limit: int | None = None, pinned: bool = True
+) -> dict[str, float]:
+    """Run the load program (:mod:`benchmarks.load`), off the server's core unless it is not to be pinned."""
+    program = [*(on_client_cores() if pinned else []), sys.executable, "-m", "benchmarks.load", address, str(lines)]
+    program += ["--style", style, "--batch", str(batch), *(["--limit", str(limit)] if limit else []), *flags]
+    figures: dict[str, float] = json.loads(subprocess.run(program, check=True, stdout=subprocess.PIPE).stdout)
+    return figures
+
+
+def median(once: Callable[[], float], repeats: int) -> float:
     """Median of some runs."""
-    return statistics.median(measure() for _ in range(repeats))
+    return statistics.median(once() for _ in range(repeats))
 
 
 def run(*arguments: str) -> str:
@@ -123,6 +168,14 @@ def run_parts(topic: str, parts: Mapping[str, Callable[[Path], Mapping[str, Any]
     for part in arguments.parts:
         figures |= parts[part](arguments.data)
     write_results(topic, figures)
+
+
+def show_figures(find: Callable[[Path], Mapping[str, Any]]) -> None:
+    """The command line of one part of a benchmark, ``--data DIR``: print its figures, and write nothing."""
+    parser = argparse.ArgumentParser(description=sys.modules[find.__module__].__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    for name, value in find(parser.parse_args().data).items():
+        console.print(f"{name:32} {value:,.3f}" if isinstance(value, float) else f"{name:32} {value}")
 
 
 def machine() -> str:

@@ -4,11 +4,16 @@ import csv
 import gzip
 import re
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from deeplog_grpc.parsing import HeadTimestamps
 
 _BLOCK = re.compile(r"blk_-?\d+")
+_STAMP = "%y%m%d %H%M%S"
+_STAMP_CHARACTERS = 13
+_PAUSE = timedelta(seconds=30)
+"""Between two repetitions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +68,30 @@ def block_of(line: str) -> str:
     return found.group()
 
 
-def repeated(lines: list[str], times: int) -> list[str]:
-    """The lines several times over, with other blocks each time, so that every repetition holds new sessions."""
-    return [_BLOCK.sub(rf"\g<0>{n}", line) for n in range(1, times + 1) for line in lines]
+def repeated(lines: list[str], times: int, *, first: int = 1) -> list[str]:
+    """The lines several times over, each time later and with other blocks: every repetition holds new sessions.
+
+    Parameters
+    ----------
+    first : int
+        Number of the first repetition, >= 1. Two repetitions of one number are the same.
+
+    Examples
+    --------
+    >>> repeated(["081109 203615 INFO got blk_7", "081109 203645 INFO end blk_7"], 1, first=2)
+    ['081109 203815 INFO got blk_72', '081109 203845 INFO end blk_72']
+    """
+    stamps = {line[:_STAMP_CHARACTERS] for line in lines}
+    moments = {stamp: datetime.strptime(stamp, _STAMP) for stamp in stamps}  # only differences count
+    later = max(moments.values()) - min(moments.values()) + _PAUSE
+    found: list[str] = []
+    for number in range(first, first + times):
+        shifted = {stamp: (moment + number * later).strftime(_STAMP) for stamp, moment in moments.items()}
+        found += (
+            shifted[line[:_STAMP_CHARACTERS]] + _BLOCK.sub(rf"\g<0>{number}", line[_STAMP_CHARACTERS:])
+            for line in lines
+        )
+    return found
 
 
 def only(folder: Path, pattern: str) -> Path:

@@ -7,22 +7,18 @@ Writes benchmarks/results/main.json. The data folder holds ``hdfs_sequences`` (s
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from benchmarks.harness import PROGRAM, ServerProcess, console, cores, run, server_process, write_results
+from benchmarks.harness import PROGRAM, ServerProcess, console, cores, measure, run, server_process, write_results
 from benchmarks.hdfs import HdfsSplit, only, repeated, split_raw, write_lines
+from benchmarks.load import MESSAGE_ENTRIES
+from benchmarks.served import STREAM_REPEATS, TRAIN_SHARE
 
-TRAIN_SHARE = 0.6
-STREAM_BATCH = 1_000
 STREAM_RUNS = 5
-STREAM_REPEATS = 2
-"""How often the rest of the log is streamed in one run, each time as new sessions."""
 
 
 def sequences(folder: Path) -> dict[str, Any]:
@@ -108,29 +104,7 @@ def _stream_speed(serve: list[str], lines: Path) -> dict[str, Any]:
 
 def stream_rate(server: ServerProcess, lines: Path) -> float:
     """Entries a second of one stream with messages of 1,000."""
-    return float(measure(server.address, lines, style="stream", batch=STREAM_BATCH)["entries_per_s"])
-
-
-def measure(address: str, lines: Path, *, style: str, batch: int, limit: int | None = None) -> dict[str, float]:
-    """Run the load program on a core of its own."""
-    _, client_core = cores()
-    pin = ["taskset", "--cpu-list", str(client_core)] if client_core is not None else []
-    program = [
-        *pin,
-        sys.executable,
-        "-m",
-        "benchmarks.load",
-        address,
-        str(lines),
-        "--style",
-        style,
-        "--batch",
-        str(batch),
-    ]
-    if limit:
-        program += ["--limit", str(limit)]
-    figures: dict[str, float] = json.loads(subprocess.run(program, check=True, stdout=subprocess.PIPE).stdout)
-    return figures
+    return float(measure(server.address, lines, style="stream", batch=MESSAGE_ENTRIES)["entries_per_s"])
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from benchmarks.harness import PROGRAM, wait_for_port
+from benchmarks.harness import PROGRAM, start_event
 
 
 class Restarting:
@@ -62,7 +62,7 @@ class Restarting:
 
     def _start(self) -> None:
         self._process = process = subprocess.Popen(self._command, stderr=subprocess.PIPE, text=True)
-        wait_for_port(process)
+        start_event(process)
         threading.Thread(target=_read_all, args=(process,), daemon=True).start()
 
     def _stop(self, number: signal.Signals) -> None:

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from benchmarks.harness import PROGRAM, console, cores, median, run, server_process, write_results
+from benchmarks.harness import PROGRAM, console, cores, measure, median, run, server_process, write_results
 from benchmarks.hdfs import write_lines
-from benchmarks.main import measure
 from deeplog_grpc.detection import Detector, EntryBatch
 from deeplog_grpc.ingest.lines import LineReader
 from deeplog_grpc.models import set_threads
@@ -87,7 +86,7 @@ def calls(bundle: Path, lines: Path) -> dict[str, Any]:
     serve = [PROGRAM, "serve", "--model", str(bundle), "--listen", "127.0.0.1:0"]
     figures: dict[str, Any] = {}
     table = Table("calls over gRPC", "entries/s", "p50 ms", "p99 ms", "echo: entries/s", "p50 ms", "p99 ms", "ratio")
-    echo_command = [sys.executable, "-m", "benchmarks.echo"]
+    echo_command = [sys.executable, "-m", "benchmarks.echo", "bare"]
     with server_process(serve, core=core) as server, server_process(echo_command, core=core) as echo:
         for style, size, limit in CALLS:
             runs = [

@@ -7,7 +7,6 @@ Beside it, what the detectors of whole sessions cost by themselves, in microseco
 distinct one once.
 """
 
-import argparse
 import statistics
 import tempfile
 import timeit
@@ -20,9 +19,10 @@ from pathlib import Path
 from rich.table import Table
 
 from benchmarks import harness
-from benchmarks.harness import PROGRAM, console, cores, server_process
+from benchmarks.harness import PROGRAM, console, cores, server_process, show_figures
 from benchmarks.hdfs import repeated, split_raw, write_lines
-from benchmarks.main import STREAM_REPEATS, STREAM_RUNS, TRAIN_SHARE, stream_rate
+from benchmarks.main import STREAM_RUNS, stream_rate
+from benchmarks.served import STREAM_REPEATS, TRAIN_SHARE
 from deeplog_grpc.detection import ApplicationModel
 from deeplog_grpc.models import SessionProfile
 from deeplog_grpc.models.vocabulary import FIRST_KEY_UNIT
@@ -90,13 +90,5 @@ def without_values(model: ApplicationModel) -> ApplicationModel:
     return replace(model, behaviour=replace(model.behaviour, calibration=replace(calibration, config=off)))
 
 
-def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    for name, value in run(parser.parse_args().data).items():
-        console.print(f"{name:20} {value:,.3f}")
-
-
 if __name__ == "__main__":
-    main()
+    show_figures(run)

@@ -23,7 +23,7 @@ from typing import Any
 import grpc
 
 from benchmarks.hdfs import block_of
-from benchmarks.load import OPTIONS, SERVICE, entries_of
+from benchmarks.load import OPTIONS, SCORE, entries_of, score_requests
 from deeplog_grpc.client import AsyncDeepLogClient
 from deeplog_grpc.models import BEGIN_KEY
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
@@ -75,16 +75,13 @@ async def paced(address: str, lines: Sequence[str], phases: Phases) -> dict[str,
     messages = int(phases.count * phases.seconds * MESSAGES_PER_S)
     entries = entries_of(lines[: messages * MESSAGE_ENTRIES])
     options = pb.ScoreOptions(selection=pb.VERDICT_SELECTION_ANOMALIES)
-    requests = [
-        pb.ScoreRequest(entries=entries[at : at + MESSAGE_ENTRIES], options=options).SerializeToString()
-        for at in range(0, len(entries), MESSAGE_ENTRIES)
-    ]
+    requests = score_requests(entries, MESSAGE_ENTRIES, options)
     del entries
     gc.collect()
     gc.disable()  # the client must not be the noise
     sent: list[tuple[float, float, float]] = []
     async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
-        call: Any = channel.unary_unary(SERVICE + "Score")
+        call: Any = channel.unary_unary(SCORE)
         await channel.channel_ready()
 
         async def send(request: bytes, due_s: float) -> None:

@@ -29,7 +29,7 @@ from rich.table import Table
 from benchmarks.harness import PROGRAM, ServerProcess, console, cores, run, server_process, write_results
 from benchmarks.hdfs import repeated, split_raw, write_lines
 from benchmarks.load import entries_of
-from benchmarks.main import TRAIN_SHARE
+from benchmarks.served import TRAIN_SHARE
 from benchmarks.update_clients import LAG_S, MESSAGE_ENTRIES, MESSAGES_PER_S
 from deeplog_grpc.client import AsyncDeepLogClient
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
