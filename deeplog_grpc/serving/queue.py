@@ -26,6 +26,7 @@ from typing import Generic, TypeVar
 from deeplog_grpc.errors import DrainingError, ExpiredError, QueueFullError
 from deeplog_grpc.serving.backlog import Backlog
 from deeplog_grpc.serving.config import ServerConfig
+from deeplog_grpc.serving.metrics import Metrics
 from deeplog_grpc.serving.right_of_way import RightOfWay
 from deeplog_grpc.serving.waiting_line import Order, WaitingLine
 
@@ -45,8 +46,9 @@ class Size:
 class _Ticket(Generic[Job, Reply]):
     job: Job
     size: Size
+    accepted_at: float
+    """Event loop time in seconds, as the next."""
     expires_at: float
-    """Event loop time in seconds."""
     reply: "asyncio.Future[Reply]"
     order: Order
 
@@ -68,6 +70,8 @@ class ScoringQueue(Generic[Job, Reply]):
         Bounds.
     right_of_way : RightOfWay, optional
         Taken as long as a job waits or is under way.
+    metrics : Metrics, optional
+        Take how long jobs wait and runs last.
     """
 
     def __init__(
@@ -75,9 +79,12 @@ class ScoringQueue(Generic[Job, Reply]):
         work: Callable[[Sequence[Job]], Sequence[Reply | Exception]],
         config: ServerConfig,
         right_of_way: RightOfWay | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._work = work
         self._right_of_way = right_of_way or RightOfWay()
+        self._metrics = metrics or Metrics()
+        self._metrics.count_entries(lambda: self.waiting_entries)
         self._backlog = Backlog(max_entries=config.max_queue_entries, max_bytes=config.max_queue_bytes)
         self._accepted: WaitingLine[_Ticket[Job, Reply]] = WaitingLine(
             max_run_entries=config.max_batch_entries, small_entries=config.small_request_entries
@@ -208,7 +215,8 @@ class ScoringQueue(Generic[Job, Reply]):
         if self.draining:
             raise _draining()
         loop = asyncio.get_running_loop()
-        return _Ticket(job, size, loop.time() + timeout_s, loop.create_future(), order)
+        now = loop.time()
+        return _Ticket(job, size, now, now + timeout_s, loop.create_future(), order)
 
     def _try_admit(self, ticket: _Ticket[Job, Reply]) -> bool:
         if self._at_the_door or not self._backlog.fits(entries=ticket.size.entries, size_bytes=ticket.size.size_bytes):
@@ -267,12 +275,16 @@ class ScoringQueue(Generic[Job, Reply]):
     async def _score(self, batch: list[_Ticket[Job, Reply]]) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
+        for ticket in batch:
+            self._metrics.queue_wait.observe(started - ticket.accepted_at)
         replies: Sequence[Reply | Exception]
         try:
             replies = await loop.run_in_executor(self._thread, self._work, [ticket.job for ticket in batch])
         except Exception as error:  # a defect of the worker must not stop the queue: the callers get it
             replies = [error] * len(batch)
-        self._backlog.measure(entries=sum(t.size.entries for t in batch), elapsed_s=loop.time() - started)
+        elapsed_s = loop.time() - started
+        self._metrics.scoring_run.observe(elapsed_s)
+        self._backlog.measure(entries=sum(t.size.entries for t in batch), elapsed_s=elapsed_s)
         for ticket, reply in zip(batch, replies, strict=True):
             _answer(ticket, reply)
             self._release(ticket)
