@@ -21,9 +21,9 @@ from deeplog_grpc.serving.calls import Calls
 from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
 from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.detectors import Scorer
+from deeplog_grpc.serving.garbage import ShortPauses
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.learning import Learning
-from deeplog_grpc.serving.garbage import ShortPauses
 from deeplog_grpc.serving.listener import Listener
 from deeplog_grpc.serving.logs import configure_logging
 from deeplog_grpc.serving.metrics import Metrics, Sampler

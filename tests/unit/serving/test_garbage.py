@@ -30,7 +30,7 @@ def test_a_cycle_that_dies_young_is_gone_with_the_next_collection(pauses: ShortP
 
 
 def test_what_survives_is_not_looked_at_again(pauses: ShortPauses) -> None:
-    kept = [[] for _ in range(1_000)]
+    kept: list[list[int]] = [[] for _ in range(1_000)]
     pauses.collect()
     assert not {id(one) for one in kept} & {id(one) for one in gc.get_objects()}
 
