@@ -81,6 +81,7 @@ def server_process(command: Sequence[str], *, core: int | None = None) -> Iterat
     pin = (lambda: os.sched_setaffinity(0, {core})) if core is not None else None
     # Two servers at once must not want the same port.
     ports = {f"DEEPLOG_GRPC_RECEIVERS__{name}__LISTEN": "127.0.0.1:0" for name in ("FORWARD", "OTLP_HTTP")}
+    ports["DEEPLOG_GRPC_METRICS__LISTEN"] = "127.0.0.1:0"
     environment = {**os.environ, **ports}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=pin, env=environment)
     try:

@@ -28,6 +28,7 @@ class Restarting:
         self._command = [PROGRAM, "serve", "--model", str(bundle), "--state", str(state), "--listen", self.address]
         for receiver in ("otlp_http", "forward"):  # their ports may be taken
             self._command += ["--set", f"receivers.{receiver}.listen=null"]
+        self._command += ["--set", "metrics.listen=null"]
         self._process: subprocess.Popen[str] | None = None
         self.stops = 0
         """How often it was stopped while it served."""

@@ -29,6 +29,7 @@ from deeplog_grpc.outputs.config import OUTPUT_TYPES, OutputsConfig
 from deeplog_grpc.parsing import ParserConfig
 from deeplog_grpc.receivers.config import ReceiversConfig
 from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
+from deeplog_grpc.serving.metrics_config import MetricsConfig
 from deeplog_grpc.shipping.config import ShipConfig
 from deeplog_grpc.storage import StateConfig
 from deeplog_grpc.training.config import LearningConfig
@@ -72,6 +73,8 @@ class Settings(BaseSettings):
     """How the server listens, what it admits and how it stops."""
     receivers: ReceiversConfig = ReceiversConfig()
     """Where else the server listens, for what shippers speak."""
+    metrics: MetricsConfig = MetricsConfig()
+    """Where the server tells Prometheus how it does."""
     deliveries: DeliveriesConfig = DeliveriesConfig()
     """How long the server remembers what it answered, so that what is sent again is not applied again."""
     state: StateConfig = StateConfig()

@@ -17,6 +17,7 @@ from tests.trained import fresh_detector, train_orders, train_small
 # Servers that tests start must not be in the way of one another; read by processes that they start, too.
 for _receiver in ("FORWARD", "OTLP_HTTP"):
     os.environ[f"DEEPLOG_GRPC_RECEIVERS__{_receiver}__LISTEN"] = "127.0.0.1:0"
+os.environ["DEEPLOG_GRPC_METRICS__LISTEN"] = "127.0.0.1:0"
 
 NewDetector = Callable[..., Detector]
 

@@ -16,6 +16,7 @@ from deeplog_grpc.serving import Server, ServerState
 from deeplog_grpc.serving import serve as serve_state
 from deeplog_grpc.serving.intake import RecordSink
 from deeplog_grpc.serving.logs import configure_logging
+from deeplog_grpc.serving.metrics_http import MetricsListener
 from deeplog_grpc.settings import Settings
 from deeplog_grpc.storage import bundle_checksum, load_bundle
 
@@ -94,3 +95,5 @@ async def _serve(kept: ServerState, directory: Path, settings: Settings) -> None
 def _attach(server: Server, settings: Settings, sink: RecordSink | None) -> None:
     records = RecordIngest(server.applications, settings.ingest, settings.routing)
     attach(server, settings.receivers, records, sink=sink)
+    if settings.metrics.listen is not None:
+        server.add_listener(MetricsListener(server.metrics, settings.metrics))

@@ -38,8 +38,14 @@ class ServerConfig:
     max_message_bytes: Annotated[int, Field(ge=2**16, le=2**30)] = 64 * 2**20
     """Bytes of one request or answer; 64 MiB is what OTLP recommends. gRPC refuses more with RESOURCE_EXHAUSTED."""
 
-    max_batch_entries: Annotated[int, Field(ge=1)] = 8_192
-    """Entries after which the worker takes no further waiting request into one run; larger gains nothing."""
+    max_batch_entries: Annotated[int, Field(ge=1)] = 1_024
+    """Entries after which the worker takes no further waiting request into one run; larger gains nothing, and a small
+    request has to wait for the end of the run under way."""
+
+    small_request_entries: Annotated[int, Field(ge=0)] = 100
+    """Entries up to which a Score or Parse call is small and goes ahead of larger requests that wait, every other run
+    at most; 0 = all go in the order in which they came. A client that sends a call before the one ahead of it is
+    answered leaves their order open."""
 
     max_queue_entries: Annotated[int, Field(ge=1)] = 100_000
     """Entries that may wait or be under way; at least ``ingest.max_entries_per_request``."""

@@ -2,12 +2,13 @@
 
 Rules:
 
-1. Jobs run in the order in which they were accepted.
-2. An idle worker starts at once: there is no delay to collect a batch. What arrives while it runs forms the next run,
-   up to ``max_batch_entries``.
+1. Jobs run in the order in which they were accepted, but that small ones may go first and share the worker's runs with
+   the others by turns: the rules are those of :mod:`~deeplog_grpc.serving.waiting_line`.
+2. An idle worker starts at once: there is no delay to collect a batch. What arrives while it runs forms the next runs,
+   of up to ``max_batch_entries`` each.
 3. Room is counted until a job is answered. Without room, :meth:`ScoringQueue.offer` refuses (a unary call) and
    :meth:`ScoringQueue.put` waits (a stream, which then reads no further); those that wait are admitted in order and
-   before any newcomer.
+   before any newcomer, a small one too.
 4. A job whose future was cancelled or whose time is up never reaches the worker.
 5. The worker gets one list of jobs at a time, in its own thread: nothing that it touches needs a lock.
 """
@@ -25,7 +26,9 @@ from typing import Generic, TypeVar
 from deeplog_grpc.errors import DrainingError, ExpiredError, QueueFullError
 from deeplog_grpc.serving.backlog import Backlog
 from deeplog_grpc.serving.config import ServerConfig
+from deeplog_grpc.serving.metrics import Metrics
 from deeplog_grpc.serving.right_of_way import RightOfWay
+from deeplog_grpc.serving.waiting_line import Order, WaitingLine
 
 Job = TypeVar("Job")
 Reply = TypeVar("Reply")
@@ -43,9 +46,16 @@ class Size:
 class _Ticket(Generic[Job, Reply]):
     job: Job
     size: Size
+    accepted_at: float
+    """Event loop time in seconds, as the next."""
     expires_at: float
-    """Event loop time in seconds."""
     reply: "asyncio.Future[Reply]"
+    order: Order
+
+
+@dataclass(slots=True, eq=False)
+class _AtTheDoor(Generic[Job, Reply]):
+    ticket: _Ticket[Job, Reply]
     admitted: "asyncio.Future[None]"
 
 
@@ -60,6 +70,8 @@ class ScoringQueue(Generic[Job, Reply]):
         Bounds.
     right_of_way : RightOfWay, optional
         Taken as long as a job waits or is under way.
+    metrics : Metrics, optional
+        Take how long jobs wait and runs last.
     """
 
     def __init__(
@@ -67,13 +79,17 @@ class ScoringQueue(Generic[Job, Reply]):
         work: Callable[[Sequence[Job]], Sequence[Reply | Exception]],
         config: ServerConfig,
         right_of_way: RightOfWay | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._work = work
         self._right_of_way = right_of_way or RightOfWay()
-        self._max_batch_entries = config.max_batch_entries
+        self._metrics = metrics or Metrics()
+        self._metrics.count_entries(lambda: self.waiting_entries)
         self._backlog = Backlog(max_entries=config.max_queue_entries, max_bytes=config.max_queue_bytes)
-        self._accepted: deque[_Ticket[Job, Reply]] = deque()
-        self._at_the_door: deque[_Ticket[Job, Reply]] = deque()
+        self._accepted: WaitingLine[_Ticket[Job, Reply]] = WaitingLine(
+            max_run_entries=config.max_batch_entries, small_entries=config.small_request_entries
+        )
+        self._at_the_door: deque[_AtTheDoor[Job, Reply]] = deque()
         self._holds = 0
         self.draining = False
         """Whether new jobs are refused for good."""
@@ -96,7 +112,9 @@ class ScoringQueue(Generic[Job, Reply]):
         """Whether a job has room only when nothing else is there: :meth:`offer` may refuse it again and again."""
         return self._backlog.is_beyond(entries=size.entries, size_bytes=size.size_bytes)
 
-    def offer(self, job: Job, size: Size, *, timeout_s: float = math.inf) -> "asyncio.Future[Reply]":
+    def offer(
+        self, job: Job, size: Size, *, timeout_s: float = math.inf, order: Order = Order.IN_LINE
+    ) -> "asyncio.Future[Reply]":
         """Accept a job now, or refuse it.
 
         Parameters
@@ -107,6 +125,8 @@ class ScoringQueue(Generic[Job, Reply]):
             The room that it takes.
         timeout_s : float
             Seconds after which it need not be started any more.
+        order : Order
+            Whether it may overtake others.
 
         Raises
         ------
@@ -115,22 +135,29 @@ class ScoringQueue(Generic[Job, Reply]):
         DrainingError
             If the server is stopping.
         """
-        ticket = self._ticket(job, size, timeout_s)
+        ticket = self._ticket(job, size, timeout_s, order)
         if not self._try_admit(ticket):
             # Jitter is not a secret.
             delay_s = self._backlog.retry_after_s(jitter=random.uniform(0.8, 1.2))  # noqa: S311 (no secret)
             raise QueueFullError(f"{self._backlog.entries} entries are waiting already", retry_after_s=delay_s)
         return ticket.reply
 
-    def add(self, job: Job) -> "asyncio.Future[Reply]":
+    def add(self, job: Job, *, order: Order = Order.FENCE) -> "asyncio.Future[Reply]":
         """Accept a job of the server's own: it takes no room, and is never refused but by a server that stops.
+
+        Parameters
+        ----------
+        job : Job
+            Goes to the worker.
+        order : Order
+            Whether others may overtake it.
 
         Raises
         ------
         DrainingError
             If the server is stopping.
         """
-        ticket = self._ticket(job, Size(entries=0, size_bytes=0), math.inf)
+        ticket = self._ticket(job, Size(entries=0, size_bytes=0), math.inf, order)
         self._admit(ticket)
         return ticket.reply
 
@@ -142,11 +169,12 @@ class ScoringQueue(Generic[Job, Reply]):
         DrainingError
             If the server is stopping.
         """
-        ticket = self._ticket(job, size, math.inf)
+        ticket = self._ticket(job, size, math.inf, Order.IN_LINE)
         if not self._try_admit(ticket):
-            self._at_the_door.append(ticket)
+            waiting = _AtTheDoor(ticket, asyncio.get_running_loop().create_future())
+            self._at_the_door.append(waiting)
             try:
-                await ticket.admitted
+                await waiting.admitted
             except asyncio.CancelledError:
                 ticket.reply.cancel()  # it may have been admitted in this very moment
                 raise
@@ -166,9 +194,9 @@ class ScoringQueue(Generic[Job, Reply]):
         """Refuse new jobs from now on, and return when the accepted ones are answered."""
         self.draining = True
         while self._at_the_door:
-            ticket = self._at_the_door.popleft()
-            if not ticket.admitted.done():
-                ticket.admitted.set_exception(_draining())
+            waiting = self._at_the_door.popleft()
+            if not waiting.admitted.done():
+                waiting.admitted.set_exception(_draining())
         await self._idle.wait()
 
     async def close(self) -> None:
@@ -176,16 +204,19 @@ class ScoringQueue(Generic[Job, Reply]):
         if self._runner is not None:
             self._runner.cancel()
             await asyncio.wait([self._runner])
-        for ticket in (*self._accepted, *self._at_the_door):
+        for ticket in self._accepted.items():
             ticket.reply.cancel()
-            ticket.admitted.cancel()
+        for waiting in self._at_the_door:
+            waiting.ticket.reply.cancel()
+            waiting.admitted.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _ticket(self, job: Job, size: Size, timeout_s: float) -> _Ticket[Job, Reply]:
+    def _ticket(self, job: Job, size: Size, timeout_s: float, order: Order) -> _Ticket[Job, Reply]:
         if self.draining:
             raise _draining()
         loop = asyncio.get_running_loop()
-        return _Ticket(job, size, loop.time() + timeout_s, loop.create_future(), loop.create_future())
+        now = loop.time()
+        return _Ticket(job, size, now, now + timeout_s, loop.create_future(), order)
 
     def _try_admit(self, ticket: _Ticket[Job, Reply]) -> bool:
         if self._at_the_door or not self._backlog.fits(entries=ticket.size.entries, size_bytes=ticket.size.size_bytes):
@@ -195,7 +226,7 @@ class ScoringQueue(Generic[Job, Reply]):
 
     def _admit(self, ticket: _Ticket[Job, Reply]) -> None:
         self._backlog.add(entries=ticket.size.entries, size_bytes=ticket.size.size_bytes)
-        self._accepted.append(ticket)
+        self._accepted.add(ticket, ticket.size.entries, ticket.order)
         self._idle.clear()
         self._right_of_way.take()
         self._wake.set()
@@ -206,9 +237,10 @@ class ScoringQueue(Generic[Job, Reply]):
         while self._at_the_door:
             first = self._at_the_door[0]
             if not first.admitted.cancelled():
-                if not self._backlog.fits(entries=first.size.entries, size_bytes=first.size.size_bytes):
+                size = first.ticket.size
+                if not self._backlog.fits(entries=size.entries, size_bytes=size.size_bytes):
                     return
-                self._admit(first)
+                self._admit(first.ticket)
                 first.admitted.set_result(None)
             self._at_the_door.popleft()
 
@@ -226,32 +258,33 @@ class ScoringQueue(Generic[Job, Reply]):
                 self._idle.set()
 
     def _take(self) -> list[_Ticket[Job, Reply]]:
-        """The next run: live tickets in order until ``max_batch_entries``, at least one if there is any."""
-        batch: list[_Ticket[Job, Reply]] = []
+        """The next run, of live tickets."""
+        if self._holds:
+            return []
         now = asyncio.get_running_loop().time()
-        room = self._max_batch_entries
-        while self._accepted and not self._holds:
-            ticket = self._accepted[0]
-            if ticket.reply.cancelled() or ticket.expires_at <= now:
-                self._accepted.popleft()
-                _answer(ticket, ExpiredError("the request waited in the queue until its deadline"))
-                self._release(ticket)
-                continue
-            if batch and ticket.size.entries > room:
-                break
-            batch.append(self._accepted.popleft())
-            room -= ticket.size.entries
-        return batch
+
+        def is_live(ticket: _Ticket[Job, Reply]) -> bool:
+            if not ticket.reply.cancelled() and ticket.expires_at > now:
+                return True
+            _answer(ticket, ExpiredError("the request waited in the queue until its deadline"))
+            self._release(ticket)
+            return False
+
+        return self._accepted.take(is_live)
 
     async def _score(self, batch: list[_Ticket[Job, Reply]]) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
+        for ticket in batch:
+            self._metrics.queue_wait.observe(started - ticket.accepted_at)
         replies: Sequence[Reply | Exception]
         try:
             replies = await loop.run_in_executor(self._thread, self._work, [ticket.job for ticket in batch])
         except Exception as error:  # a defect of the worker must not stop the queue: the callers get it
             replies = [error] * len(batch)
-        self._backlog.measure(entries=sum(t.size.entries for t in batch), elapsed_s=loop.time() - started)
+        elapsed_s = loop.time() - started
+        self._metrics.scoring_run.observe(elapsed_s)
+        self._backlog.measure(entries=sum(t.size.entries for t in batch), elapsed_s=elapsed_s)
         for ticket, reply in zip(batch, replies, strict=True):
             _answer(ticket, reply)
             self._release(ticket)

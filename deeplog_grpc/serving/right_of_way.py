@@ -4,7 +4,6 @@ The interpreter runs one thread at a time, and each time that scoring calls into
 for as long as the switch interval. So it is not enough that learning has a thread, or a core, of its own.
 """
 
-import gc
 import os
 import sys
 import threading
@@ -18,6 +17,10 @@ millisecond each time, and an update takes a few seconds."""
 
 SENDING_S = 0.001
 """After the scoring, answers are written."""
+
+SERVING_SWITCH_INTERVAL_S = 0.0005
+"""While the server runs. A call comes in, and its answer goes out, by several turns of the event loop, each of which
+waits this long for the interpreter while a run of the scoring thread is under way."""
 
 SWITCH_INTERVAL_S = 0.00005
 """While an update runs. A thousandth of the usual 5 ms would cost as much in switches as it saves in waiting."""
@@ -67,9 +70,3 @@ def be_nice() -> None:
     """Let the calling thread go after others where the system can tell threads apart."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-
-
-def settle() -> None:
-    """Keep the collector of cyclic garbage from looking at all that is there now, again and again, while all wait."""
-    gc.collect()
-    gc.freeze()

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,13 +21,15 @@ from deeplog_grpc.serving.calls import Calls
 from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
 from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.detectors import Scorer
+from deeplog_grpc.serving.garbage import ShortPauses
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.learning import Learning
 from deeplog_grpc.serving.listener import Listener
 from deeplog_grpc.serving.logs import configure_logging
+from deeplog_grpc.serving.metrics import Metrics, Sampler
 from deeplog_grpc.serving.operator_calls import OperatorCalls
 from deeplog_grpc.serving.queue import ScoringQueue
-from deeplog_grpc.serving.right_of_way import settle
+from deeplog_grpc.serving.right_of_way import SERVING_SWITCH_INTERVAL_S
 from deeplog_grpc.serving.scoring import Job, Reply, ScoringWorker
 from deeplog_grpc.serving.servicer import SERVICE, DeepLogServicer
 from deeplog_grpc.serving.state import ServerState
@@ -82,8 +85,11 @@ class Server:
         self.config = config
         """How it serves."""
         worker = ScoringWorker(detectors, watch=None if state is None else state.watch)
+        self.metrics = Metrics()
+        """What it says of itself."""
+        self._sampler = Sampler(self.metrics)
         self.queue: ScoringQueue[Job, Reply] = ScoringQueue(
-            worker, config, None if state is None else state.right_of_way
+            worker, config, None if state is None else state.right_of_way, self.metrics
         )
         """Public for tests, which hold it."""
         self.late = LateEnds(max_ends=config.max_late_ends)
@@ -161,7 +167,7 @@ class Server:
             self._learning.start()
         if self._trainings is not None:
             self._trainings.start()
-        settle()
+        self._sampler.start()
         await self._server.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         ports = {f"{name}_port": number for name, number in self.ports.items()}
@@ -192,6 +198,7 @@ class Server:
         except TimeoutError:
             _log.warning("work cut off at the end of the grace time", waiting_entries=self.queue.waiting_entries)
         self._ticker.cancel()
+        self._sampler.stop()
         await self._server.stop(_LAST_CALLS_S)
         await self.queue.close()
         if self._learning is not None:
@@ -269,10 +276,16 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):  # first: who is told that it serves may stop it at once
         loop.add_signal_handler(number, stopping.set)
     port = await server.start()
+    sys.setswitchinterval(SERVING_SWITCH_INTERVAL_S)
+    pauses = ShortPauses()
+    pauses.start()
+    collecting = asyncio.create_task(pauses.run(lambda: not server.queue.waiting_entries), name="garbage")
     try:
         ready(port)
         await stopping.wait()
     finally:
+        collecting.cancel()
+        pauses.stop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
         await server.stop()

@@ -18,6 +18,7 @@ from deeplog_grpc.serving.queue import ScoringQueue, Size
 from deeplog_grpc.serving.requests import RequestReader, check_name, content_digest
 from deeplog_grpc.serving.scoring import Job, Reply, ScoreJob
 from deeplog_grpc.serving.stream import ScoreStream
+from deeplog_grpc.serving.waiting_line import Order
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
 SERVICE = pb.DESCRIPTOR.services_by_name["DeepLogService"].full_name
@@ -152,7 +153,8 @@ class DeepLogServicer:
     async def _parse(self, raw: bytes, context: Context[Any, Any]) -> Reply:
         job = self._requests.parse_job(raw)
         size = Size(entries=len(job.bodies), size_bytes=len(raw))
-        return await self._queue.offer(job, size, timeout_s=time_left(context, self._max_wait_s))
+        timeout_s = time_left(context, self._max_wait_s)
+        return await self._queue.offer(job, size, timeout_s=timeout_s, order=Order.SMALL_FIRST)
 
     async def _score(self, raw: bytes, context: Context[Any, Any]) -> Reply:
         request = self._requests.score_request(raw)
@@ -162,7 +164,8 @@ class DeepLogServicer:
         if request.batch_id:
             response = await self._score_once(request, job, size)
         else:
-            reply = await self._queue.offer(job, size, timeout_s=time_left(context, self._max_wait_s))
+            timeout_s = time_left(context, self._max_wait_s)
+            reply = await self._queue.offer(job, size, timeout_s=timeout_s, order=Order.SMALL_FIRST)
             response = cast(pb.ScoreResponse, reply)
         for application in job.applications:
             add_late(response, application, self._late.take(application), job.options)
@@ -172,7 +175,7 @@ class DeepLogServicer:
         """Score what no earlier request of its name had; goes on if this client goes away, for it will ask again."""
 
         async def work() -> bytes:
-            reply = await self._queue.offer(job, size, timeout_s=self._max_wait_s)
+            reply = await self._queue.offer(job, size, timeout_s=self._max_wait_s, order=Order.SMALL_FIRST)
             return cast(pb.ScoreResponse, reply).SerializeToString()
 
         digest = content_digest(request.entries, request.flush if request.HasField("flush") else None)

@@ -11,6 +11,7 @@ from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.queue import ScoringQueue
 from deeplog_grpc.serving.scoring import Job, Reply, ScoringWorker, TickJob, TickReply
 from deeplog_grpc.serving.status import log_unexpected
+from deeplog_grpc.serving.waiting_line import Order
 
 _log = structlog.get_logger("deeplog_grpc.serving")
 
@@ -78,7 +79,7 @@ class Ticker:
 
     async def _tick(self) -> None:
         try:
-            reply = await self._queue.add(TickJob())
+            reply = await self._queue.add(TickJob(), order=Order.IN_LINE)
         except DrainingError:
             return
         except Exception as error:  # a defect of the worker: the next tick may do better

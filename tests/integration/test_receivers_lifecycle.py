@@ -56,7 +56,7 @@ async def test_the_program_says_where_it_listens(small_bundle: Any, tmp_path: An
         async with asyncio.timeout(BOUND_S * 3):
             event = json.loads(await process.stderr.readline())
         assert event["event"] == "serving"
-        for name in ("port", "otlp_http_port", "forward_port"):
+        for name in ("port", "otlp_http_port", "forward_port", "metrics_port"):
             socket.create_connection(("127.0.0.1", event[name]), BOUND_S).close()
     finally:
         process.terminate()

@@ -45,6 +45,7 @@ SECTIONS: list[tuple[str, str, Any]] = [
     ("routing", "time", "body"),
     ("server", "torch_threads", 2),
     ("receivers", "forward.max_connections", 5),
+    ("metrics", "allow_public", True),
     ("deliveries", "max_count", 5),
     ("state", "keep_versions", 3),
     ("feedback", "margin", 0.25),

@@ -10,6 +10,7 @@ import pytest
 from deeplog_grpc.errors import DrainingError, ExpiredError, QueueFullError
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.queue import ScoringQueue, Size
+from deeplog_grpc.serving.waiting_line import Order
 
 ONE = Size(entries=1, size_bytes=1)
 
@@ -51,6 +52,37 @@ async def test_a_run_ends_before_the_job_that_would_pass_its_limit() -> None:
             replies = [scoring.offer(job, Size(entries=n, size_bytes=1)) for job, n in sizes.items()]
         await asyncio.gather(*replies)
     assert worker.runs == [["a", "b"], ["c"], ["d"], ["e"]]
+
+
+async def test_small_requests_go_first_and_the_line_gets_every_other_run() -> None:
+    async with queue(max_batch_entries=10, small_request_entries=2) as (scoring, worker):
+        with scoring.hold():
+            replies = [scoring.offer(job, Size(entries=10, size_bytes=1)) for job in ("A", "B")]
+            replies += [scoring.offer(job, Size(entries=2, size_bytes=1), order=Order.SMALL_FIRST) for job in "abcdefg"]
+        await asyncio.gather(*replies)
+    assert worker.runs == [list("abcde"), ["A"], ["f", "g"], ["B"]]
+
+
+async def test_a_small_request_does_not_pass_an_order_of_the_servers_own() -> None:
+    async with queue() as (scoring, worker):
+        with scoring.hold():
+            large = scoring.offer("large", Size(entries=500, size_bytes=1))
+            installed = scoring.add("install")
+            small = scoring.offer("small", ONE, order=Order.SMALL_FIRST)
+        await asyncio.gather(large, installed, small)
+    assert worker.runs == [["large", "install"], ["small"]]
+
+
+async def test_an_expired_small_request_does_not_hold_up_what_waits_for_it() -> None:
+    async with queue() as (scoring, worker):
+        with scoring.hold():
+            large = scoring.offer("large", Size(entries=500, size_bytes=1))
+            expired = scoring.offer("gone", ONE, timeout_s=0.0, order=Order.SMALL_FIRST)
+            installed = scoring.add("install")
+        await asyncio.gather(large, installed)
+        with pytest.raises(ExpiredError):
+            await expired
+    assert [job for run in worker.runs for job in run] == ["large", "install"]
 
 
 async def test_without_room_an_offer_is_refused_and_a_put_waits_its_turn() -> None:

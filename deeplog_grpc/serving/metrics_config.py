@@ -1,0 +1,29 @@
+"""Where the metrics are read."""
+
+from pydantic import ConfigDict, model_validator
+from pydantic.dataclasses import dataclass
+
+from deeplog_grpc.serving.address import check_listen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class MetricsConfig:
+    """Where Prometheus finds the metrics.
+
+    Raises
+    ------
+    ConfigError
+        As :class:`~deeplog_grpc.serving.ServerConfig` for ``listen``.
+    """
+
+    listen: str | None = "127.0.0.1:9464"
+    """Address and port, `HOST:PORT`, of `GET /metrics`; port 0 = any free one, null = do not listen."""
+
+    allow_public: bool = False
+    """Whether `listen` may be an address that other machines reach. There is neither TLS nor a login."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "MetricsConfig":
+        if self.listen is not None:
+            check_listen(self.listen, allow_public=self.allow_public, section="metrics")
+        return self
