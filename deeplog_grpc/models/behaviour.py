@@ -97,7 +97,8 @@ def fit_behaviour(
     fit = partial(fit_key_model, config=config, vocabulary=vocabulary, templates=templates, seed=seed)
     thresholds = _in_force(thresholds, config)
     # Sessions that hold a rare key are suspect: what only they do must not become normal, nor move a threshold.
-    is_clean = np.array([UNSEEN not in vocabulary.units(session.keys) for session in sessions], np.bool_)
+    units = vocabulary.units_of_all([session.keys for session in sessions])
+    is_clean = np.array([UNSEEN not in one for one in units], np.bool_)
     set_aside = total - int(is_clean.sum())
     known = KnownNormal.sample(list(compress(sessions, is_clean)), seed=seed)
     clean = list(compress(sessions, is_clean)) if config.begin_end else []
@@ -266,7 +267,8 @@ def _surprises(
     """Of log keys (the highest), ends and beginnings, one a session."""
     history, vocabulary = model.config.history, model.vocabulary
     windows = [
-        session_windows(vocabulary.units(s.keys), begins=s.begins, ends=s.ends, history=history) for s in sessions
+        session_windows(units, begins=session.begins, ends=session.ends, history=history)
+        for units, session in zip(vocabulary.units_of_all([s.keys for s in sessions]), sessions, strict=True)
     ]
     owners = np.repeat(np.arange(len(sessions)), [len(rows) for rows in windows])
     pairs, places = distinct_windows(np.concatenate(windows))

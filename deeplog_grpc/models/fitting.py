@@ -153,7 +153,7 @@ def _kept_back(count: int, share: float, seed: int) -> NDArray[np.bool_]:
 
 def _windows(sessions: Sequence[TrainingSession], vocabulary: Vocabulary, config: KeyModelConfig) -> WindowCounts:
     return count_windows(
-        (vocabulary.units(session.keys) for session in sessions),
+        vocabulary.units_of_all([session.keys for session in sessions]),
         begins=(session.begins and config.begin_end for session in sessions),
         ends=(session.ends and config.begin_end for session in sessions),
         history=config.history,

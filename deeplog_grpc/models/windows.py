@@ -139,7 +139,8 @@ def session_windows(units: NDArray[np.int64], *, begins: bool, ends: bool, histo
     >>> session_windows(np.array([3, 4]), begins=True, ends=False, history=2).tolist()
     [[0, 0, 3], [0, 3, 4]]
     """
-    path = np.concatenate([[BEGIN] * history if begins else [], units, [END] if ends else []]).astype(np.int64)
-    if len(path) <= history:
-        return np.zeros((0, history + 1), np.int64)
-    return np.lib.stride_tricks.sliding_window_view(path, history + 1)
+    path = np.full(begins * history + len(units) + ends, BEGIN, np.int64)
+    path[begins * history : len(path) - ends] = units
+    if ends:
+        path[-1] = END
+    return path[np.arange(max(0, len(path) - history))[:, None] + np.arange(history + 1)]
