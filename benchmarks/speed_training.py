@@ -1,9 +1,9 @@
 """What training takes, to the accuracy that it reaches, beside a plain implementation.
 
 Both sides run in a process of their own, on two cores. Ours is ``deeplog-grpc evaluate sequences`` on the sessions of
-``hdfs_sequences``: screening, key model, session profile, and three more models that calibrate; the seconds are those of
-training alone, and the accuracy is that very model's on the test sets. The plain one is DeepLog as public code has it:
-windows inside sessions, one-hot input, every window as often as it occurs, no calibration; as many passes over them.
+``hdfs_sequences``: screening, key model, session profile, and three more models that calibrate; the seconds are those
+of training alone, and the accuracy is that very model's on the test sets. The plain one is DeepLog as public code has
+it: windows inside sessions, one-hot input, every window as often as it occurs, nothing calibrated; as many passes.
 """
 
 import argparse
