@@ -143,4 +143,5 @@ def session_windows(units: NDArray[np.int64], *, begins: bool, ends: bool, histo
     path[begins * history : len(path) - ends] = units
     if ends:
         path[-1] = END
-    return path[np.arange(max(0, len(path) - history))[:, None] + np.arange(history + 1)]
+    windows: NDArray[np.int64] = path[np.arange(max(0, len(path) - history))[:, None] + np.arange(history + 1)]
+    return windows
