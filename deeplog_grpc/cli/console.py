@@ -1,5 +1,6 @@
 """What the commands share in how they speak to people: consoles, progress bars, common options."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +37,12 @@ SetOption = Annotated[
 ReportOption = Annotated[
     Path | None, typer.Option("--report", metavar="DIR", help="Also write DIR/report.html (extra 'report').")
 ]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Models trained at once; the result is the same.  [default: one a core]", show_default=False
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -45,6 +52,13 @@ def settings_of(config: Path | None, assignments: list[str] | None, **flags: Any
     return load_settings(
         config, {**parse_overrides(assignments or []), **{k: v for k, v in named.items() if v is not None}}
     )
+
+
+def training_threads(wanted: int | None) -> int:
+    """Models to train at once; None = one a core that this process may use."""
+    if wanted is not None:
+        return wanted
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def print_json(value: Any) -> None:

@@ -17,9 +17,11 @@ from deeplog_grpc.cli.console import (
     JsonOption,
     ReportOption,
     SetOption,
+    ThreadsOption,
     TrainingBars,
     print_json,
     settings_of,
+    training_threads,
 )
 from deeplog_grpc.cli.evaluate_logs import logs
 from deeplog_grpc.cli.html_report import Level, Report, prepare, write
@@ -52,7 +54,7 @@ def sequences(
     normal: Annotated[list[Path], typer.Option(help="Normal sessions to judge.")],
     abnormal: Annotated[list[Path], typer.Option(help="Abnormal sessions to judge.")],
     seed: Annotated[int, typer.Option(help="Same seed, same figures.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for training.")] = 1,
+    threads: ThreadsOption = None,
     begin_end: Annotated[
         bool | None, typer.Option("--begin-end/--no-begin-end", help="Model the begin and end of sessions.")
     ] = None,
@@ -70,13 +72,14 @@ def sequences(
     """
     settings = settings_of(config, assignments, key_model__begin_end=begin_end)
     prepare(report)
-    set_threads(threads)
+    set_threads(1)
     found = run_sequences(
         read_sequences(train),
         [sequence for path in normal for sequence in read_sequences(path)],
         [sequence for path in abnormal for sequence in read_sequences(path)],
         settings,
         seed=seed,
+        threads=training_threads(threads),
         baselines=baselines,
     )
     if report is not None:
@@ -94,6 +97,7 @@ def run_sequences(
     settings: Settings,
     *,
     seed: int,
+    threads: int,
     baselines: bool,
 ) -> SequenceRun:
     """Train, judge, count.
@@ -112,6 +116,7 @@ def run_sequences(
                 settings.key_model,
                 settings.thresholds,
                 seed=seed,
+                threads=threads,
                 on_epoch=bars.on_epoch,
                 on_fold=bars.on_fold,
             ).behaviour

@@ -18,9 +18,11 @@ from deeplog_grpc.cli.console import (
     JsonOption,
     ReportOption,
     SetOption,
+    ThreadsOption,
     TrainingBars,
     print_json,
     settings_of,
+    training_threads,
 )
 from deeplog_grpc.cli.html_report import Level, Report, prepare, write
 from deeplog_grpc.cli.labels import NORMAL_LABELS, LineLabel, read_entries, read_session_labels
@@ -103,7 +105,7 @@ def logs(
         typer.Option(help="Regular expression (RE2) that finds the session's identifier; repeat for several."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same figures.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for training.")] = 1,
+    threads: ThreadsOption = None,
     report: ReportOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
@@ -126,8 +128,15 @@ def logs(
     sessions = read_session_labels(labels, normal) if labels else {}
     label = LineLabel(line_label, normal) if line_label else None
     parts = _parts(files or [], split, split_by, train or [], test or [], label)
-    set_threads(threads)
-    found = run_logs(parts, sessions, settings, seed=seed, learn_abnormal=learn_abnormal)
+    set_threads(1)
+    found = run_logs(
+        parts,
+        sessions,
+        settings,
+        seed=seed,
+        threads=training_threads(threads),
+        learn_abnormal=learn_abnormal,
+    )
     if report is not None:
         title = f"Log lines: {Path((files or test or [''])[0]).name}"
         write(report, _html(found, settings, title=title, seed=seed))
@@ -138,7 +147,9 @@ def logs(
         OUTPUT.print(*shown, _summary(found))
 
 
-def run_logs(parts: Parts, sessions: dict[str, bool], settings: Settings, *, seed: int, learn_abnormal: bool) -> LogRun:
+def run_logs(
+    parts: Parts, sessions: dict[str, bool], settings: Settings, *, seed: int, threads: int, learn_abnormal: bool
+) -> LogRun:
     """Train, judge, count.
 
     Raises
@@ -161,6 +172,7 @@ def run_logs(parts: Parts, sessions: dict[str, bool], settings: Settings, *, see
             config=settings.key_model,
             thresholds=settings.thresholds,
             seed=seed,
+            threads=threads,
             on_epoch=bars.on_epoch,
             on_value_epoch=bars.on_value_epoch,
             on_fold=bars.on_fold,

@@ -14,10 +14,12 @@ from deeplog_grpc.cli.console import (
     ConfigOption,
     JsonOption,
     SetOption,
+    ThreadsOption,
     TrainingBars,
     print_json,
     reading_progress,
     settings_of,
+    training_threads,
 )
 from deeplog_grpc.cli.resume import Progress
 from deeplog_grpc.errors import BundleError
@@ -43,7 +45,7 @@ def train(
         typer.Option(help="Regular expression (RE2) that finds the session's identifier; repeat for several."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same log: same model.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for training.")] = 1,
+    threads: ThreadsOption = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="Folder for progress: the same command goes on from there after a kill. Removed at the end."),
@@ -65,7 +67,7 @@ def train(
     paths = expand(files)
     check_place(out)
     version = _next_version(out)
-    set_threads(threads)
+    set_threads(1)
     given = {"application": application, "seed": seed}
     reading = Progress(settings, paths, given, checkpoint, checkpoint_s)
     _read(reading, paths)
@@ -75,6 +77,7 @@ def train(
             reading.trainer,
             application=application,
             version=version,
+            threads=training_threads(threads),
             on_epoch=bars.on_epoch,
             on_value_epoch=bars.on_value_epoch,
             on_fold=bars.on_fold,

@@ -25,8 +25,9 @@ from deeplog_grpc.models.known_normal import KnownNormal
 from deeplog_grpc.models.profile import SessionProfile
 from deeplog_grpc.models.profile_fitting import ProfileFit, fit_profile
 from deeplog_grpc.models.screening import fault_keys, suspects
+from deeplog_grpc.models.trainings import Trainings
 from deeplog_grpc.models.vocabulary import BEGIN, END, UNSEEN, Vocabulary
-from deeplog_grpc.models.windows import CHUNK_WINDOWS, TrainingSession, session_windows
+from deeplog_grpc.models.windows import CHUNK_WINDOWS, TrainingSession, distinct_windows, session_windows
 
 FOLDS = 3
 
@@ -60,6 +61,7 @@ def fit_behaviour(
     scores: Mapping[Check, NDArray[np.float64]] = MappingProxyType({}),
     templates: Mapping[int, Sequence[str]] | None = None,
     seed: int = 0,
+    threads: int = 1,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     on_fold: Callable[[int, int], None] = lambda done, folds: None,
 ) -> BehaviourFit:
@@ -73,8 +75,11 @@ def fit_behaviour(
     templates : mapping, optional
         Log key -> constant pieces of its template: its words tell what is a fault, and with ``config.semantic`` where
         its embedding starts.
+    threads : int
+        Models trained at once, >= 1; the result does not depend on it.
     on_epoch : callable
-        Called after each pass of the key model itself; not of those that only calibrate it.
+        Called after each pass of the key model itself, not of those that only calibrate it; with several threads, in
+        one of them.
     on_fold : callable
         Called with the number of models trained to calibrate it so far, and of all.
 
@@ -90,15 +95,19 @@ def fit_behaviour(
     sessions = list(compress(sessions, is_trusted))
     vocabulary = _vocabulary(sessions, config, faults, reserve=config.reserve)
     fit = partial(fit_key_model, config=config, vocabulary=vocabulary, templates=templates, seed=seed)
-    key_fit = fit(sessions, on_epoch=on_epoch)
     thresholds = _in_force(thresholds, config)
     # Sessions that hold a rare key are suspect: what only they do must not become normal, nor move a threshold.
-    is_clean = np.array([UNSEEN not in vocabulary.units(session.keys) for session in sessions], np.bool_)
+    units = vocabulary.units_of_all([session.keys for session in sessions])
+    is_clean = np.array([UNSEEN not in one for one in units], np.bool_)
     set_aside = total - int(is_clean.sum())
     known = KnownNormal.sample(list(compress(sessions, is_clean)), seed=seed)
     clean = list(compress(sessions, is_clean)) if config.begin_end else []
-    profile_fit = fit_profile(clean, vocabulary)
-    surprises = _held_out(clean, fit, seed, _joined(profile_fit.alone, thresholds), on_fold)
+    with Trainings(threads) as trainings:
+        key_training = trainings.begin(partial(fit, sessions, on_epoch=on_epoch))
+        folds = _folds(clean, fit, seed, trainings)
+        profile_fit = fit_profile(clean, vocabulary)
+        key_fit = key_training()
+        surprises = _held_out(clean, folds, _joined(profile_fit.alone, thresholds), on_fold)
     of_values = {
         check: scores[check][is_trusted][is_clean] if check in scores else np.zeros(is_clean.sum())
         for check in OF_VALUES
@@ -162,10 +171,36 @@ class _Surprises:
     """-ln(probability) of its first log key. Shape [sessions]."""
 
 
-def _held_out(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fold:
+    """Sessions, and a model that is trained on the others."""
+
+    rows: list[int]
+    """Places of the sessions among all."""
+    fit: Callable[[], Fit]
+    """Waits for it."""
+
+
+def _folds(
     sessions: Sequence[TrainingSession],
     fit: Callable[[Sequence[TrainingSession]], Fit],
     seed: int,
+    trainings: Trainings,
+) -> list[_Fold]:
+    """Deal the sessions to ``FOLDS`` parts, each with a model of the others; with fewer sessions there are fewer."""
+    dealt = np.random.default_rng(seed).permutation(len(sessions)) % FOLDS
+    return [
+        _Fold(
+            rows=np.flatnonzero(dealt == fold).tolist(),
+            fit=trainings.begin(partial(fit, list(compress(sessions, dealt != fold)))),
+        )
+        for fold in np.unique(dealt)
+    ]
+
+
+def _held_out(
+    sessions: Sequence[TrainingSession],
+    folds: Sequence[_Fold],
     transitions: Mapping[tuple[int, int], float],
     on_fold: Callable[[int, int], None],
 ) -> _Surprises:
@@ -173,8 +208,6 @@ def _held_out(
 
     Parameters
     ----------
-    fit : callable
-        Trains a model.
     transitions : mapping
         Nats to add to the key model's where a transition was new.
     """
@@ -182,21 +215,16 @@ def _held_out(
     found = _Surprises(
         scored=np.zeros(count, np.bool_), keys=np.zeros(count), ends=np.zeros(count), begins=np.zeros(count)
     )
-    dealt = np.random.default_rng(seed).permutation(count) % FOLDS
-    for fold in range(FOLDS):
-        rows = np.flatnonzero(dealt == fold).tolist()
-        if not rows:  # fewer sessions than folds
-            continue
-        rest = [session for session, part in zip(sessions, dealt, strict=True) if part != fold]
+    for done, fold in enumerate(folds, start=1):
         try:
-            model = fit(rest).model
+            model = fold.fit().model
         except ValueError:  # so few sessions that the others hold nothing to learn from
             continue
-        found.scored[rows] = True
-        for part in _parts(rows, sessions):
+        found.scored[fold.rows] = True
+        for part in _parts(fold.rows, sessions):
             own = [sessions[row] for row in part]
             found.keys[part], found.ends[part], found.begins[part] = _surprises(model, own, transitions)
-        on_fold(fold + 1, FOLDS)
+        on_fold(done, len(folds))
     return found
 
 
@@ -239,14 +267,15 @@ def _surprises(
     """Of log keys (the highest), ends and beginnings, one a session."""
     history, vocabulary = model.config.history, model.vocabulary
     windows = [
-        session_windows(vocabulary.units(s.keys), begins=s.begins, ends=s.ends, history=history) for s in sessions
+        session_windows(units, begins=session.begins, ends=session.ends, history=history)
+        for units, session in zip(vocabulary.units_of_all([s.keys for s in sessions]), sessions, strict=True)
     ]
     owners = np.repeat(np.arange(len(sessions)), [len(rows) for rows in windows])
-    pairs, places = np.unique(np.concatenate(windows), axis=0, return_inverse=True)
+    pairs, places = distinct_windows(np.concatenate(windows))
     own = -model.log_probabilities(pairs[:, :-1], pairs[:, -1])
     added = np.array([transitions.get((before, unit), 0.0) for before, unit in pairs[:, -2:].tolist()])
-    surprises, joined = own[places.ravel()], (own + added)[places.ravel()]
-    is_end, is_begin = (pairs[:, -1] == END)[places.ravel()], (pairs[:, :-1] == BEGIN).all(axis=1)[places.ravel()]
+    surprises, joined = own[places], (own + added)[places]
+    is_end, is_begin = (pairs[:, -1] == END)[places], (pairs[:, :-1] == BEGIN).all(axis=1)[places]
     keys, ends, begins = (np.zeros(len(sessions)) for _ in range(3))
     np.maximum.at(keys, owners[~is_end], joined[~is_end])
     ends[owners[is_end]] = joined[is_end]

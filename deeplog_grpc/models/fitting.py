@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from deeplog_grpc.models.adam import Adam, one_cycle
 from deeplog_grpc.models.key_config import KeyModelConfig
 from deeplog_grpc.models.key_model import KeyNetwork, LogKeyModel, predictable
 from deeplog_grpc.models.semantics import initial_embeddings
@@ -19,7 +20,7 @@ from deeplog_grpc.models.windows import TrainingSession, WindowCounts, count_win
 GRADIENT_NORM = 1.0
 """Gradients are clipped to this norm: a window that occurs 10,000 times must not throw the weights about."""
 
-MIN_EPOCH_STEPS = 14
+MIN_EPOCH_STEPS = 28
 """Gradient steps of an epoch at least: a small application with 100 distinct windows needs as many steps to learn
 them as a large one needs; its windows are passed over several times an epoch."""
 
@@ -89,7 +90,6 @@ def fit_key_model(
     ValueError
         If the sessions hold no window to learn from.
     """
-    torch.manual_seed(seed)
     if vocabulary is None:
         vocabulary = Vocabulary.of(normal_keys(sessions, config.min_sessions), reserve=config.reserve)
     kept_back = _kept_back(len(sessions), config.validation_share, seed)
@@ -101,12 +101,13 @@ def fit_key_model(
             f"no window to learn from: {len(sessions)} sessions or blocks of streams, none "
             f"{'with a known begin or ' if config.begin_end else ''}longer than {config.history} entries"
         )
+    generator = torch.Generator().manual_seed(seed)  # of its own: trainings may run side by side
     network = KeyNetwork(vocabulary.size, config)
+    network.start(generator)
     if config.semantic and templates is not None:
         network.start_embeddings(initial_embeddings(vocabulary, templates, width=config.embedding, seed=seed))
-    network, epochs = _train(
-        network, training, validation if len(validation) else training, vocabulary, config, on_epoch
-    )
+    held_out = validation if len(validation) else training
+    network, epochs = _train(network, training, held_out, vocabulary, config, generator, on_epoch)
     if not all(isfinite(epoch.validation_loss) for epoch in epochs):
         raise ValueError("training diverged: its loss is not a finite number; lower key_model.learning_rate")
     return Fit(
@@ -152,7 +153,7 @@ def _kept_back(count: int, share: float, seed: int) -> NDArray[np.bool_]:
 
 def _windows(sessions: Sequence[TrainingSession], vocabulary: Vocabulary, config: KeyModelConfig) -> WindowCounts:
     return count_windows(
-        (vocabulary.units(session.keys) for session in sessions),
+        vocabulary.units_of_all([session.keys for session in sessions]),
         begins=(session.begins and config.begin_end for session in sessions),
         ends=(session.ends and config.begin_end for session in sessions),
         history=config.history,
@@ -165,6 +166,7 @@ def _train(
     validation: WindowCounts,
     vocabulary: Vocabulary,
     config: KeyModelConfig,
+    generator: torch.Generator,
     on_epoch: Callable[[Epoch], None],
 ) -> tuple[KeyNetwork, tuple[Epoch, ...]]:
     mask = predictable(vocabulary, begin_end=config.begin_end)
@@ -172,21 +174,21 @@ def _train(
     weights = torch.from_numpy(training.counts / training.counts.mean()).float()
     passes = -(-MIN_EPOCH_STEPS // _steps(training, config))
     steps = config.epochs * passes * _steps(training, config)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
+    adam, step = Adam(list(network.parameters())), 0
     best_state = network.state_dict()
     epochs: list[Epoch] = []
     while len(epochs) < config.epochs and not _stalled(epochs, config.patience):
         network.train()
         total = 0.0
-        for rows in _batches(len(training), passes, config.batch_rows):
-            logits = network(_hide(windows[rows], config)) + mask
+        for rows in _batches(len(training), passes, config.batch_rows, generator):
+            logits = network(_hide(windows[rows], config, generator)) + mask
             losses = nn.functional.cross_entropy(logits, targets[rows], reduction="none") * weights[rows]
-            optimizer.zero_grad()
+            adam.zero_gradient()
             torch.autograd.backward(losses.mean())
-            nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
-            optimizer.step()
-            schedule.step()
+            adam.clip_norm(GRADIENT_NORM)
+            rate, momentum = one_cycle(step, steps)
+            adam.step(rate * config.learning_rate, momentum)
+            step += 1
             total += float(losses.detach().sum())
         validation_loss, accuracy = _validate(network, mask, validation, config.shown)
         best = all(validation_loss < epoch.validation_loss for epoch in epochs)
@@ -212,21 +214,22 @@ def _steps(training: WindowCounts, config: KeyModelConfig) -> int:
     return -(-len(training) // config.batch_rows)
 
 
-def _batches(count: int, passes: int, rows: int) -> list[Tensor]:
+def _batches(count: int, passes: int, rows: int, generator: torch.Generator) -> list[Tensor]:
     """Shuffled row numbers of ``passes`` passes, in batches."""
-    return [batch for _ in range(passes) for batch in torch.split(torch.randperm(count), rows)]
+    return [batch for _ in range(passes) for batch in torch.split(torch.randperm(count, generator=generator), rows)]
 
 
 def _stalled(epochs: Sequence[Epoch], patience: int) -> bool:
     return len(epochs) > patience and not any(epoch.best for epoch in epochs[-patience:])
 
 
-def _hide(windows: Tensor, config: KeyModelConfig) -> Tensor:
+def _hide(windows: Tensor, config: KeyModelConfig, generator: torch.Generator) -> Tensor:
     """Training windows with their oldest keys hidden in some rows, and single keys hidden here and there."""
     rows, history = windows.shape
-    hidden_prefix = torch.randint(1, history + 1, (rows, 1)) * (torch.rand(rows, 1) < config.shorten_share)
+    is_short = torch.rand(rows, 1, generator=generator) < config.shorten_share
+    hidden_prefix = torch.randint(1, history + 1, (rows, 1), generator=generator) * is_short
     hidden = torch.arange(history)[None, :] < hidden_prefix
-    hidden |= (torch.rand(windows.shape) < config.hide_share) & (windows >= FIRST_KEY_UNIT)
+    hidden |= (torch.rand(windows.shape, generator=generator) < config.hide_share) & (windows >= FIRST_KEY_UNIT)
     return torch.where(hidden, UNSEEN, windows)
 
 

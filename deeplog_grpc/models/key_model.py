@@ -42,6 +42,13 @@ class KeyNetwork(nn.Module):
         self.lstm = nn.LSTM(config.embedding, config.hidden, config.layers, batch_first=True)
         self.output = nn.Linear(config.hidden, size)
 
+    def start(self, generator: torch.Generator) -> None:
+        """Set what training starts from, by a generator of its own: torch's is shared by all threads."""
+        bound = self.lstm.hidden_size**-0.5
+        for weight in (*self.lstm.parameters(), *self.output.parameters()):
+            nn.init.uniform_(weight, -bound, bound, generator=generator)
+        nn.init.normal_(self.embedding.weight, generator=generator)
+
     def start_embeddings(self, embeddings: NDArray[np.float32]) -> None:
         """Set what training starts from. Shape [size, embedding]."""
         with torch.no_grad():

@@ -66,7 +66,7 @@ def fit_profile(sessions: Sequence[TrainingSession], vocabulary: Vocabulary) -> 
     >>> fit.profile.count_score({3: 1, 4: 2}), fit.profile.transition_score(3, 4), fit.counts.argmax().item()
     (0.0, 0.0, 100)
     """
-    units = [vocabulary.units(session.keys) for session in sessions]
+    units = list(vocabulary.units_of_all([session.keys for session in sessions]))
     whole = [session.begins and session.ends for session in sessions]
     vectors, weights, counts = _fit_counts(units, whole, len(vocabulary.keys) + 1)
     shortest, longest, spread, lengths = _fit_lengths(np.array(list(map(len, units)), np.int64), np.array(whole, bool))

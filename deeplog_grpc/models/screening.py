@@ -54,8 +54,8 @@ def suspects(
     [997, 998]
     """
     rows: list[Row | None] = []
-    for session in sessions:
-        units = vocabulary.units(session.keys)
+    keys = [session.keys for session in sessions]
+    for session, units in zip(sessions, vocabulary.units_of_all(keys), strict=True):
         rows.append(sparse(units) if session.begins and session.ends and UNSEEN not in units else None)
     times = Counter(row for row in rows if row is not None)
     if not share or times.total() < FEW_SESSIONS:

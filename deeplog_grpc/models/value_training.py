@@ -6,13 +6,14 @@ element.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import inf
+from math import cos, inf, pi
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from deeplog_grpc.models.adam import Adam
 from deeplog_grpc.models.value_config import ValueModelConfig
 from deeplog_grpc.models.value_network import REMEMBERED, Weights, forward, new_weights
 
@@ -126,16 +127,16 @@ class _Training:
 
     def run(self, on_epoch: Callable[[ValueEpoch], None]) -> int:
         """Train until no key gets better; the number of passes."""
-        optimizer = torch.optim.Adam(self._weights.values(), lr=self._config.learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self._config.epochs)
+        adam = Adam(list(self._weights.values()))
         epoch = last_better = 0
         while epoch < self._config.epochs and epoch - last_better < self._config.patience:
+            # Half a cosine, from the learning rate down to 0.
+            learning_rate = self._config.learning_rate * (1.0 + cos(pi * epoch / self._config.epochs)) / 2
             for rows in self._shuffled(epoch).chunk(self._steps, 1):
-                optimizer.zero_grad()
+                adam.zero_gradient()
                 torch.autograd.backward(self._loss(rows))
-                nn.utils.clip_grad_value_(self._weights.values(), GRADIENT_LIMIT)
-                optimizer.step()
-            schedule.step()
+                adam.clip_values(GRADIENT_LIMIT)
+                adam.step(learning_rate)
             epoch += 1
             if self._keep_better():
                 last_better = epoch

@@ -4,7 +4,7 @@ Invariant: a unit, once given to a log key, keeps it. Units past the assigned on
 takes the next of them, so that the network's shape never has to change.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ END = 1
 UNSEEN = 2
 """Unit that stands in a window for a key without a unit (input only)."""
 FIRST_KEY_UNIT = 3
+
+AT_ONCE = 1024
+"""Sequences of log keys that are looked up together: bounds the memory."""
 
 BEGIN_KEY = -1
 """How :data:`BEGIN` (in a window) and :data:`END` (as a candidate) are written among log keys."""
@@ -66,6 +69,19 @@ class Vocabulary:
         """Units of log keys, :data:`UNSEEN` for a key without one. Shape [n] -> [n]."""
         table = self.unit_table()
         return np.fromiter((table.get(int(key), UNSEEN) for key in keys), np.int64, count=len(keys))
+
+    def units_of_all(self, sessions: Sequence[Sequence[int] | NDArray[np.integer[Any]]]) -> Iterator[NDArray[np.int64]]:
+        """:meth:`units` of many sequences of log keys, in a fraction of the time.
+
+        Examples
+        --------
+        >>> [units.tolist() for units in Vocabulary.of([7, 4], reserve=0).units_of_all([[4, 7], [], [99]])]
+        [[3, 4], [], [2]]
+        """
+        for start in range(0, len(sessions), AT_ONCE):
+            some = [np.asarray(keys, np.int64) for keys in sessions[start : start + AT_ONCE]]
+            distinct, places = np.unique(np.concatenate(some), return_inverse=True)
+            yield from np.split(self.units(distinct)[places], np.cumsum(list(map(len, some)))[:-1])
 
     def key_of(self, unit: int) -> int:
         """Log key of a unit; :data:`BEGIN_KEY` for begin and end, :data:`UNKNOWN_KEY` for an unseen key."""

@@ -91,10 +91,44 @@ def _merged(
     times = np.ones(len(pairs), np.int64)
     times[: len(counts)] = counts
     known = pairs[:, -1] != UNSEEN
-    distinct, places = np.unique(pairs[known], axis=0, return_inverse=True)
+    distinct, places = distinct_windows(pairs[known])
     counts = np.zeros(len(distinct), np.int64)
-    np.add.at(counts, places.ravel(), times[known])
+    np.add.at(counts, places, times[known])
     return distinct, counts
+
+
+def distinct_windows(windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """The distinct rows in ascending order, and the place of each row among them. Shape [n, m] -> [d, m], [n].
+
+    As :func:`numpy.unique` of rows, in a fraction of its time: as many units as fit are one number to sort by.
+
+    Parameters
+    ----------
+    windows : int64 array [n, m]
+        Units, >= 0.
+
+    Examples
+    --------
+    >>> distinct, places = distinct_windows(np.array([[7, 2], [0, 9], [7, 2]]))
+    >>> distinct.tolist(), places.tolist()
+    ([[0, 9], [7, 2]], [1, 0, 1])
+    """
+    if not len(windows):
+        return windows, np.zeros(0, np.intp)
+    bits = max(1, int(windows.max()).bit_length())
+    packed = 63 // bits
+    numbers = [
+        windows[:, start : start + packed] @ (1 << (bits * np.arange(len(windows[0, start : start + packed]))[::-1]))
+        for start in range(0, windows.shape[1], packed)
+    ]
+    order = np.lexsort(numbers[::-1])
+    is_new = np.zeros(len(windows), np.bool_)
+    is_new[0] = True
+    for column in numbers:
+        is_new[1:] |= np.diff(column[order]) != 0
+    places = np.empty(len(windows), np.intp)
+    places[order] = np.cumsum(is_new) - 1
+    return windows[order[is_new]], places
 
 
 def session_windows(units: NDArray[np.int64], *, begins: bool, ends: bool, history: int) -> NDArray[np.int64]:
@@ -105,7 +139,9 @@ def session_windows(units: NDArray[np.int64], *, begins: bool, ends: bool, histo
     >>> session_windows(np.array([3, 4]), begins=True, ends=False, history=2).tolist()
     [[0, 0, 3], [0, 3, 4]]
     """
-    path = np.concatenate([[BEGIN] * history if begins else [], units, [END] if ends else []]).astype(np.int64)
-    if len(path) <= history:
-        return np.zeros((0, history + 1), np.int64)
-    return np.lib.stride_tricks.sliding_window_view(path, history + 1)
+    path = np.full(begins * history + len(units) + ends, BEGIN, np.int64)
+    path[begins * history : len(path) - ends] = units
+    if ends:
+        path[-1] = END
+    windows: NDArray[np.int64] = path[np.arange(max(0, len(path) - history))[:, None] + np.arange(history + 1)]
+    return windows

@@ -40,11 +40,12 @@ class Recipe:
         *,
         application: str,
         version: int,
+        threads: int = 1,
         on_epoch: Callable[[Epoch], None] = lambda epoch: None,
         on_value_epoch: Callable[[ValueEpoch], None] = lambda epoch: None,
         on_fold: Callable[[int, int], None] = lambda done, folds: None,
     ) -> tuple[ApplicationModel, TrainingReport]:
-        """Train on all that a trainer has; raises as :meth:`Trainer.fit`."""
+        """Train on all that a trainer has; takes and raises what :meth:`Trainer.fit` does."""
         return trainer.fit(
             application=application,
             version=version,
@@ -52,6 +53,7 @@ class Recipe:
             thresholds=self.thresholds,
             workflow=self.workflow,
             seed=self.seed,
+            threads=threads,
             on_epoch=on_epoch,
             on_value_epoch=on_value_epoch,
             on_fold=on_fold,

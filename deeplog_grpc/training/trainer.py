@@ -172,11 +172,17 @@ class Trainer:
         thresholds: ThresholdConfig | None = None,
         workflow: WorkflowConfig | None = None,
         seed: int = 0,
+        threads: int = 1,
         on_epoch: Callable[[Epoch], None] = lambda epoch: None,
         on_value_epoch: Callable[[ValueEpoch], None] = lambda epoch: None,
         on_fold: Callable[[int, int], None] = lambda done, folds: None,
     ) -> tuple[ApplicationModel, TrainingReport]:
         """Train the models on all that was added; the trainer is used up by it.
+
+        Parameters
+        ----------
+        threads : int
+            Models trained at once, >= 1; the result does not depend on it.
 
         Raises
         ------
@@ -201,6 +207,7 @@ class Trainer:
             _with_confidence(thresholds, self._value_config),
             values,
             seed=seed,
+            threads=threads,
             on_epoch=on_epoch,
             on_fold=on_fold,
         )
@@ -261,6 +268,7 @@ class Trainer:
         config: KeyModelConfig,
         *,
         seed: int,
+        threads: int,
         on_epoch: Callable[[Epoch], None],
         on_fold: Callable[[int, int], None],
     ) -> BehaviourFit:
@@ -272,6 +280,7 @@ class Trainer:
                 scores=values.scores,
                 templates={template.key: template.pieces for template in self._parser.templates()},
                 seed=seed,
+                threads=threads,
                 on_epoch=on_epoch,
                 on_fold=on_fold,
             )

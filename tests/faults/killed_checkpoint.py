@@ -10,8 +10,6 @@ import os
 import sys
 from pathlib import Path
 
-import torch
-
 import deeplog_grpc.ingest.files as files
 from deeplog_grpc.cli import main
 from deeplog_grpc.models import set_threads
@@ -44,7 +42,6 @@ def train(logs: list[str], out: Path, folder: Path | None, point: str) -> int:
 
 if __name__ == "__main__":
     set_threads(1)
-    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # loads what an optimizer loads, once for all children
     place = Path(sys.argv[1])
     split = sys.argv.index("--")
     points, logs = sys.argv[2:split], sys.argv[split + 1 :]

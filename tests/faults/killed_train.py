@@ -13,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import deeplog_grpc.models.fitting as fitting
 import deeplog_grpc.training.trainer as trainer
 from deeplog_grpc.cli import main
@@ -62,6 +60,5 @@ def train(log: str, out: Path, point: str) -> int:
 
 if __name__ == "__main__":
     set_threads(1)
-    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # loads what an optimizer loads, once for all children
     log, folder, *points = sys.argv[1:]
     print(json.dumps({point: train(log, Path(folder) / point, point) for point in points}))

@@ -3,6 +3,7 @@ from math import inf
 
 import numpy as np
 import pytest
+import torch
 
 from deeplog_grpc.models import Check, KeyModelConfig, ThresholdConfig, TrainingSession, behaviour, fit_behaviour
 from deeplog_grpc.models.calibration import OF_VALUES
@@ -16,6 +17,34 @@ def test_every_session_calibrates_and_the_same_seed_gives_the_same_limits() -> N
     assert one == same
     assert one.sessions == len(SESSIONS)
     assert not one.conservative
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    one, two = (fit_behaviour(SESSIONS, TINY, ThresholdConfig(), threads=threads).behaviour for threads in (1, 2))
+    assert one.calibration == two.calibration
+    weights, same = one.key_model.weights(), two.key_model.weights()
+    assert all(torch.equal(weights[name], same[name]) for name in weights)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_progress_is_told_whatever_the_number_of_threads(threads: int) -> None:
+    epochs: list[int] = []
+    folds: list[tuple[int, int]] = []
+    fit_behaviour(
+        SESSIONS,
+        TINY,
+        ThresholdConfig(),
+        threads=threads,
+        on_epoch=lambda epoch: epochs.append(epoch.number),
+        on_fold=lambda done, of: folds.append((done, of)),
+    )
+    assert epochs == list(range(1, len(epochs) + 1))
+    assert folds == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_too_little_to_learn_from_is_said_whatever_the_number_of_threads() -> None:
+    with pytest.raises(ValueError, match="no window to learn from"):
+        fit_behaviour([TrainingSession(keys=[], ends=False)], TINY, ThresholdConfig(), threads=2)
 
 
 def test_few_sessions_are_said_to_be_few() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from deeplog_grpc.models import BEGIN, END, UNSEEN, WindowCounts, count_windows, windows
+from deeplog_grpc.models.windows import distinct_windows
 
 A, B, C = 3, 4, 5
 
@@ -74,3 +75,19 @@ def test_how_many_windows_are_held_at_once_does_not_matter(monkeypatch: pytest.M
     parts = count(*sessions)
     assert pairs(parts) == pairs(whole)
     assert parts.windows.tolist() == whole.windows.tolist()
+
+
+@pytest.mark.parametrize("most", [1, 2, 50, 1 << 20, 1 << 40])
+@pytest.mark.parametrize("history", [1, 11, 40])
+def test_distinct_windows_are_those_of_numpy(most: int, history: int) -> None:
+    rng = np.random.default_rng(history)
+    rows = rng.integers(0, most, (200, history))[rng.integers(0, 200, 500)]
+    distinct, places = distinct_windows(rows)
+    expected, of_numpy = np.unique(rows, axis=0, return_inverse=True)
+    assert distinct.tolist() == expected.tolist()
+    assert places.tolist() == of_numpy.ravel().tolist()
+
+
+def test_no_windows_have_no_distinct_ones() -> None:
+    distinct, places = distinct_windows(np.zeros((0, 3), np.int64))
+    assert (distinct.shape, places.shape) == ((0, 3), (0,))
