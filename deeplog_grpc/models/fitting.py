@@ -20,7 +20,7 @@ from deeplog_grpc.models.windows import TrainingSession, WindowCounts, count_win
 GRADIENT_NORM = 1.0
 """Gradients are clipped to this norm: a window that occurs 10,000 times must not throw the weights about."""
 
-MIN_EPOCH_STEPS = 28
+MIN_EPOCH_STEPS = 14
 """Gradient steps of an epoch at least: a small application with 100 distinct windows needs as many steps to learn
 them as a large one needs; its windows are passed over several times an epoch."""
 

@@ -32,11 +32,11 @@ class KeyModelConfig:
     that nobody labelled may hold a few anomalies, and what they log must not be learned."""
     begin_end: bool = True
     """Model the begin and the end of sessions. Off is the paper's text: windows inside a session only."""
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = 15
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 30
     """Most passes over the distinct windows."""
     patience: Annotated[int, Field(ge=1, le=10_000)] = 6
     """Passes without a better validation loss after which training stops."""
-    batch_rows: Annotated[int, Field(ge=1, le=65_536)] = 128
+    batch_rows: Annotated[int, Field(ge=1, le=65_536)] = 256
     """Distinct windows in a gradient step."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
     """Peak of the one-cycle schedule."""
