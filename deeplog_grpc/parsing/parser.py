@@ -263,18 +263,18 @@ class Parser:
         found = forms.keys(numbers)
         missing = np.flatnonzero(found < 0)
         done, self._keys_moved = len(part), False
-        fresh: dict[str, tuple[int, int]] = {}
+        fresh: dict[bytes, tuple[int, int]] = {}
         answers = []
         for index in missing.tolist():
-            skeleton = skeletons[index]
-            answer = fresh.get(skeleton)
+            outline = part[index]
+            answer = fresh.get(outline)
             if answer is None:
                 self._spell.row = first_row + index
-                number, key, is_new[self._spell.row] = self._form_of(skeleton)
+                number, key, is_new[self._spell.row] = self._form_of(skeletons[outline])
                 answer = number, key
                 if number != UNKNOWN:
-                    fresh[skeleton] = answer
-                    self._remember_outline(number, part[index])
+                    fresh[outline] = answer
+                    self._remember_outline(number, outline)
             answers.append(answer)
             if self._keys_moved:
                 done = index + 1
@@ -288,16 +288,18 @@ class Parser:
         self._spell.table.count(found[:done])
         return done
 
-    def _look_up_skeletons(self, part: Sequence[bytes], numbers: NDArray[np.intp]) -> dict[int, str]:
-        """Look the lines of new outlines up by their skeletons, which are given by line; completes the numbers [n]."""
-        new = np.flatnonzero(numbers == UNKNOWN)
-        lines = new.tolist()
-        skeletons = fold([part[index] for index in lines])
-        numbers[new] = found = [self._cache.get(skeleton, UNKNOWN) for skeleton in skeletons]
-        for index, number in zip(lines, found, strict=True):
+    def _look_up_skeletons(self, part: Sequence[bytes], numbers: NDArray[np.intp]) -> dict[bytes, str]:
+        """Look the lines of new outlines up by their skeletons, which are given; completes the numbers [n]."""
+        rows = np.flatnonzero(numbers == UNKNOWN)
+        outlines = [part[row] for row in rows.tolist()]
+        distinct = list(dict.fromkeys(outlines))
+        skeletons = dict(zip(distinct, fold(distinct), strict=True))
+        known = {outline: self._cache.get(skeleton, UNKNOWN) for outline, skeleton in skeletons.items()}
+        numbers[rows] = [known[outline] for outline in outlines]
+        for outline, number in known.items():
             if number != UNKNOWN:
-                self._remember_outline(number, part[index])
-        return dict(zip(lines, skeletons, strict=True))
+                self._remember_outline(number, outline)
+        return skeletons
 
     def _form_of(self, skeleton: str) -> tuple[int, int, bool]:
         """Find or learn the form of a skeleton: its number, its key, whether the key is new."""
