@@ -37,8 +37,7 @@ class SlotColumn:
 
         Examples
         --------
-        >>> from deeplog_grpc.parsing.units import AMOUNT_STARTS
-from deeplog_grpc.parsing.values import context_of
+        >>> from deeplog_grpc.parsing.values import context_of
         >>> SlotColumn(texts=["7", "12", "-"], context=context_of("took ", " s")).numbers().tolist()
         [7000.0, 12000.0, nan]
         """
