@@ -25,9 +25,9 @@ def heads_of(bodies: Sequence[str], limit: int) -> Heads:
     >>> heads_of(["\x1b[1;31mERROR\x1b[0m disk 7 failed", "first row\n  at second"], 99)
     Heads(texts=['ERROR disk 7 failed', 'first row'], rest_at={1: 9})
     """
-    joined = "\n".join(bodies)
-    is_plain = joined.count("\n") < max(1, len(bodies)) and "\x1b" not in joined
-    if is_plain and max(map(len, bodies), default=0) <= limit:
+    joined = "".join(bodies)
+    is_plain = "\n" not in joined and "\x1b" not in joined
+    if is_plain and (len(joined) <= limit or max(map(len, bodies)) <= limit):
         return Heads(bodies, {})
     texts, rest_at = [], {}
     for row, body in enumerate(bodies):

@@ -1,8 +1,9 @@
 """The columnar parser: log lines in, log keys and parameter values out.
 
-How a batch goes through: the lines are folded to skeletons (`skeletons.fold`), a skeleton seen before gives its form by
-one look-up in a cache, and only a new one is tokenized to its *form* (variables masked). A form's key is remembered
-for good; a form never seen goes to `spell.Spell`, which learns from it.
+How a batch goes through: the lines become outlines (`skeletons.outlines_of`), and an outline seen before gives its form
+by one look-up. New outlines are folded to skeletons (`skeletons.fold`), looked up in turn, and only a new skeleton is
+tokenized to its *form* (variables masked). A form's key is remembered for good; a form never seen goes to
+`spell.Spell`, which learns from it.
 
 Invariants: a line's key depends on the lines before it alone, never on how they were batched or on what was cached,
 for the cache only repeats what the remembered forms say, and what is decided now and then (limiter, splits) is decided
@@ -23,7 +24,7 @@ from deeplog_grpc.parsing.config import ParserConfig
 from deeplog_grpc.parsing.events import NO_ROW, EventKind, TemplateEvent
 from deeplog_grpc.parsing.forms import UNKNOWN, Forms
 from deeplog_grpc.parsing.limiter import WINDOW_LINES, Limiter
-from deeplog_grpc.parsing.skeletons import fold, undated
+from deeplog_grpc.parsing.skeletons import fold, outlines_of, undated
 from deeplog_grpc.parsing.spell import Spell
 from deeplog_grpc.parsing.splitting import split_constants
 from deeplog_grpc.parsing.state import Learned, dump, load
@@ -35,6 +36,10 @@ _CATCH_ALL = (VARIABLE,)
 
 _REVIEW_LINES = 16 * WINDOW_LINES
 """Lines between two searches for constants that were taken for a parameter."""
+
+_MOST_OUTLINES = 512
+"""Outlines of one form that are remembered: one with more has hexadecimal ids or the like, whose outlines do not repeat
+and would fill the cache."""
 
 
 class Parser:
@@ -66,12 +71,14 @@ class Parser:
         self._spell, self._limiter = learned.spell, learned.limiter
         self._masks = UserMasks(learned.config.masks) if learned.config.masks else None
         self._cache: dict[str, int] = {}
+        self._outlines: dict[bytes, int] = {}
+        self._outlines_of: dict[int, int] = {}
         self._snapshot = Snapshot({}, {})
         self._take_snapshot(range(len(self)))
 
     def _seed(self, templates: Sequence[str]) -> None:
-        skeletons = self._skeletons([template.replace(WILDCARD, "0") for template in templates])
-        for number, skeleton in enumerate(skeletons):
+        outlines = self._outlines_in([template.replace(WILDCARD, "0") for template in templates])
+        for number, skeleton in enumerate(fold(outlines)):
             try:
                 self._spell.seed(tokenize(skeleton, self.config.max_tokens))
             except ValueError as error:
@@ -113,12 +120,12 @@ class Parser:
             Keys and parameters [n].
         """
         heads = heads_of(bodies, self.config.max_line_chars)
-        skeletons = self._skeletons(heads.texts)
-        keys, is_new = np.empty(len(skeletons), np.int32), np.zeros(len(skeletons), np.bool_)
+        outlines = self._outlines_in(heads.texts)
+        keys, is_new = np.empty(len(outlines), np.int32), np.zeros(len(outlines), np.bool_)
         row = 0
-        while row < len(skeletons):
+        while row < len(outlines):
             window_end = row + WINDOW_LINES - self._learned.lines % WINDOW_LINES
-            done = self._parse_some(skeletons[row:window_end], row, keys, is_new)
+            done = self._parse_some(outlines[row:window_end], row, keys, is_new)
             self._learned.lines += done
             row += done
             if row == window_end:
@@ -188,7 +195,7 @@ class Parser:
         ('user ', ' left room ', '')
         """
         heads = heads_of([body], self.config.max_line_chars)
-        (skeleton,) = self._skeletons(heads.texts)
+        (skeleton,) = fold(self._outlines_in(heads.texts))
         return pieces_of(tokenize(undated(skeleton), self.config.max_tokens))
 
     def templates(self) -> list[Template]:
@@ -243,27 +250,31 @@ class Parser:
         parser._adopt(load(state))
         return parser
 
-    def _skeletons(self, heads: Sequence[str]) -> list[str]:
-        return fold(heads if self._masks is None else self._masks.hide(heads))
+    def _outlines_in(self, heads: Sequence[str]) -> list[bytes]:
+        return outlines_of(heads if self._masks is None else self._masks.hide(heads))
 
     def _parse_some(
-        self, part: Sequence[str], first_row: int, keys: NDArray[np.int32], is_new: NDArray[np.bool_]
+        self, part: Sequence[bytes], first_row: int, keys: NDArray[np.int32], is_new: NDArray[np.bool_]
     ) -> int:
         """Give keys to lines, up to the last one or to the first that changes the keys of known forms: how many."""
-        numbers = np.fromiter(map(self._cache.get, part, repeat(UNKNOWN)), np.intp, len(part))
+        numbers = np.fromiter(map(self._outlines.get, part, repeat(UNKNOWN)), np.intp, len(part))
+        skeletons = self._look_up_skeletons(part, numbers)
         forms = self._learned.forms
         found = forms.keys(numbers)
         missing = np.flatnonzero(found < 0)
         done, self._keys_moved = len(part), False
-        fresh: dict[str, list[int]] = {}
+        fresh: dict[bytes, tuple[int, int]] = {}
         answers = []
         for index in missing.tolist():
-            answer = fresh.get(part[index])
+            outline = part[index]
+            answer = fresh.get(outline)
             if answer is None:
                 self._spell.row = first_row + index
-                *answer, is_new[self._spell.row] = self._form_of(part[index])
-                if answer[0] != UNKNOWN:
-                    fresh[part[index]] = answer
+                number, key, is_new[self._spell.row] = self._form_of(skeletons[outline])
+                answer = number, key
+                if number != UNKNOWN:
+                    fresh[outline] = answer
+                    self._remember_outline(number, outline)
             answers.append(answer)
             if self._keys_moved:
                 done = index + 1
@@ -274,10 +285,21 @@ class Parser:
             numbers[: done - 1] = UNKNOWN  # Those forms are forgotten.
         keys[first_row : first_row + done] = found[:done]
         self._learned.forms.count(numbers[:done])
-        counts = np.bincount(found[:done])
-        for key in np.flatnonzero(counts).tolist():
-            self._spell.table.counts[self.resolve(key)] += int(counts[key])
+        self._spell.table.count(found[:done])
         return done
+
+    def _look_up_skeletons(self, part: Sequence[bytes], numbers: NDArray[np.intp]) -> dict[bytes, str]:
+        """Look the lines of new outlines up by their skeletons, which are given; completes the numbers [n]."""
+        rows = np.flatnonzero(numbers == UNKNOWN)
+        outlines = [part[row] for row in rows.tolist()]
+        distinct = list(dict.fromkeys(outlines))
+        skeletons = dict(zip(distinct, fold(distinct), strict=True))
+        known = {outline: self._cache.get(skeleton, UNKNOWN) for outline, skeleton in skeletons.items()}
+        numbers[rows] = [known[outline] for outline in outlines]
+        for outline, number in known.items():
+            if number != UNKNOWN:
+                self._remember_outline(number, outline)
+        return skeletons
 
     def _form_of(self, skeleton: str) -> tuple[int, int, bool]:
         """Find or learn the form of a skeleton: its number, its key, whether the key is new."""
@@ -326,6 +348,7 @@ class Parser:
         """Go on with other forms; the cache repeats the forms, so it goes with them."""
         self._learned.forms = forms
         self._cache.clear()
+        self._forget_outlines()
         self._keys_moved = True
 
     def _remember(self, number: int, skeleton: str, plain: str) -> None:
@@ -334,6 +357,19 @@ class Parser:
         if len(self._cache) + 2 > self.config.cache_entries:
             self._cache.clear()
         self._cache[skeleton] = self._cache[plain] = number
+
+    def _remember_outline(self, number: int, outline: bytes) -> None:
+        known = self._outlines_of.get(number, 0)
+        if known == _MOST_OUTLINES or not self.config.cache_entries:
+            return
+        if len(self._outlines) == self.config.cache_entries:
+            self._forget_outlines()
+            known = 0
+        self._outlines[outline], self._outlines_of[number] = number, known + 1
+
+    def _forget_outlines(self) -> None:
+        self._outlines.clear()
+        self._outlines_of.clear()
 
     def _end_window(self, row: int) -> None:
         self._limiter.end_window()

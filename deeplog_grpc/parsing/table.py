@@ -8,6 +8,9 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from deeplog_grpc.parsing.message import Message, Place
 from deeplog_grpc.parsing.tree import PrefixTree
 
@@ -45,6 +48,16 @@ class TemplateTable:
         while key in self.aliases:
             key = self.aliases[key]
         return key
+
+    def count(self, keys: NDArray[np.int32]) -> None:
+        """Count a line for each key."""
+        lines = np.bincount(keys)
+        distinct = np.flatnonzero(lines)
+        counts, aliases = self.counts, self.aliases
+        for key, count in zip(distinct.tolist(), lines[distinct].tolist(), strict=True):
+            while key in aliases:
+                key = aliases[key]
+            counts[key] += count
 
     def live(self) -> Iterator[int]:
         """Give the keys that are no aliases, in order."""

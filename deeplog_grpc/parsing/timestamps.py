@@ -1,15 +1,19 @@
 """Time stamps at the head of raw lines: recognised, read, and taken off.
 
 Which format a line has follows from the line alone: its first character selects a few formats, tried in a fixed order,
-so the answer depends neither on other lines nor on batches. The text of a second is converted once and then found in a
-bounded cache. Times without a zone are UTC. A date that does not exist is no time stamp.
+so the answer depends neither on other lines nor on batches. Lines that stand together mostly share one: a batch is
+read in one pass by the format of its first line, and only what that pass leaves is read line by line. The text of a
+second is converted once and then found in a bounded cache. Times without a zone are UTC. A date that does not exist is
+no time stamp.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +38,10 @@ _ZONE = r"(?:\s?(Z|UTC|GMT|[+-]\d\d:?\d\d)(?![\w:]))?"
 _NO_ZONE = _NOTHING = "(\\Z.)?"
 """A group that never takes part, so that all patterns have the same groups."""
 _END = r"(?![\w:])"
+_GROUP = re.compile(r"(?<!\\)\((?!\?)")
+
+_LEAST_TOGETHER = 8
+"""Lines from which on it pays to read them together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +52,11 @@ class _Format:
     """Groups: 1 what stands before and is kept, 2 the text up to the second, 3 the fraction's digits, 4 the zone."""
     fields: re.Pattern[str]
     """Groups of the text up to the second: any of year, month, day, hour, minute, second, epoch."""
+
+    @property
+    def ends_with_seconds(self) -> bool:
+        """Whether the last two characters of that text are the seconds."""
+        return self.fields.pattern.endswith(r"(?P<second>\d{2})")
 
 
 def _format(second: str, *, before: str = _NOTHING, after: str = _FRACTION + _NO_ZONE + _END) -> _Format:
@@ -120,6 +133,7 @@ class HeadTimestamps:
 
     def __init__(self) -> None:
         self._epochs: dict[tuple[_Format, str, str | None], int | None] = {}
+        self._minutes: dict[tuple[_Format, str, str | None], int | None] = {}
         self._reference_ns = 0
 
     def split(self, lines: Sequence[str], reference_ns: int = 0) -> tuple[NDArray[np.int64], list[str]]:
@@ -143,35 +157,111 @@ class HeadTimestamps:
         """
         if reference_ns != self._reference_ns:
             self._epochs.clear()
+            self._minutes.clear()
             self._reference_ns = reference_ns
-        times, rest = [], []
-        for line in lines:
-            first = line[:1]
-            formats = _BRACKET_FIRST if first == "[" else _DIGIT_FIRST if "0" <= first <= "9" else _OTHER_FIRST
-            for known in formats:
-                match = known.pattern.match(line)
-                if match is None:
-                    continue
-                before, text, fraction, zone = match.groups()
-                seconds = self._epochs.get((known, text, zone), -1)
-                if seconds == -1:
-                    seconds = self._convert(known, text, zone)
-                if seconds is not None:
-                    times.append(seconds * _NS + (int(fraction.ljust(9, "0")) if fraction else 0))
-                    rest.append(_join(before, line[match.end() :]))
-                    break
-            else:
-                times.append(0)
-                rest.append(line.strip())
-        return np.array(times, np.int64), rest
+        times, rest = np.zeros(len(lines), np.int64), [""] * len(lines)
+        left: Iterable[int] = range(len(lines))
+        if len(lines) >= _LEAST_TOGETHER and (known := self._format_of(lines[0])) is not None:
+            left = self._read_together(known, lines, times, rest)
+        for place in left:
+            times[place], rest[place], _ = self._read(lines[place])
+        return times, rest
+
+    def _format_of(self, line: str) -> "_Format | None":
+        return self._read(line)[2]
+
+    def _read(self, line: str) -> "tuple[int, str, _Format | None]":
+        """Give the time of a line, the rest, and the format."""
+        for known in _formats_for(line[:1]):
+            match = known.pattern.match(line)
+            if match is None:
+                continue
+            before, text, fraction, zone = match.groups()
+            seconds = self._seconds_of(known, text, zone)
+            if seconds is not None:
+                return seconds * _NS + _nanoseconds(fraction), _join(before, line[match.end() :]), known
+        return 0, line.strip(), None
+
+    def _read_together(
+        self, known: _Format, lines: Sequence[str], times: NDArray[np.int64], rest: list[str]
+    ) -> list[int]:
+        """Read the lines of one format; gives the places of the others."""
+        found = _together(known).findall("\n".join(lines))
+        if len(found) != len(lines):  # Some line has several rows.
+            return list(range(len(lines)))
+        befores, texts, fractions, zones, rests = zip(*found, strict=True)
+        starts: list[int | None] = []
+        for zone, stamps in _runs(zones, texts):
+            seconds = {text: self._seconds_of(known, text, zone or None) if text else None for text in set(stamps)}
+            starts += map(seconds.__getitem__, stamps)
+        left = [place for place, start in enumerate(starts) if start is None] if None in starts else []
+        for place in left:
+            starts[place] = 0
+        times[:] = np.array(starts, np.int64) * _NS
+        if any(fractions):
+            nanoseconds = {fraction: _nanoseconds(fraction) for fraction in set(fractions)}
+            times += np.fromiter(map(nanoseconds.__getitem__, fractions), np.int64, len(lines))
+        rest[:] = map(_join, befores, rests) if any(befores) else map(str.strip, rests)
+        return left
+
+    def _seconds_of(self, known: _Format, text: str, zone: str | None) -> int | None:
+        seconds = self._epochs.get((known, text, zone), -1)
+        return self._convert(known, text, zone) if seconds == -1 else seconds
 
     def _convert(self, known: _Format, text: str, zone: str | None) -> int | None:
         if len(self._epochs) >= _MAX_SECONDS_CACHED:
             self._epochs.clear()
-        fields = known.fields.match(text)
-        epoch = None if fields is None else _epoch(fields.groupdict(), zone, self._reference_ns)
-        self._epochs[known, text, zone] = epoch
+            self._minutes.clear()
+        self._epochs[known, text, zone] = epoch = self._in_known_minute(known, text, zone)
         return epoch
+
+    def _in_known_minute(self, known: _Format, text: str, zone: str | None) -> int | None:
+        """Convert a text by its minute, unless the reference divides that minute between two years."""
+        second = text[-2:]
+        if known.ends_with_seconds and second < "60":
+            stamp = known, text[:-2], zone
+            if stamp not in self._minutes:
+                self._minutes[stamp] = self._epoch_of(known, text[:-2] + "00", zone)
+            minute = self._minutes[stamp]
+            if minute is not None and (not self._reference_ns or minute + 60 < self._reference_ns // _NS):
+                return minute + int(second)
+        return self._epoch_of(known, text, zone)
+
+    def _epoch_of(self, known: _Format, text: str, zone: str | None) -> int | None:
+        fields = known.fields.match(text)
+        return None if fields is None else _epoch(fields.groupdict(), zone, self._reference_ns)
+
+
+def _runs(zones: Sequence[str], texts: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Divide texts where the zone beside them changes."""
+    if zones.count(zones[0]) == len(zones):
+        yield zones[0], texts
+        return
+    for zone, run in groupby(zip(zones, texts, strict=True), itemgetter(0)):
+        yield zone, [text for _, text in run]
+
+
+def _formats_for(first: str) -> tuple[_Format, ...]:
+    """Give the formats of lines that begin with a character, in order."""
+    return _BRACKET_FIRST if first == "[" else _DIGIT_FIRST if "0" <= first <= "9" else _OTHER_FIRST
+
+
+@lru_cache
+def _together(known: _Format) -> re.Pattern[str]:
+    """Build the pattern that reads all lines of a text; of lines of another format the last group has all.
+
+    Groups: those of the format's pattern, and the rest of the line without the separator that ended the stamp.
+    """
+    formats = next(formats for formats in (_BRACKET_FIRST, _DIGIT_FIRST, _OTHER_FIRST) if known in formats)
+    first = {_BRACKET_FIRST: r"(?=\[)", _DIGIT_FIRST: "(?=[0-9])", _OTHER_FIRST: r"(?![\[0-9])"}[formats]
+    earlier = "".join(f"(?!{_GROUP.sub('(?:', one.pattern.pattern)})" for one in formats[: formats.index(known)])
+    # A stamp does not go on in the next row.
+    stamp = f"{first}{earlier}{known.pattern.pattern}".replace(r"\s?", r"[^\S\n]?").replace(_NOTHING, "()")
+    return re.compile(rf"^(?:{stamp}[|,]?)?(.*)", re.ASCII | re.MULTILINE)
+
+
+def _nanoseconds(fraction: str | None) -> int:
+    return int(fraction.ljust(9, "0")) if fraction else 0
 
 
 def _join(before: str | None, after: str) -> str:

@@ -99,6 +99,9 @@ def unit_named(name: str) -> Unit | None:
 PLAIN_NUMBER = re.compile(r"[+-]?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(\.[0-9]*)?|[+-]?(\.[0-9]+)")
 """A number without exponent; group 1 or 2 is there if it has a decimal point."""
 
+AMOUNT_STARTS = "0123456789+-.<>~≈P"
+"""The first characters of all amounts, plain numbers too."""
+
 _SINGLE = re.compile(
     r"(?:[<>~≈]=?\s?)?([+-]?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+))\s?([A-Za-zµμ%][A-Za-zµμ/]*)"
     r"(?:\s?\([^()]*\))?"  # "1165 bytes (1.13 KB)" says the same twice

@@ -117,7 +117,38 @@ def test_the_type_and_order_of_times() -> None:
     assert rest == ["x", "y"]
 
 
+_TOGETHER = (
+    "2015-10-18 18:01:47,978 a",
+    "2015-10-18 18:01:47.5Z |b",
+    "2015-10-18 18:01:47 +0200 c ",
+    "2015-02-30 18:01:47 no such day",
+    "2015-10-18 18:01:61 no such second",
+    "081109 203615 another format",
+    "  at a row of a stack trace",
+    "[2015-10-18 18:01:47] another begin",
+    "app.log.1 2015-10-18 18:01:47 a name before",
+    "2015-10-18 18:01:47",
+    "Z a row that looks like a zone",
+    "Jan  2 02:53:20 x",
+    "Jan  2 02:53:21 y",
+    "10.0.0.1 - - [10/Oct/2000:13:55:36 -0700] GET",
+    "",
+)
+
+
+@pytest.mark.parametrize("first", range(len(_TOGETHER)))
+@pytest.mark.parametrize("rows", ["", "\n+0200 a row below"])
+def test_lines_together_are_read_as_each_alone(first: int, rows: str) -> None:
+    lines = [*_TOGETHER[first:], *(line + rows for line in _TOGETHER[:first])]
+    reference_ns = 1_735_700_000_000_000_000  # A day before 2 January 2025, 02:53:20: one line is of 2024.
+    alone = [HeadTimestamps().split([line], reference_ns) for line in lines]
+    times, rest = HeadTimestamps().split(lines, reference_ns)
+    assert times.tolist() == [int(time[0]) for time, _ in alone]
+    assert rest == [text for _, (text,) in alone]
+
+
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("line", ["1" * 1_000_000, " " * 1_000_000, "[" * 1_000_000, "a " * 500_000, ".log" * 250_000])
 def test_hostile_lines_cost_no_time(line: str) -> None:
     assert HeadTimestamps().split([line] * 5)[0].tolist() == [0] * 5
+    assert HeadTimestamps().split(["1117838570 a", *[line] * 7])[0].tolist() == [1_117_838_570 * 10**9, *[0] * 7]

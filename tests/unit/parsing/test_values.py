@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from deeplog_grpc.parsing import Parser, SlotColumn, ValueKind, kind_of
+from deeplog_grpc.parsing.columns import slot_texts
 from deeplog_grpc.parsing.kinds import AMOUNTS
+from deeplog_grpc.parsing.templates import match_pieces
 from deeplog_grpc.parsing.values import context_of, read
 
 V = ValueKind
@@ -124,8 +126,34 @@ def test_columns_are_those_of_the_merged_key() -> None:
     assert list(columns.slots[0].texts) == ["alpha_one", "beta_two", "gamma_three"]
 
 
+def test_of_two_parameters_that_touch_the_second_has_it_all() -> None:
+    pieces = ("a ", "", " b ", "")
+    assert match_pieces(pieces, "a 7x b 8") == ("", "7x", "8")
+    assert slot_texts(pieces, ["a 7x b 8", "a  b 9"]) == [["", ""], ["7x", ""], ["8", "9"]]
+
+
 @pytest.mark.parametrize(
-    "odd", ["nan", "inf", "1_000", "١٢", "-", "", "0x1f", "1e5", "9" * 300, "1,000", "3 ms", "3.."]
+    "odd",
+    [
+        "<1 sec",
+        "P1DT2H",
+        "≈ 3 KB",
+        " .5",
+        "blk_7",
+        "/var/7",
+        "nan",
+        "inf",
+        "1_000",
+        "١٢",
+        "-",
+        "",
+        "0x1f",
+        "1e5",
+        "9" * 300,
+        "1,000",
+        "3 ms",
+        "3..",
+    ],
 )
 def test_a_column_says_the_same_as_value_by_value(odd: str) -> None:
     for context in (context_of("", ""), context_of("", " ms"), context_of("port ", "")):
