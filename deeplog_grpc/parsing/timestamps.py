@@ -161,8 +161,13 @@ class HeadTimestamps:
             self._reference_ns = reference_ns
         times, rest = np.zeros(len(lines), np.int64), [""] * len(lines)
         left: Iterable[int] = range(len(lines))
-        if len(lines) >= _LEAST_TOGETHER and (known := self._format_of(lines[0])) is not None:
-            left = self._read_together(known, lines, times, rest)
+        if len(lines) >= _LEAST_TOGETHER:
+            known = self._format_of(lines[0])
+            if known is not None:
+                left = self._read_together(known, lines, times, rest)
+            else:
+                rest[:] = map(str.strip, lines)
+                left = [place for place, line in enumerate(lines) if _SOME.match(line)]
         for place in left:
             times[place], rest[place], _ = self._read(lines[place])
         return times, rest
@@ -230,6 +235,19 @@ class HeadTimestamps:
     def _epoch_of(self, known: _Format, text: str, zone: str | None) -> int | None:
         fields = known.fields.match(text)
         return None if fields is None else _epoch(fields.groupdict(), zone, self._reference_ns)
+
+
+def _some() -> re.Pattern[str]:
+    """Build the pattern that a line without a time stamp does not have."""
+    classes = ((r"(?=\[)", _BRACKET_FIRST), ("(?=[0-9])", _DIGIT_FIRST), (r"(?![\[0-9])", _OTHER_FIRST))
+    patterns = (
+        f"{first}(?:{'|'.join(_GROUP.sub('(?:', one.pattern.pattern) for one in formats)})"
+        for first, formats in classes
+    )
+    return re.compile("|".join(patterns), re.ASCII)
+
+
+_SOME = _some()
 
 
 def _runs(zones: Sequence[str], texts: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
