@@ -332,8 +332,7 @@ class Detector:
         paths: list[Path],
     ) -> VerdictBatch:
         judges = self._judges
-        judges.graph.resolve(steps)
-        judges.graph.resolve(end.step for end in ends if end.step is not None)
+        judges.graph.resolve()
         outcomes = judges.values.judge(parsed, steps, elapsed)
         judges.graph.trim()
         return VerdictBatch.of(
