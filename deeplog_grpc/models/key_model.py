@@ -126,7 +126,7 @@ class LogKeyModel:
         self.vocabulary = vocabulary
         self._network = network.eval()
         self._embedding = network.embedding.weight.detach().numpy()
-        self._lstm = [weight for layer in network.lstm.all_weights for weight in layer]
+        self._lstm: list[Tensor] = [weight for layer in network.lstm.all_weights for weight in layer]
         self._bias = network.output.bias.detach() + predictable(vocabulary, begin_end=config.begin_end)
         self._steps: dict[int, int] = {}
         """Threads of a product -> what the rows of a pass are a multiple of; see :meth:`_step`."""

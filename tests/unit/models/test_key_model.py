@@ -20,7 +20,8 @@ def some_windows(model: LogKeyModel, count: int) -> np.ndarray:
 def ranks(*probabilities: float) -> list[int]:
     """Of all units."""
     row = np.log(np.array(probabilities, np.float32))
-    return rank_units(np.tile(row, (len(row), 1)), np.arange(len(row))).tolist()
+    found: list[int] = rank_units(np.tile(row, (len(row), 1)), np.arange(len(row))).tolist()
+    return found
 
 
 def test_equal_probabilities_rank_by_unit() -> None:
@@ -90,7 +91,12 @@ def test_few_windows_take_a_small_pass_where_it_rounds_alike(
         trained.key_model.config, trained.key_model.vocabulary, trained.key_model.weights()
     )
     rows, lstm = list[int](), torch.lstm
-    monkeypatch.setattr(torch, "lstm", lambda *arguments: (rows.append(len(arguments[0])), lstm(*arguments))[1])
+
+    def counted(*arguments: Any) -> tuple[torch.Tensor, ...]:
+        rows.append(len(arguments[0]))
+        return lstm(*arguments)
+
+    monkeypatch.setattr(torch, "lstm", counted)
     for count in (1, 9, 65):
         model.read(some_windows(model, count))
     assert rows == [8, 16, 64, 8]
