@@ -6,25 +6,26 @@ an entry whose transition is known costs one dictionary look-up. States belong t
 wrong later, so with or without the cache the verdicts are the same.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf, log10
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeplog_grpc.detection.verdicts import Kind
-from deeplog_grpc.models import BEGIN, CHUNK_ROWS, END, UNKNOWN_KEY, UNSEEN, Behaviour, Check, Prediction
+from deeplog_grpc.models import BEGIN, CHUNK_ROWS, END, UNKNOWN_KEY, UNSEEN, Behaviour, Check
 
 SCORE_DECADES = 10.0
 """What one in 10 ** 10 normal sessions holds has score 1."""
 
-STATE_BYTES = 1500
-"""About what a state and its transitions take without the prediction (measured on HDFS sessions: 1.1-1.4 kB)."""
+STATE_BYTES = 1000
+"""About what a state and its transitions take without the hidden vector (measured on HDFS sessions: 0.7 kB)."""
 
 JUDGED_AT_ONCE = 16
 """Transitions between two pauses."""
 
-BYTES_A_UNIT = 8
-"""A prediction is a float32 and an int32 a unit."""
+BYTES_A_NUMBER = 4
+"""Of a hidden vector."""
 
 
 ANY_TIME = (-inf, inf)
@@ -33,6 +34,9 @@ ANY_TIME = (-inf, inf)
 
 NOTHING_BEFORE = (UNKNOWN_KEY, UNKNOWN_KEY)
 
+Placed = tuple[float, float, int]
+"""Log-probability, probability and rank of a unit after a window."""
+
 
 class WindowState:
     """A window of units, and how many of them are known.
@@ -40,7 +44,7 @@ class WindowState:
     ``known`` < h means that the session was met in its middle: the model is not asked until the window is full.
     """
 
-    __slots__ = ("before", "known", "next", "prediction", "window")
+    __slots__ = ("before", "hidden", "known", "next", "window")
 
     def __init__(self, window: tuple[int, ...], known: int, before: tuple[int, int]) -> None:
         self.window = window
@@ -48,7 +52,8 @@ class WindowState:
         self.before = before
         """The last two log keys, oldest first."""
         self.next: dict[int, Transition] = {}
-        self.prediction: Prediction | None = None
+        self.hidden: bytes | None = None
+        """The log key model's hidden vector of the window, float32; None until it was asked, and where it is not."""
 
     @property
     def judged(self) -> bool:
@@ -58,7 +63,7 @@ class WindowState:
     def forget(self) -> None:
         """Drop all that one version of the models said of the window."""
         self.next.clear()
-        self.prediction = None
+        self.hidden = None
 
 
 class Transition:
@@ -78,8 +83,8 @@ class Transition:
         self.low_s, self.high_s = ANY_TIME
         """Elapsed seconds between which nobody need look more closely."""
 
-    def judge(self, behaviour: Behaviour) -> None:
-        """Fill in the verdict; the state's prediction must be there if the state is judged."""
+    def judge(self, behaviour: Behaviour, prediction: Placed | None = None) -> None:
+        """Fill in the verdict; ``prediction`` is what the key model says, None where it is not asked."""
         if self.unit == UNSEEN:
             self.kind, self.probability, self.p_value, self.score = Kind.UNSEEN_KEY, 0.0, 0.0, 1.0
             return
@@ -88,22 +93,22 @@ class Transition:
         calibration = behaviour.calibration
         nats = behaviour.profile.transition_score(self.state.window[-1], self.unit)
         joined = calibration.config.joins(check)
-        findings = []
-        if self.state.prediction is not None:
-            log_probability = float(self.state.prediction.log_probabilities[self.unit])
-            self.rank = int(self.state.prediction.ranks[self.unit])
-            self.probability = float(np.exp(log_probability))
+        self.kind = Kind.NORMAL
+        least = 1.0  # smallest p-value of what is abnormal
+        if prediction is not None:
+            log_probability, self.probability, self.rank = prediction
             finding = calibration.judge(check, nats - log_probability if joined else -log_probability)
             limit = behaviour.key_model.config.rank_limit
-            abnormal = finding.abnormal or (limit is not None and not is_end and self.rank > limit)
-            kind = Kind.UNSEEN_TRANSITION if joined and nats > 0 else Kind.EXECUTION_PATH
-            findings.append((finding.p_value, kind, abnormal))
+            self.p_value = finding.p_value
+            if finding.abnormal or (limit is not None and not is_end and self.rank > limit):
+                least = finding.p_value
+                self.kind = Kind.UNSEEN_TRANSITION if joined and nats > 0 else Kind.EXECUTION_PATH
         if not joined or not (is_end or self.state.judged):
             finding = calibration.judge(Check.TRANSITION, nats)
-            findings.append((finding.p_value, Kind.UNSEEN_TRANSITION, finding.abnormal))
-        self.p_value = min((p_value for p_value, _, _ in findings), default=1.0)
+            self.p_value = min(self.p_value, finding.p_value)
+            if finding.abnormal and (self.kind is Kind.NORMAL or finding.p_value < least):
+                self.kind = Kind.UNSEEN_TRANSITION
         self.score = surprise(self.p_value)
-        _, self.kind = min(((p_value, kind) for p_value, kind, bad in findings if bad), default=(1.0, Kind.NORMAL))
         if is_end and self.kind is not Kind.NORMAL:
             self.kind = Kind.INCOMPLETE_SESSION
 
@@ -117,6 +122,11 @@ def surprise(p_value: float) -> float:
     (0.0, 0.5, 1.0)
     """
     return min(1.0, max(0.0, -log10(p_value) / SCORE_DECADES))
+
+
+def hidden_rows(hidden: Sequence[bytes]) -> NDArray[np.float32]:
+    """Hidden vectors of states. Shape [n, hidden]; n > 0."""
+    return np.frombuffer(b"".join(hidden), np.float32).reshape(len(hidden), -1)
 
 
 class StateGraph:
@@ -141,8 +151,10 @@ class StateGraph:
         self._usual_elapsed = usual_elapsed
         self.model = model = behaviour.key_model
         self._history = model.config.history
-        self._max_states = cache_bytes // (STATE_BYTES + BYTES_A_UNIT * model.vocabulary.size)
+        self._max_states = cache_bytes // (STATE_BYTES + BYTES_A_NUMBER * model.config.hidden)
         self._states: dict[tuple[tuple[int, ...], int], WindowState] = {}
+        self._new: list[Transition] = []
+        """Not judged yet, in the order in which they were met."""
         self._lender: StateGraph | None = None
 
     def __len__(self) -> int:
@@ -163,9 +175,9 @@ class StateGraph:
         if other.model is self.model:
             self._lender = other
 
-    def _borrowed(self, state: WindowState) -> Prediction | None:
+    def _borrowed(self, state: WindowState) -> bytes | None:
         lent = None if self._lender is None else self._lender._states.get((state.window, state.known))
-        return None if lent is None else lent.prediction
+        return None if lent is None else lent.hidden
 
     def warm(self, other: "StateGraph", *, units: int, pause: Callable[[], None] = lambda: None) -> None:
         """Ask the model about the states that another version's graph has, so that nobody waits for it later.
@@ -179,14 +191,15 @@ class StateGraph:
         pause : callable
             As of :meth:`resolve`.
         """
-        pending = []
         for number, ((window, known), state) in enumerate(list(other._states.items())):
             if not number % JUDGED_AT_ONCE:
                 pause()
             if max(window) < units:
                 own = self._state(window, known)
-                pending += [self.step(own, unit) for unit in list(state.next) if unit < units]
-        self.resolve(pending, pause=pause)
+                for unit in list(state.next):
+                    if unit < units:
+                        self.step(own, unit)
+        self.resolve(pause=pause)
         self._lender = None
         self.trim()
 
@@ -232,34 +245,58 @@ class StateGraph:
             state if unit == END else self._state((*state.window[1:], unit), min(state.known + 1, self._history))
         )
         transition = state.next[unit] = Transition(state, unit, following)
+        self._new.append(transition)
         return transition
 
-    def resolve(self, transitions: Iterable[Transition], *, pause: Callable[[], None] = lambda: None) -> None:
+    def resolve(
+        self, transitions: Iterable[Transition] | None = None, *, pause: Callable[[], None] = lambda: None
+    ) -> None:
         """Judge transitions, asking the model once about all their distinct states that it was not asked about.
 
         Parameters
         ----------
+        transitions : iterable of Transition, optional
+            Only these; by default all that are new. Those already judged are passed over.
         pause : callable
             Called every some tenths of a millisecond: who has something more urgent to do may take the time.
         """
         # Distinct ones: sessions take the same step again and again, and each is to be judged once.
-        pending = dict.fromkeys(transition for transition in transitions if transition.kind is None)
+        pending = dict.fromkeys(t for t in (self._new if transitions is None else transitions) if t.kind is None)
         # Before an unseen key too: what was expected instead is evidence, which must not depend on who came by before.
-        states = list(dict.fromkeys(t.state for t in pending if t.state.judged and t.state.prediction is None))
-        if self._lender is not None:
-            for state in states:
-                state.prediction = self._borrowed(state)
-            states = [state for state in states if state.prediction is None]
-        for start in range(0, len(states), CHUNK_ROWS):
+        self._read(dict.fromkeys(t.state for t in pending if t.state.judged and t.state.hidden is None), pause)
+        placed = [t for t in pending if t.state.hidden is not None and t.unit != UNSEEN]
+        for start in range(0, len(placed), CHUNK_ROWS):
             pause()
-            part = states[start : start + CHUNK_ROWS]
-            windows = np.array([state.window for state in part], np.int64)
-            for state, prediction in zip(part, self.model.predict(windows), strict=True):
-                state.prediction = prediction
-        for number, transition in enumerate(pending):
-            if not number % JUDGED_AT_ONCE:
+            part = placed[start : start + CHUNK_ROWS]
+            self._judge(zip(part, self._placed(part), strict=True), pause)
+        self._judge(((t, None) for t in pending if t.kind is None), pause)
+        self._new = [] if transitions is None else [t for t in self._new if t.kind is None]
+
+    def _read(self, states: Iterable[WindowState], pause: Callable[[], None]) -> None:
+        """Ask the model about states."""
+        if self._lender is not None:
+            states = list(states)
+            for state in states:
+                state.hidden = self._borrowed(state)
+        asked = [state for state in states if state.hidden is None]
+        for start in range(0, len(asked), CHUNK_ROWS):
+            pause()
+            part = asked[start : start + CHUNK_ROWS]
+            for state, hidden in zip(part, self.model.read(np.array([s.window for s in part], np.int64)), strict=True):
+                state.hidden = hidden.tobytes()
+
+    def _placed(self, transitions: Sequence[Transition]) -> Iterator[Placed]:
+        """What the model says of transitions of states that it was asked about."""
+        hidden = hidden_rows([t.state.hidden or b"" for t in transitions])
+        own, ranks = self.model.place(hidden, np.array([t.unit for t in transitions], np.int64))
+        log_probabilities = own.astype(np.float64)
+        return zip(log_probabilities.tolist(), np.exp(log_probabilities).tolist(), ranks.tolist(), strict=True)
+
+    def _judge(self, transitions: Iterable[tuple[Transition, Placed | None]], pause: Callable[[], None]) -> None:
+        for number, (transition, prediction) in enumerate(transitions):
+            if number and not number % JUDGED_AT_ONCE:
                 pause()
-            transition.judge(self._behaviour)
+            transition.judge(self._behaviour, prediction)
             if transition.kind is Kind.NORMAL and transition.unit != END:
                 transition.low_s, transition.high_s = self._usual_elapsed(
                     transition.state.before, self.model.vocabulary.key_of(transition.unit)

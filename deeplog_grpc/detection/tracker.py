@@ -257,8 +257,7 @@ class SessionTracker:
         paths: list[Path],
     ) -> VerdictBatch:
         judges = self.judges
-        judges.graph.resolve(steps)
-        judges.graph.resolve(end.step for end in ends if end.step is not None)
+        judges.graph.resolve()
         outcomes = judges.values.judge(reading.parsed, steps, elapsed)
         judges.graph.trim()
         return VerdictBatch.of(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deeplog_grpc.detection.paths import BatchPaths, Past, Path, past_of
 from deeplog_grpc.detection.shapes import Shape
-from deeplog_grpc.detection.states import Transition, WindowState, surprise
+from deeplog_grpc.detection.states import Transition, WindowState, hidden_rows, surprise
 from deeplog_grpc.detection.values import ValueOutcome
 from deeplog_grpc.detection.verdicts import NO_KEY, AbnormalValue, Candidate, EndReason, Kind, Verdict
 from deeplog_grpc.models import BEGIN_KEY, ELAPSED, UNKNOWN_KEY, UNSEEN, Behaviour, Prediction, StandIn
@@ -191,7 +191,7 @@ class _Evidence:
         outcome: ValueOutcome | None,
         past: Past | None,
     ) -> Verdict:
-        candidates = self._candidates(step.state.prediction)
+        candidates = self._candidates(step.state)
         template = self.template(key)
         stand_in = self.stand_ins.get(key)
         value = None if outcome is None else outcome.value
@@ -230,7 +230,7 @@ class _Evidence:
         if shape is not None and shape.kind is not Kind.NORMAL and self._names(shape, step):
             kind, reason, counts = shape.kind, self._reason_of_shape(shape), self._counts(shape, end.unseen)
         else:
-            candidates = () if kind is Kind.NORMAL else self._candidates(step.state.prediction)
+            candidates = () if kind is Kind.NORMAL else self._candidates(step.state)
             reason = self._reason(step, candidates)
             if kind is Kind.INCOMPLETE_SESSION and end.reason is EndReason.TIMEOUT:
                 reason += self._overdue(end.state, candidates)
@@ -280,13 +280,14 @@ class _Evidence:
         least = self.behaviour.calibration.resolution
         return step.kind is Kind.NORMAL or max(shape.p_value, least) < max(step.p_value, least)
 
-    def _candidates(self, prediction: Prediction | None) -> tuple[Candidate, ...]:
+    def _candidates(self, state: WindowState) -> tuple[Candidate, ...]:
         """The g most probable log keys, and the end of the session where it is as probable as one of them."""
-        if prediction is None:
+        if state.hidden is None:
             return ()
+        (prediction,) = self.behaviour.key_model.predictions(hidden_rows([state.hidden]))
         units = prediction.best(self.behaviour.key_model.config.shown)
-        if self.behaviour.key_model.config.begin_end and prediction.ranks[END] <= len(units):
-            units.insert(int(prediction.ranks[END]) - 1, END)
+        if self.behaviour.key_model.config.begin_end and (rank := prediction.rank(END)) <= len(units):
+            units.insert(rank - 1, END)
         return tuple(self._candidate(unit, prediction) for unit in units)
 
     def _candidate(self, unit: int, prediction: Prediction) -> Candidate:

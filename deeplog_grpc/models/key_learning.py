@@ -287,9 +287,7 @@ def _lacking(model: LogKeyModel, lessons: KeyLessons, *, within: bool) -> NDArra
     """Rows that are not learned."""
     if not len(lessons):
         return np.zeros(0, np.intp)
-    predictions = model.predict(lessons.windows)
-    own = np.array([p.log_probabilities[unit] for p, unit in zip(predictions, lessons.units.tolist(), strict=True)])
-    places = np.array([p.ranks[unit] for p, unit in zip(predictions, lessons.units.tolist(), strict=True)])
+    own, places = model.place(model.read(lessons.windows), lessons.units)
     # What is not a number is not learned either.
     return np.flatnonzero(
         ~(-own <= lessons.nats - within * lessons.margins) | ((lessons.ranks > 0) & (places > lessons.ranks))

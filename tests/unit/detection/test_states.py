@@ -1,5 +1,5 @@
 from dataclasses import replace
-from math import inf, log
+from math import exp, inf, log
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from deeplog_grpc.detection import ApplicationModel, Kind
 from deeplog_grpc.detection.states import (
-    BYTES_A_UNIT,
+    BYTES_A_NUMBER,
     NOTHING_BEFORE,
     STATE_BYTES,
     StateGraph,
@@ -15,7 +15,7 @@ from deeplog_grpc.detection.states import (
     WindowState,
     surprise,
 )
-from deeplog_grpc.models import END, UNSEEN, Behaviour, Calibration, Check, LogKeyModel, Prediction
+from deeplog_grpc.models import END, UNSEEN, Behaviour, Calibration, Check, LogKeyModel
 from deeplog_grpc.models.vocabulary import FIRST_KEY_UNIT
 
 PLENTY = 1 << 20
@@ -31,18 +31,16 @@ def judged(
     )
     if unit == END:
         before, following = next((b, END) for b, units in behaviour.profile.followers.items() if END in units)
-    size = behaviour.key_model.vocabulary.size
     state = WindowState((before, before), known, NOTHING_BEFORE)
-    if known == 2:
-        state.prediction = Prediction(
-            log_probabilities=np.full(size, log(probability), np.float32), ranks=np.full(size, rank, np.int32)
-        )
     transition = Transition(state, following, state)
     config = replace(behaviour.key_model.config, candidates=g)
     model = LogKeyModel.from_weights(config, behaviour.key_model.vocabulary, behaviour.key_model.weights())
     thresholds = replace(behaviour.calibration.config, key=inf) if g else behaviour.calibration.config
     calibration = replace(behaviour.calibration, config=thresholds)
-    transition.judge(replace(behaviour, key_model=model, calibration=calibration))
+    transition.judge(
+        replace(behaviour, key_model=model, calibration=calibration),
+        (log(probability), probability, rank) if known == 2 else None,
+    )
     return transition
 
 
@@ -91,14 +89,13 @@ def test_the_key_model_and_a_new_transition_are_judged_together(trained: Applica
     new = next((b, u) for b in units for u in units if behaviour.profile.transition_score(b, u) > 0)
     nats = behaviour.profile.transition_score(*new)
     state = WindowState((UNSEEN, new[0]), 2, NOTHING_BEFORE)
-    size = trained.key_model.vocabulary.size
-    state.prediction = Prediction(log_probabilities=np.full(size, -6.0, np.float32), ranks=np.full(size, 3, np.int32))
+    prediction = (-6.0, exp(-6.0), 3)
     together, apart = Transition(state, new[1], state), Transition(state, new[1], state)
-    together.judge(behaviour)
+    together.judge(behaviour, prediction)
     expected = behaviour.calibration.judge(Check.KEY, 6.0 + nats)
     assert together.kind is (Kind.UNSEEN_TRANSITION if expected.abnormal else Kind.NORMAL)
     assert together.p_value == expected.p_value
-    apart.judge(replace(behaviour, calibration=pinned(behaviour, transition=inf, key=5.0)))
+    apart.judge(replace(behaviour, calibration=pinned(behaviour, transition=inf, key=5.0)), prediction)
     assert apart.kind is Kind.EXECUTION_PATH
 
 
@@ -140,22 +137,37 @@ def test_a_window_from_the_middle_is_judged_once_it_is_full(trained: Application
 
 def test_the_model_is_asked_once_about_each_state(trained: ApplicationModel, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    predict = trained.key_model.predict
+    read = trained.key_model.read
 
-    def counted(windows: NDArray[np.int64]) -> list[Prediction]:
+    def counted(windows: NDArray[np.int64]) -> NDArray[np.float32]:
         asked.append(len(windows))
-        return predict(windows)
+        return read(windows)
 
-    monkeypatch.setattr(trained.key_model, "predict", counted)
+    monkeypatch.setattr(trained.key_model, "read", counted)
     graph = StateGraph(trained.behaviour, cache_bytes=PLENTY)
     steps = [graph.step(graph.beginning(), unit) for unit in (UNIT, UNIT + 1, UNIT, END)]
     graph.resolve(steps)
     graph.resolve(steps)
+    graph.resolve()
     assert asked == [1]
 
 
+def test_all_that_is_new_is_judged_unless_only_some_is_asked_for(trained: ApplicationModel) -> None:
+    graph, apart = (StateGraph(trained.behaviour, cache_bytes=PLENTY) for _ in range(2))
+    steps = [graph.step(graph.beginning(), unit) for unit in (UNIT, UNSEEN, END)]
+    steps += [graph.step(graph.middle(), unit) for unit in (UNIT, UNSEEN)]
+    alone = [apart.step(apart.beginning(), UNIT), apart.step(apart.beginning(), END)]
+    apart.resolve(alone[1:])
+    assert [step.kind is None for step in alone] == [True, False]
+    apart.resolve()
+    graph.resolve()
+    assert all(step.kind is not None for step in steps)
+    for step, same in ((alone[0], steps[0]), (alone[1], steps[2])):
+        assert (step.kind, step.rank, step.probability) == (same.kind, same.rank, same.probability)
+
+
 def test_trim_forgets_all_states_only_past_the_limit(trained: ApplicationModel) -> None:
-    room = 3 * (STATE_BYTES + BYTES_A_UNIT * trained.key_model.vocabulary.size)
+    room = 3 * (STATE_BYTES + BYTES_A_NUMBER * trained.key_model.config.hidden)
     graph = StateGraph(trained.behaviour, cache_bytes=room)
     state = graph.step(graph.beginning(), UNIT).next
     graph.trim()
