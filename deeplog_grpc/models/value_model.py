@@ -22,9 +22,11 @@ from torch import Tensor
 
 from deeplog_grpc.models.value_config import ValueModelConfig
 from deeplog_grpc.models.value_errors import ErrorDistribution
-from deeplog_grpc.models.value_judging import GaussianJudge, QuantileJudge, Sight, ValueFinding, placed
+from deeplog_grpc.models.value_judging import GaussianJudge, QuantileJudge, Sight, ValueFinding
+from deeplog_grpc.models.value_memory import Tail, ValueMemory, run_before
 from deeplog_grpc.models.value_network import Weights, network_inputs, predict, weight_shapes
 from deeplog_grpc.models.value_parts import GapRule, KeyRule, Outlook
+from deeplog_grpc.models.value_reach import Reach
 from deeplog_grpc.models.value_vectors import ELAPSED, KeyVectors, Position, Scale
 
 UNREMARKABLE = 0.02
@@ -39,45 +41,6 @@ class ValueVerdicts:
     """Probability that a normal vector is at least as odd, in [0, 1]; 1 where nothing is known. Shape [n]."""
     findings: Mapping[int, ValueFinding]
     """By row, of the vectors whose p-value is below the rate."""
-
-
-class ValueMemory:
-    """The last vectors of each key: what predictions are made from. At most h vectors a key."""
-
-    def __init__(self) -> None:
-        self._tails: dict[int, tuple[NDArray[np.float32], int]] = {}
-
-    def __len__(self) -> int:
-        return len(self._tails)
-
-    @property
-    def numbers(self) -> int:
-        """Numbers held, of all keys."""
-        return sum(tail.size for tail, _ in self._tails.values())
-
-    def copy(self) -> "ValueMemory":
-        """A memory of its own that stands where this one does."""
-        other = ValueMemory()
-        other._tails = dict(self._tails)  # the arrays are never changed, only replaced
-        return other
-
-    def path(self, key: int, inputs: NDArray[np.float32], history: int) -> tuple[NDArray[np.float32], int]:
-        """The remembered vectors of a key with its new ones, and how many in a row were good before those.
-
-        Parameters
-        ----------
-        inputs : float32 array [n, 2 * width]
-
-        Returns
-        -------
-        float32 array [history + n, 2 * width], int
-        """
-        tail, run = self._tails.get(key, (np.zeros((history, inputs.shape[1]), np.float32), 0))
-        return np.concatenate([tail, inputs]), run
-
-    def remember(self, key: int, path: NDArray[np.float32], run: int, history: int) -> None:
-        """Keep the end of a path; the last ``run`` vectors of it are good."""
-        self._tails[key] = path[-history:].copy(), run
 
 
 class ValueModel:
@@ -112,10 +75,7 @@ class ValueModel:
         self._usual = {
             rule.key: self.intervals(rule.key, unremarkable) for rule in rules if not self.is_asked_always(rule.key)
         }
-        networked = [(rule, rule.by_network) for rule in rules if rule.by_network is not None]
-        self._reach = {rule.key: _reach(rule, outlook, unremarkable) for rule, outlook in networked}
-        self._reach_of_median = {rule.key: _reach(rule, rule.by_median, unremarkable) for rule, _ in networked}
-        self._medians = {rule.key: rule.medians() for rule, _ in networked}
+        self._reach = {rule.key: Reach.of(rule, weights, unremarkable) for rule in rules if rule.network is not None}
         self._usual_gaps: dict[tuple[int, ...], tuple[float, float]] = {}
 
     def looking_below(self, p_value: float) -> "ValueModel":
@@ -139,6 +99,8 @@ class ValueModel:
         """The numbers to read from entries of a key: only the elapsed time if its template is not the one learned."""
         rule = self.rules.get(key)
         known = rule.positions if rule is not None and rule.pieces == pieces else ()
+        if known and known[0].slot == ELAPSED:
+            return known
         slots = tuple(position for position in known if position.slot != ELAPSED)
         return (Position(slot=ELAPSED, unit="s"), *slots)
 
@@ -169,15 +131,25 @@ class ValueModel:
             One a key. A p-value of 1 may stand for any of at least `unremarkable`.
         """
         timely = timely or [np.zeros(len(vectors), np.bool_) for vectors in batch]
-        asked = [self._ask(vectors, memory) for vectors in batch]
-        requests = [(asking.network, asking.windows) for asking in asked if asking is not None]
-        answers = iter(predict(self._weights, requests) if requests else ())
-        return [
-            self._by_median(vectors, false_alarm_rate)
-            if asking is None
-            else self._by_network(vectors, asking, next(answers), memory, false_alarm_rate, in_time)
-            for vectors, asking, in_time in zip(batch, asked, timely, strict=True)
-        ]
+        verdicts: list[ValueVerdicts | None] = []
+        askings: list[_Asking] = []
+        for vectors, in_time in zip(batch, timely, strict=True):
+            rule = self.rules.get(vectors.key)
+            if rule is None or rule.network is None or rule.pieces != vectors.pieces or not len(vectors):
+                verdicts.append(self._by_median(vectors, false_alarm_rate))
+            elif (asking := self._ask(vectors, rule, rule.network, memory, in_time)) is None:
+                verdicts.append(ValueVerdicts(p_values=np.ones(len(vectors)), findings={}))
+            else:
+                verdicts.append(None)
+                askings.append(asking)
+        answers = predict(self._weights, [(asking.network, asking.windows) for asking in askings]) if askings else []
+        asked = iter(
+            [
+                self._by_network(asking, answer, memory, false_alarm_rate)
+                for asking, answer in zip(askings, answers, strict=True)
+            ]
+        )
+        return [next(asked) if verdict is None else verdict for verdict in verdicts]
 
     def _by_median(self, vectors: KeyVectors, rate: float) -> ValueVerdicts:
         """Judge vectors of a key without a network."""
@@ -185,28 +157,52 @@ class ValueModel:
         judge = self.judge_of(sight, sight.medians(), sight.rule.by_median if sight.rule else None)
         return _verdicts([judge] * len(vectors), judge.p_values, rate)
 
-    def _by_network(
-        self,
-        vectors: KeyVectors,
-        asking: "_Asking",
-        answer: NDArray[np.float64],
-        memory: ValueMemory,
-        rate: float,
-        timely: NDArray[np.bool_],
-    ) -> ValueVerdicts:
-        """Judge vectors of a key with a network; in the usual case few of them need more than two comparisons."""
-        rule, history = asking.rule, self.config.history
-        predicted = answer[:, : len(rule.scales)]
-        by_network = self._exactly(vectors, asking, predicted, rule.by_network, self._reach[rule.key], rate, timely)
-        if asking.run >= history and bool((asking.whole & (by_network.p_values >= rate)).all()):
-            memory.remember(rule.key, asking.path, history, history)
-            return by_network
-        medians = np.broadcast_to(self._medians[rule.key], predicted.shape)
-        by_median = self._exactly(
-            vectors, asking, medians, rule.by_median, self._reach_of_median[rule.key], rate, timely
+    def _ask(
+        self, vectors: KeyVectors, rule: KeyRule, network: int, memory: ValueMemory, timely: NDArray[np.bool_]
+    ) -> "_Asking | None":
+        """What the network of a key has to say about its vectors; None if all are usual, which are remembered then."""
+        history, reach = self.config.history, self._reach[rule.key]
+        values = rule.numbers(vectors)
+        tail = memory.tail(rule.key, rule.positions, history)
+        looks = self.config.interval == "quantile"  # a Gaussian takes a vector as a whole
+        usual = reach.is_usual(values) & timely if looks else np.zeros(len(values), np.bool_)
+        if usual.all():
+            run = int(run_before(np.isnan(values).all(axis=1), tail.run)[-1])
+            memory.remember(rule.key, tail.then(values, run))
+            return None
+        path = rule.normalised(np.concatenate([tail.values, values]))
+        inputs, shown = network_inputs(path, self._weights["output"].shape[2])
+        whole, unusual = shown[history:], np.flatnonzero(~usual)
+        # Where a vector before is no good by itself, the network has nothing to say.
+        asked = unusual[run_before(~whole, tail.run)[unusual] >= history]
+        return _Asking(
+            vectors=vectors,
+            rule=rule,
+            network=network,
+            tail=tail,
+            values=values,
+            normalised=path[history:],
+            whole=whole,
+            timely=timely,
+            unusual=unusual,
+            asked=asked,
+            windows=windows_of(inputs, history)[asked],
         )
+
+    def _by_network(
+        self, asking: "_Asking", answer: NDArray[np.float64], memory: ValueMemory, rate: float
+    ) -> ValueVerdicts:
+        """Judge vectors of a key with a network, some of which are unusual."""
+        rule, reach, history = asking.rule, self._reach[asking.rule.key], self.config.history
+        predicted = answer[:, : len(rule.scales)]
+        by_network = self._exactly(asking, asking.asked, predicted, rule.by_network, reach.by_network, rate)
+        if asking.tail.run >= history and bool((asking.whole & (by_network.p_values >= rate)).all()):
+            memory.remember(rule.key, asking.tail.then(asking.values, history))
+            return by_network
+        medians = np.broadcast_to(reach.medians, (len(asking.unusual), len(reach.medians)))
+        by_median = self._exactly(asking, asking.unusual, medians, rule.by_median, reach.by_median, rate)
         warm, run = _warm(asking, by_network.p_values, by_median.p_values, history, rate)
-        memory.remember(rule.key, asking.path, run, history)
+        memory.remember(rule.key, asking.tail.then(asking.values, run))
         p_values = np.where(warm, by_network.p_values, by_median.p_values)
         findings = {
             row: (by_network if warm[row] else by_median).findings[row]
@@ -216,33 +212,31 @@ class ValueModel:
 
     def _exactly(
         self,
-        vectors: KeyVectors,
         asking: "_Asking",
+        rows: NDArray[np.intp],
         predicted: NDArray[np.float64],
         outlook: Outlook | None,
         reach: NDArray[np.float64],
         rate: float,
-        timely: NDArray[np.bool_],
     ) -> ValueVerdicts:
-        """Judge by one kind of prediction those rows that it may find remarkable; the others have a p-value of 1.
+        """Judge by one kind of prediction those of some rows that it may find remarkable; others have a p-value of 1.
 
         Parameters
         ----------
-        predicted : float64 array [n, m]
+        rows : int array [k]
+        predicted : float64 array [k, m]
         reach : float64 array [2, m]
             Errors between which a number is unremarkable.
         """
-        doubtful = np.logical_not(timely)
+        errors = asking.normalised[rows] - predicted
+        doubtful = ((errors < reach[0]) | (errors > reach[1])).any(axis=1) | ~asking.timely[rows]
         if self.config.interval == "gaussian":
             doubtful[:] = True
-        else:
-            errors = asking.normalised - predicted
-            doubtful |= ((errors < reach[0]) | (errors > reach[1])).any(axis=1)
-        rows = np.flatnonzero(doubtful)
+        rows, vectors = rows[doubtful], asking.vectors
         p_values, findings = np.ones(len(vectors)), {}
         if len(rows):
             chosen = replace(vectors, values=vectors.values[rows], previous=vectors.previous[rows])
-            judge = self.judge_of(self.sight(chosen), predicted[rows], outlook)
+            judge = self.judge_of(self.sight(chosen), predicted[doubtful], outlook)
             p_values[rows] = judge.p_values
             findings = {
                 int(rows[place]): judge.finding(place, rate) for place in np.flatnonzero(judge.p_values < rate).tolist()
@@ -295,18 +289,6 @@ class ValueModel:
         gaps = [self._gap(after, vectors.key) if looks else None for after in vectors.previous.tolist()]
         return Sight.of(vectors, self.rules.get(vectors.key), gaps)
 
-    def _ask(self, vectors: KeyVectors, memory: ValueMemory) -> "_Asking | None":
-        rule = self.rules.get(vectors.key)
-        if rule is None or rule.network is None or rule.pieces != vectors.pieces or not len(vectors):
-            return None
-        _, normalised = placed(rule, vectors)
-        inputs, whole = network_inputs(normalised, self._weights["output"].shape[2])
-        path, run = memory.path(rule.key, inputs, self.config.history)
-        windows = windows_of(path, self.config.history)
-        return _Asking(
-            rule=rule, network=rule.network, normalised=normalised, path=path, windows=windows, whole=whole, run=run
-        )
-
     def judge_of(self, sight: Sight, predicted: NDArray[np.float64], outlook: Outlook | None) -> "Judge":
         """Judge by one kind of prediction, normalised, shape [n, m]."""
         kind = GaussianJudge if self.config.interval == "gaussian" else QuantileJudge
@@ -349,17 +331,6 @@ class ValueModel:
 Judge = QuantileJudge | GaussianJudge
 
 
-def _reach(rule: KeyRule, outlook: Outlook, p_value: float) -> NDArray[np.float64]:
-    """Errors between which a number certainly has at least this p-value. Shape [2, m].
-
-    On a log scale the slack, which only makes errors smaller, depends on the number: it is left to the closer look.
-    """
-    slack = [0.0 if scale.is_log else scale.slack / scale.deviation * (1.0 - 1e-9) for scale in rule.scales]
-    return (
-        np.transpose([errors.interval(p_value) for errors in outlook.errors]) + np.array([-1.0, 1.0])[:, None] * slack
-    )
-
-
 def _bounds(scale: Scale, errors: ErrorDistribution, p_value: float) -> tuple[float, float]:
     """The numbers, in original units, that have at least this p-value with the median as prediction."""
     low, high = errors.interval(p_value)
@@ -373,18 +344,25 @@ def _bounds(scale: Scale, errors: ErrorDistribution, p_value: float) -> tuple[fl
 class _Asking:
     """What a network is asked about the vectors of its key."""
 
+    vectors: KeyVectors
     rule: KeyRule
     network: int
+    tail: Tail
+    """The vectors before."""
+    values: NDArray[np.float64]
+    """At the rule's positions, in original units. Shape [n, m]."""
     normalised: NDArray[np.float64]
     """Shape [n, m]."""
-    path: NDArray[np.float32]
-    """Shape [h + n, 2 * width]."""
-    windows: NDArray[np.float32]
-    """Shape [n, h, 2 * width]."""
     whole: NDArray[np.bool_]
     """Which vectors are near enough to training's to be shown. Shape [n]."""
-    run: int
-    """Good vectors in a row before the first."""
+    timely: NDArray[np.bool_]
+    """Shape [n]."""
+    unusual: NDArray[np.intp]
+    """The rows that need a closer look; of the others nothing depends on what is predicted."""
+    asked: NDArray[np.intp]
+    """Those of them that the network may have to judge. Shape [k]."""
+    windows: NDArray[np.float32]
+    """What comes before these. Shape [k, h, 2 * width]."""
 
 
 def windows_of(path: NDArray[np.float32], history: int) -> NDArray[np.float32]:
@@ -397,13 +375,14 @@ def _warm(
     asking: _Asking, by_network: NDArray[np.float64], by_median: NDArray[np.float64], history: int, rate: float
 ) -> tuple[NDArray[np.bool_], int]:
     """Which vectors the network may judge, having h good ones before them; and the run of good ones at the end."""
-    run, warm = asking.run, np.zeros(len(by_network), np.bool_)
-    rows = zip(asking.whole.tolist(), (by_network >= rate).tolist(), (by_median >= rate).tolist(), strict=True)
-    for row, (is_whole, fits_network, fits_median) in enumerate(rows):
-        warm[row] = run >= history
-        is_good = is_whole and (fits_network if warm[row] else fits_median)
-        run = min(run + 1, history) if is_good else 0
-    return warm, run
+    bad = ~asking.whole
+    fits = by_network >= rate, by_median >= rate
+    last = -1 - asking.tail.run
+    for row in np.flatnonzero(bad | ~fits[0] | ~fits[1]).tolist():  # all others are good, whoever judges them
+        bad[row] |= not fits[0 if row - 1 - last >= history else 1][row]
+        last = row if bad[row] else last
+    run = run_before(bad, asking.tail.run)
+    return run[:-1] >= history, int(run[-1])
 
 
 def _verdicts(judges: Sequence[Judge], p_values: NDArray[np.float64], rate: float) -> ValueVerdicts:
