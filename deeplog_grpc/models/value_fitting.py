@@ -173,8 +173,8 @@ class _Draft:
         path = np.concatenate([np.zeros((config.history, 2 * width), np.float32), inputs])
         targets = np.full((len(self.vectors), width), np.nan, np.float32)
         targets[:, : len(self.positions)] = self.normalised
-        warm = self.warm(config)
-        return Series(key=self.vectors.key, windows=windows_of(path, config.history)[warm], targets=targets[warm])
+        warm = np.flatnonzero(self.warm(config))
+        return Series(key=self.vectors.key, windows=windows_of(path, warm, config.history), targets=targets[warm])
 
     def plain_loss(self, config: ValueModelConfig) -> float:
         """Mean square error of the mean or the median, where the networks' loss is taken too."""

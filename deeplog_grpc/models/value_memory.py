@@ -21,10 +21,11 @@ class Tail:
     run: int
     """Good vectors in a row at the end, at most h."""
 
-    def then(self, values: NDArray[np.float64], run: int) -> "Tail":
-        """The tail after more vectors, the last ``run`` of which (with those before them) are good. Shape [n, m]."""
+    def then(self, values: NDArray[np.float64], good: NDArray[np.bool_]) -> "Tail":
+        """The tail after n more vectors. Shapes [n, m], [n]."""
         history = len(self.values)
         kept = values if len(values) >= history else np.concatenate([self.values, values])
+        run = self.run + len(good) if good.all() else int(good[::-1].argmin())
         return Tail(positions=self.positions, values=kept[-history:].copy(), run=min(run, history))
 
 

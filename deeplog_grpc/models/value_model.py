@@ -111,19 +111,23 @@ class ValueModel:
         *,
         false_alarm_rate: float,
         timely: Sequence[NDArray[np.bool_]] | None = None,
+        looked_at: Sequence[NDArray[np.intp]] | None = None,
     ) -> list[ValueVerdicts]:
         """Judge vectors, and remember them.
 
         Parameters
         ----------
         batch : sequence of KeyVectors
-            One a key and template, with the positions that :meth:`positions` names.
+            One a key and template, with the positions that :meth:`positions` names. Of vectors that are not
+            :meth:`looked_at`, nobody asks for the log keys before.
         memory : ValueMemory
             The vectors before; changed.
         false_alarm_rate : float
             Share of normal vectors that may be called abnormal, in (0, `unremarkable`].
         timely : sequence of bool arrays [n]
             Which vectors' elapsed times are inside :meth:`usual_elapsed`; None = not known.
+        looked_at : sequence of int arrays
+            What :meth:`looked_at` says of them; None = still to be found out.
 
         Returns
         -------
@@ -131,13 +135,14 @@ class ValueModel:
             One a key. A p-value of 1 may stand for any of at least `unremarkable`.
         """
         timely = timely or [np.zeros(len(vectors), np.bool_) for vectors in batch]
+        looked_at = looked_at or [self.looked_at(own, in_time) for own, in_time in zip(batch, timely, strict=True)]
         verdicts: list[ValueVerdicts | None] = []
         askings: list[_Asking] = []
-        for vectors, in_time in zip(batch, timely, strict=True):
+        for vectors, in_time, unsettled in zip(batch, timely, looked_at, strict=True):
             rule = self.rules.get(vectors.key)
             if rule is None or rule.network is None or rule.pieces != vectors.pieces or not len(vectors):
                 verdicts.append(self._by_median(vectors, false_alarm_rate))
-            elif (asking := self._ask(vectors, rule, rule.network, memory, in_time)) is None:
+            elif (asking := self._ask(vectors, rule, rule.network, memory, in_time, unsettled)) is None:
                 verdicts.append(ValueVerdicts(p_values=np.ones(len(vectors)), findings={}))
             else:
                 verdicts.append(None)
@@ -151,6 +156,19 @@ class ValueModel:
         )
         return [next(asked) if verdict is None else verdict for verdict in verdicts]
 
+    def looked_at(self, vectors: KeyVectors, timely: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Rows of the vectors that may be remarkable, whatever came before them, and all of a key without a network.
+
+        Parameters
+        ----------
+        timely : bool array [n]
+            As of :meth:`judge`.
+        """
+        rule, reach = self.rules.get(vectors.key), self._reach.get(vectors.key)
+        if rule is None or reach is None or rule.pieces != vectors.pieces or self.config.interval == "gaussian":
+            return np.arange(len(vectors))  # a Gaussian takes a vector as a whole
+        return np.flatnonzero(reach.unsettled(rule.numbers(vectors)) | ~timely)
+
     def _by_median(self, vectors: KeyVectors, rate: float) -> ValueVerdicts:
         """Judge vectors of a key without a network."""
         sight = self.sight(vectors)
@@ -158,23 +176,29 @@ class ValueModel:
         return _verdicts([judge] * len(vectors), judge.p_values, rate)
 
     def _ask(
-        self, vectors: KeyVectors, rule: KeyRule, network: int, memory: ValueMemory, timely: NDArray[np.bool_]
+        self,
+        vectors: KeyVectors,
+        rule: KeyRule,
+        network: int,
+        memory: ValueMemory,
+        timely: NDArray[np.bool_],
+        unsettled: NDArray[np.intp],
     ) -> "_Asking | None":
         """What the network of a key has to say about its vectors; None if all are usual, which are remembered then."""
         history, reach = self.config.history, self._reach[rule.key]
         values = rule.numbers(vectors)
         tail = memory.tail(rule.key, rule.positions, history)
-        looks = self.config.interval == "quantile"  # a Gaussian takes a vector as a whole
-        usual = reach.is_usual(values) & timely if looks else np.zeros(len(values), np.bool_)
-        if usual.all():
-            run = int(run_before(np.isnan(values).all(axis=1), tail.run)[-1])
-            memory.remember(rule.key, tail.then(values, run))
+        if not len(unsettled) and not reach.unusual(values).any():
+            memory.remember(rule.key, tail.then(values, ~np.logical_and.reduce(np.isnan(values.T))))
             return None
         path = rule.normalised(np.concatenate([tail.values, values]))
         inputs, shown = network_inputs(path, self._weights["output"].shape[2])
-        whole, unusual = shown[history:], np.flatnonzero(~usual)
+        whole = shown[history:]
+        if not len(unsettled):
+            memory.remember(rule.key, tail.then(values, whole))
+            return None
         # Where a vector before is no good by itself, the network has nothing to say.
-        asked = unusual[run_before(~whole, tail.run)[unusual] >= history]
+        asked = unsettled[run_before(~whole, tail.run)[unsettled] >= history]
         return _Asking(
             vectors=vectors,
             rule=rule,
@@ -184,9 +208,9 @@ class ValueModel:
             normalised=path[history:],
             whole=whole,
             timely=timely,
-            unusual=unusual,
+            unsettled=unsettled,
             asked=asked,
-            windows=windows_of(inputs, history)[asked],
+            windows=windows_of(inputs, asked, history),
         )
 
     def _by_network(
@@ -197,12 +221,12 @@ class ValueModel:
         predicted = answer[:, : len(rule.scales)]
         by_network = self._exactly(asking, asking.asked, predicted, rule.by_network, reach.by_network, rate)
         if asking.tail.run >= history and bool((asking.whole & (by_network.p_values >= rate)).all()):
-            memory.remember(rule.key, asking.tail.then(asking.values, history))
+            memory.remember(rule.key, asking.tail.then(asking.values, asking.whole))
             return by_network
-        medians = np.broadcast_to(reach.medians, (len(asking.unusual), len(reach.medians)))
-        by_median = self._exactly(asking, asking.unusual, medians, rule.by_median, reach.by_median, rate)
-        warm, run = _warm(asking, by_network.p_values, by_median.p_values, history, rate)
-        memory.remember(rule.key, asking.tail.then(asking.values, run))
+        medians = np.broadcast_to(reach.medians, (len(asking.unsettled), len(reach.medians)))
+        by_median = self._exactly(asking, asking.unsettled, medians, rule.by_median, reach.by_median, rate)
+        warm, good = _warm(asking, by_network.p_values, by_median.p_values, history, rate)
+        memory.remember(rule.key, asking.tail.then(asking.values, good))
         p_values = np.where(warm, by_network.p_values, by_median.p_values)
         findings = {
             row: (by_network if warm[row] else by_median).findings[row]
@@ -357,7 +381,7 @@ class _Asking:
     """Which vectors are near enough to training's to be shown. Shape [n]."""
     timely: NDArray[np.bool_]
     """Shape [n]."""
-    unusual: NDArray[np.intp]
+    unsettled: NDArray[np.intp]
     """The rows that need a closer look; of the others nothing depends on what is predicted."""
     asked: NDArray[np.intp]
     """Those of them that the network may have to judge. Shape [k]."""
@@ -365,24 +389,37 @@ class _Asking:
     """What comes before these. Shape [k, h, 2 * width]."""
 
 
-def windows_of(path: NDArray[np.float32], history: int) -> NDArray[np.float32]:
-    """The ``history`` vectors before each but the first ones of a path. Shape [h + n, w] -> [n, h, w]."""
-    windows: NDArray[np.float32] = np.lib.stride_tricks.sliding_window_view(path, history, axis=0)[:-1]
-    return windows.transpose(0, 2, 1).copy()
+def windows_of(path: NDArray[np.float32], rows: NDArray[np.intp], history: int) -> NDArray[np.float32]:
+    """The ``history`` vectors before some vectors of a path, which count from 0 after the first ones.
+
+    Parameters
+    ----------
+    path : float32 array [h + n, w]
+    rows : int array [k]
+
+    Returns
+    -------
+    float32 array [k, h, w]
+
+    Examples
+    --------
+    >>> windows_of(np.arange(5, dtype=np.float32)[:, None], np.array([0, 2]), 2)[:, :, 0].tolist()
+    [[0.0, 1.0], [2.0, 3.0]]
+    """
+    return path[rows[:, None] + np.arange(history)]
 
 
 def _warm(
     asking: _Asking, by_network: NDArray[np.float64], by_median: NDArray[np.float64], history: int, rate: float
-) -> tuple[NDArray[np.bool_], int]:
-    """Which vectors the network may judge, having h good ones before them; and the run of good ones at the end."""
-    bad = ~asking.whole
-    fits = by_network >= rate, by_median >= rate
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which vectors the network may judge, having h good ones before them; and which are good."""
+    good = asking.whole.copy()
+    fits = by_median >= rate, by_network >= rate
     last = -1 - asking.tail.run
-    for row in np.flatnonzero(bad | ~fits[0] | ~fits[1]).tolist():  # all others are good, whoever judges them
-        bad[row] |= not fits[0 if row - 1 - last >= history else 1][row]
-        last = row if bad[row] else last
-    run = run_before(bad, asking.tail.run)
-    return run[:-1] >= history, int(run[-1])
+    for row in np.flatnonzero(~(good & fits[0] & fits[1])).tolist():  # all others are good, whoever judges them
+        good[row] &= fits[row - 1 - last >= history][row]
+        last = last if good[row] else row
+    return run_before(~good, asking.tail.run)[:-1] >= history, good
 
 
 def _verdicts(judges: Sequence[Judge], p_values: NDArray[np.float64], rate: float) -> ValueVerdicts:

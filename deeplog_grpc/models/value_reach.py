@@ -29,10 +29,11 @@ class Reach:
     """The same of the medians."""
     medians: NDArray[np.float64]
     """Normalised. Shape [m]."""
+    settled: NDArray[np.float64]
+    """Numbers, in original units, that are unremarkable whatever the network says, and by the median as well. Lowest
+    and highest; where there is none, infinity and minus infinity. Shape [2, m]."""
     usual: NDArray[np.float64]
-    """Numbers, in original units, that are unremarkable whatever the network says, by the median as well, and near
-    enough to training's to be shown to it. Lowest and highest; where there is none, infinity and minus infinity.
-    Shape [2, m]."""
+    """Those that are near enough to training's, too, to be shown to the network. Shape [2, m]."""
 
     @classmethod
     def of(cls, rule: KeyRule, weights: Weights, p_value: float) -> "Reach":
@@ -50,15 +51,30 @@ class Reach:
         by_network, by_median = _reach(rule, rule.by_network, p_value), _reach(rule, rule.by_median, p_value)
         medians = rule.medians()
         lowest, highest = _answers(weights, rule.network, len(rule.positions))
-        low = np.maximum.reduce([highest + by_network[0], medians + by_median[0], np.full(len(medians), -REMEMBERED)])
-        high = np.minimum.reduce([lowest + by_network[1], medians + by_median[1], np.full(len(medians), REMEMBERED)])
-        usual = [_restored(*bounds) for bounds in zip(rule.scales, low.tolist(), high.tolist(), strict=True)]
-        return cls(by_network=by_network, by_median=by_median, medians=medians, usual=np.transpose(usual))
+        low = np.maximum(highest + by_network[0], medians + by_median[0])
+        high = np.minimum(lowest + by_network[1], medians + by_median[1])
+        return cls(
+            by_network=by_network,
+            by_median=by_median,
+            medians=medians,
+            settled=_restored(rule.scales, low, high),
+            usual=_restored(rule.scales, np.maximum(low, -REMEMBERED), np.minimum(high, REMEMBERED)),
+        )
 
-    def is_usual(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which vectors have no number that needs a closer look; a missing one needs none. Shape [n, m] -> [n]."""
-        odd: NDArray[np.bool_] = ((values < self.usual[0]) | (values > self.usual[1])).any(axis=1)
-        return ~odd
+    def unsettled(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which vectors have a number that needs a closer look; a missing one needs none. Shape [n, m] -> [n]."""
+        return _outside(values, self.settled)
+
+    def unusual(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Those, and which have a number that may be too far off to be shown to the network. Shape [n, m] -> [n]."""
+        return _outside(values, self.usual)
+
+
+def _outside(values: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
+    found = np.zeros(len(values), np.bool_)
+    for column, low, high in zip(values.T, *bounds.tolist(), strict=True):  # faster than along the short axis
+        found |= (column < low) | (column > high)
+    return found
 
 
 def _answers(weights: Weights, network: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -81,10 +97,15 @@ def _reach(rule: KeyRule, outlook: Outlook, p_value: float) -> NDArray[np.float6
     return intervals + np.array([-1.0, 1.0])[:, None] * slack
 
 
-def _restored(scale: Scale, low: float, high: float) -> tuple[float, float]:
-    """An interval on a scale as numbers that are certainly inside; an empty one if there is none."""
+def _restored(scales: Sequence[Scale], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intervals on scales as numbers certainly inside, see :attr:`Reach.settled`. Shapes [m], [m] -> [2, m]."""
+    bounds = zip(scales, low.tolist(), high.tolist(), strict=True)
+    return np.transpose([_restored_one(scale, least, most) for scale, least, most in bounds])
+
+
+def _restored_one(scale: Scale, low: float, high: float) -> tuple[float, float]:
     inside = low + _ROUNDING * (1.0 + abs(low)), high - _ROUNDING * (1.0 + abs(high))
     found = scale.restore(inside[0]), scale.restore(inside[1])
-    # A scale may be finer than numbers are: then nothing is certain.
+    # Numbers may be coarser than a scale is fine: then nothing is certain.
     placed = scale.normalise(np.array(found))
     return found if inside[0] <= inside[1] and low < placed[0] and placed[1] < high else (np.inf, -np.inf)
