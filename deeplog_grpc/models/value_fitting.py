@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, cat
 
+from deeplog_grpc.models.value_asking import windows_of
 from deeplog_grpc.models.value_config import ValueModelConfig
 from deeplog_grpc.models.value_errors import ErrorDistribution
 from deeplog_grpc.models.value_judging import gaussian_p_values
-from deeplog_grpc.models.value_model import ValueModel, windows_of
+from deeplog_grpc.models.value_model import ValueModel
 from deeplog_grpc.models.value_network import network_inputs
 from deeplog_grpc.models.value_parts import GapRule, KeyRule, Outlook, fit_gaps, past_gaps, root_mean_square
 from deeplog_grpc.models.value_training import Series, ValueEpoch, loss_of, train_networks

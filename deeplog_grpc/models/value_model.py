@@ -20,10 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deeplog_grpc.models.value_asking import Asking, warm_vectors, windows_of
 from deeplog_grpc.models.value_config import ValueModelConfig
 from deeplog_grpc.models.value_errors import ErrorDistribution
 from deeplog_grpc.models.value_judging import GaussianJudge, QuantileJudge, Sight, ValueFinding
-from deeplog_grpc.models.value_memory import Tail, ValueMemory, run_before
+from deeplog_grpc.models.value_memory import ValueMemory, run_before
 from deeplog_grpc.models.value_network import Weights, network_inputs, predict, weight_shapes
 from deeplog_grpc.models.value_parts import GapRule, KeyRule, Outlook
 from deeplog_grpc.models.value_reach import Reach
@@ -137,7 +138,7 @@ class ValueModel:
         timely = timely or [np.zeros(len(vectors), np.bool_) for vectors in batch]
         looked_at = looked_at or [self.looked_at(own, in_time) for own, in_time in zip(batch, timely, strict=True)]
         verdicts: list[ValueVerdicts | None] = []
-        askings: list[_Asking] = []
+        askings: list[Asking] = []
         for vectors, in_time, unsettled in zip(batch, timely, looked_at, strict=True):
             rule = self.rules.get(vectors.key)
             if rule is None or rule.network is None or rule.pieces != vectors.pieces or not len(vectors):
@@ -183,7 +184,7 @@ class ValueModel:
         memory: ValueMemory,
         timely: NDArray[np.bool_],
         unsettled: NDArray[np.intp],
-    ) -> "_Asking | None":
+    ) -> Asking | None:
         """What the network of a key has to say about its vectors; None if all are usual, which are remembered then."""
         history, reach = self.config.history, self._reach[rule.key]
         values = rule.numbers(vectors)
@@ -199,7 +200,7 @@ class ValueModel:
             return None
         # Where a vector before is no good by itself, the network has nothing to say.
         asked = unsettled[run_before(~whole, tail.run)[unsettled] >= history]
-        return _Asking(
+        return Asking(
             vectors=vectors,
             rule=rule,
             network=network,
@@ -214,7 +215,7 @@ class ValueModel:
         )
 
     def _by_network(
-        self, asking: "_Asking", answer: NDArray[np.float64], memory: ValueMemory, rate: float
+        self, asking: Asking, answer: NDArray[np.float64], memory: ValueMemory, rate: float
     ) -> ValueVerdicts:
         """Judge vectors of a key with a network, some of which are unusual."""
         rule, reach, history = asking.rule, self._reach[asking.rule.key], self.config.history
@@ -225,7 +226,7 @@ class ValueModel:
             return by_network
         medians = np.broadcast_to(reach.medians, (len(asking.unsettled), len(reach.medians)))
         by_median = self._exactly(asking, asking.unsettled, medians, rule.by_median, reach.by_median, rate)
-        warm, good = _warm(asking, by_network.p_values, by_median.p_values, history, rate)
+        warm, good = warm_vectors(asking, by_network.p_values, by_median.p_values, history, rate)
         memory.remember(rule.key, asking.tail.then(asking.values, good))
         p_values = np.where(warm, by_network.p_values, by_median.p_values)
         findings = {
@@ -236,7 +237,7 @@ class ValueModel:
 
     def _exactly(
         self,
-        asking: "_Asking",
+        asking: Asking,
         rows: NDArray[np.intp],
         predicted: NDArray[np.float64],
         outlook: Outlook | None,
@@ -362,64 +363,6 @@ def _bounds(scale: Scale, errors: ErrorDistribution, p_value: float) -> tuple[fl
         scale.restore(scale.median_place + low) - scale.slack,
         scale.restore(scale.median_place + high) + scale.slack,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asking:
-    """What a network is asked about the vectors of its key."""
-
-    vectors: KeyVectors
-    rule: KeyRule
-    network: int
-    tail: Tail
-    """The vectors before."""
-    values: NDArray[np.float64]
-    """At the rule's positions, in original units. Shape [n, m]."""
-    normalised: NDArray[np.float64]
-    """Shape [n, m]."""
-    whole: NDArray[np.bool_]
-    """Which vectors are near enough to training's to be shown. Shape [n]."""
-    timely: NDArray[np.bool_]
-    """Shape [n]."""
-    unsettled: NDArray[np.intp]
-    """The rows that need a closer look; of the others nothing depends on what is predicted."""
-    asked: NDArray[np.intp]
-    """Those of them that the network may have to judge. Shape [k]."""
-    windows: NDArray[np.float32]
-    """What comes before these. Shape [k, h, 2 * width]."""
-
-
-def windows_of(path: NDArray[np.float32], rows: NDArray[np.intp], history: int) -> NDArray[np.float32]:
-    """The ``history`` vectors before some vectors of a path, which count from 0 after the first ones.
-
-    Parameters
-    ----------
-    path : float32 array [h + n, w]
-    rows : int array [k]
-
-    Returns
-    -------
-    float32 array [k, h, w]
-
-    Examples
-    --------
-    >>> windows_of(np.arange(5, dtype=np.float32)[:, None], np.array([0, 2]), 2)[:, :, 0].tolist()
-    [[0.0, 1.0], [2.0, 3.0]]
-    """
-    return path[rows[:, None] + np.arange(history)]
-
-
-def _warm(
-    asking: _Asking, by_network: NDArray[np.float64], by_median: NDArray[np.float64], history: int, rate: float
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which vectors the network may judge, having h good ones before them; and which are good."""
-    good = asking.whole.copy()
-    fits = by_median >= rate, by_network >= rate
-    last = -1 - asking.tail.run
-    for row in np.flatnonzero(~(good & fits[0] & fits[1])).tolist():  # all others are good, whoever judges them
-        good[row] &= fits[row - 1 - last >= history][row]
-        last = last if good[row] else row
-    return run_before(~good, asking.tail.run)[:-1] >= history, good
 
 
 def _verdicts(judges: Sequence[Judge], p_values: NDArray[np.float64], rate: float) -> ValueVerdicts:
