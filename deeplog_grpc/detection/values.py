@@ -8,9 +8,8 @@ Invariant: what is said of an entry depends on the entries before it, never on h
 by the templates of training, and what one in two hundred normal sessions holds is not mentioned.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from math import exp, inf, isnan, log
 
 import numpy as np
@@ -22,11 +21,11 @@ from deeplog_grpc.detection.verdicts import SHOWN_VALUES, AbnormalValue, Kind, V
 from deeplog_grpc.models import (
     ELAPSED,
     LARGEST,
-    NO_PREVIOUS,
     UNREMARKABLE,
     Calibration,
     Check,
     KeyVectors,
+    Position,
     ValueFinding,
     ValueMemory,
     ValueModel,
@@ -34,6 +33,9 @@ from deeplog_grpc.models import (
     ValueSets,
 )
 from deeplog_grpc.parsing import KeyColumns, ParsedBatch, kept_text
+
+Numbered = tuple[tuple[Position, tuple[float, float]], ...]
+"""Numeric slots of a key, and the interval of each in which numbers are not worth a closer look."""
 
 _MARGIN = 1.0 + 1e-9
 """Rounding must not lose the evidence of what is abnormal by a hair."""
@@ -119,54 +121,50 @@ class ValueJudge:
         low = np.fromiter([step.low_s for step in steps], np.float64, count)
         high = np.fromiter([step.high_s for step in steps], np.float64, count)
         untimely = (elapsed_s < low) | (elapsed_s > high)
+        times = _Times(steps=steps, elapsed_s=elapsed_s, timely=~untimely)
         remarkable = normal & untimely
-        previous = np.full((count, 2), NO_PREVIOUS, np.int64)
-        vectors: list[tuple[NDArray[np.intp], KeyVectors]] = []
+        vectors: list[_Vectors] = []
         for columns in parsed.columns_of(np.flatnonzero(normal), self._read, slots=self._slots) if self._read else ():
             for values in self._sets.get(columns.key, ()):
                 self._add_new_values(outcomes, columns, values)
             if columns.key in self._always:
                 remarkable[columns.rows] = False  # asked about at once
-                vectors.append((columns.rows, self._vectors_of(columns, steps, elapsed_s, previous)))
-            else:
-                remarkable[columns.rows] |= self._unusual_numbers(columns)
-        rows = np.flatnonzero(remarkable) if self._rate else np.zeros(0, np.intp)
-        for columns in parsed.columns_of(rows, self._rules, slots=self._slots) if len(rows) else ():
-            remarkable[columns.rows] = False
-            vectors.append((columns.rows, self._vectors_of(columns, steps, elapsed_s, previous)))
-        # What is left has no rule, or does not fit its template any more: only how long it took can be judged.
-        left = np.flatnonzero(remarkable) if self._rate else rows
-        for key in np.unique(parsed.keys[left]).tolist():
-            own = left[parsed.keys[left] == key]
-            columns = KeyColumns(key=key, pieces=(), rows=own, slots=())
-            vectors.append((own, self._vectors_of(columns, steps, elapsed_s, previous)))
+                vectors.append(self._vectors_of(columns, times))
+            elif numbered := self._numbered.get(columns.key):
+                remarkable[columns.rows] |= _unusual_numbers(columns, numbered)
+        if self._rate and remarkable.any():
+            vectors += self._remarkable(parsed, remarkable, times)
         if vectors:
-            self._ask(outcomes, vectors, ~untimely)
+            self._ask(outcomes, vectors)
         return outcomes
 
-    def _vectors_of(
-        self,
-        columns: KeyColumns,
-        steps: Sequence[Transition],
-        elapsed_s: NDArray[np.float64],
-        previous: NDArray[np.int64],
-    ) -> KeyVectors:
-        """The vectors of some entries of a key; fills in the keys before them."""
-        before = chain.from_iterable([steps[row].state.before for row in columns.rows.tolist()])
-        previous[columns.rows] = np.fromiter(before, np.int64, 2 * len(columns.rows)).reshape(-1, 2)
-        return key_vectors(columns, self._model.positions(columns.key, columns.pieces), elapsed_s, previous)
+    def _remarkable(self, parsed: ParsedBatch, remarkable: NDArray[np.bool_], times: "_Times") -> Iterator["_Vectors"]:
+        """The vectors of entries that are worth a closer look."""
+        left = remarkable.copy()
+        for columns in parsed.columns_of(np.flatnonzero(remarkable), self._rules, slots=self._slots):
+            left[columns.rows] = False
+            yield self._vectors_of(columns, times)
+        # What is left has no rule, or does not fit its template any more: only how long it took can be judged.
+        rows = np.flatnonzero(left)
+        for key in np.unique(parsed.keys[rows]).tolist():
+            own = rows[parsed.keys[rows] == key]
+            yield self._vectors_of(KeyColumns(key=key, pieces=(), rows=own, slots=()), times)
 
-    def _unusual_numbers(self, columns: KeyColumns) -> NDArray[np.bool_]:
-        """Which lines have a number that is worth a closer look. Shape [m]."""
-        unusual = np.zeros(len(columns.rows), np.bool_)
-        for position, (low, high) in self._numbered.get(columns.key, ()):
-            numbers = columns.slots[position.slot].numbers()
-            unusual |= (numbers < low) | (numbers > high)
-        return unusual
+    def _vectors_of(self, columns: KeyColumns, times: "_Times") -> "_Vectors":
+        """The vectors of some entries of a key; of those that nobody looks at, without the keys before them."""
+        vectors = key_vectors(columns, self._model.positions(columns.key, columns.pieces), times.elapsed_s)
+        timely = times.timely[columns.rows]
+        looked_at = self._model.looked_at(vectors, timely)
+        if len(looked_at):
+            rows = columns.rows[looked_at].tolist()
+            vectors.previous[looked_at] = [times.steps[row].state.before for row in rows]
+        return _Vectors(rows=columns.rows, vectors=vectors, timely=timely, looked_at=looked_at)
 
     def _add_new_values(self, outcomes: dict[int, ValueOutcome], columns: KeyColumns, values: ValueSet) -> None:
         known = values.values
         texts = columns.slots[values.slot].texts
+        if known.issuperset(texts):
+            return
         unknown = {text for text in set(texts) - known if kept_text(text) not in known}
         if not unknown:
             return
@@ -185,27 +183,56 @@ class ValueJudge:
                 found = replace(found, kind=Kind.NEW_VALUE, value=value)
             _keep_smaller(outcomes, int(columns.rows[place]), found)
 
-    def _ask(
-        self,
-        outcomes: dict[int, ValueOutcome],
-        vectors: Sequence[tuple[NDArray[np.intp], KeyVectors]],
-        timely: NDArray[np.bool_],
-    ) -> None:
+    def _ask(self, outcomes: dict[int, ValueOutcome], asked: Sequence["_Vectors"]) -> None:
         """Judge vectors by the value models."""
         verdicts = self._model.judge(
-            [v for _, v in vectors],
+            [own.vectors for own in asked],
             self._memory,
             false_alarm_rate=self._rate,
-            timely=[timely[rows] for rows, _ in vectors],
+            timely=[own.timely for own in asked],
+            looked_at=[own.looked_at for own in asked],
         )
-        for (rows, own), verdict in zip(vectors, verdicts, strict=True):
+        for own, verdict in zip(asked, verdicts, strict=True):
+            if not len(own.looked_at):
+                continue
             for place in np.flatnonzero(verdict.p_values < self._model.unremarkable).tolist():
                 finding = self._calibration.judge(Check.VALUE, -log(max(verdict.p_values[place], _LEAST_P_VALUE)))
                 evidence, found = verdict.findings.get(place), _normal(finding.p_value)
                 if finding.abnormal and evidence is not None:
-                    value, vector = _value_of(evidence), _vector_of(own, place)
+                    value, vector = _value_of(evidence), _vector_of(own.vectors, place)
                     found = replace(found, kind=_kind_of(evidence), value=value, vector=vector)
-                _keep_smaller(outcomes, int(rows[place]), found)
+                _keep_smaller(outcomes, int(own.rows[place]), found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Times:
+    """The steps of a batch of n entries, and when they came."""
+
+    steps: Sequence[Transition]
+    elapsed_s: NDArray[np.float64]
+    timely: NDArray[np.bool_]
+    """Whether the elapsed time needs no closer look."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Vectors:
+    """Vectors of m entries of one key."""
+
+    rows: NDArray[np.intp]
+    """Where they are in the batch."""
+    vectors: KeyVectors
+    timely: NDArray[np.bool_]
+    looked_at: NDArray[np.intp]
+    """Those of them that may be remarkable, from 0."""
+
+
+def _unusual_numbers(columns: KeyColumns, numbered: Numbered) -> NDArray[np.bool_]:
+    """Which lines have a number that is worth a closer look. Shape [m]."""
+    unusual = np.zeros(len(columns.rows), np.bool_)
+    for position, (low, high) in numbered:
+        numbers = columns.slots[position.slot].numbers()
+        unusual |= (numbers < low) | (numbers > high)
+    return unusual
 
 
 _LEAST_P_VALUE = 1e-300

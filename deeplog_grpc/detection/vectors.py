@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplog_grpc.models import ELAPSED, KeyVectors, Position
+from deeplog_grpc.models import ELAPSED, NO_PREVIOUS, KeyVectors, Position
 from deeplog_grpc.parsing import KeyColumns
 
 _NS_PER_S = 1e9
@@ -28,13 +28,8 @@ def elapsed_s(times_ns: NDArray[np.int64], before_ns: NDArray[np.int64]) -> NDAr
     return np.where((times_ns > 0) & (before_ns > 0), seconds, np.nan)
 
 
-def key_vectors(
-    columns: KeyColumns,
-    positions: Sequence[Position],
-    elapsed: NDArray[np.float64],
-    previous: NDArray[np.int64],
-) -> KeyVectors:
-    """Vectors of one key's entries.
+def key_vectors(columns: KeyColumns, positions: Sequence[Position], elapsed: NDArray[np.float64]) -> KeyVectors:
+    """Vectors of one key's entries; the keys before them are still to be filled in.
 
     Parameters
     ----------
@@ -44,17 +39,15 @@ def key_vectors(
         What to read; the first one is the elapsed time.
     elapsed : float64 array [n]
         Seconds since the session's previous entry, of all entries of the batch.
-    previous : int64 array [n, 2]
-        Log keys of the session's two entries before, oldest first, of all entries of the batch.
     """
-    rows = columns.rows
-    read = [
-        elapsed[rows] if position.slot == ELAPSED else columns.slots[position.slot].numbers() for position in positions
-    ]
+    values = np.empty((len(columns.rows), len(positions)))
+    for place, position in enumerate(positions):
+        is_elapsed = position.slot == ELAPSED
+        values[:, place] = elapsed[columns.rows] if is_elapsed else columns.slots[position.slot].numbers()
     return KeyVectors(
         key=columns.key,
         pieces=columns.pieces,
         positions=tuple(positions),
-        values=np.column_stack(read),
-        previous=previous[rows],
+        values=values,
+        previous=np.full((len(values), 2), NO_PREVIOUS, np.int64),
     )

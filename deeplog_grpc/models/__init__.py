@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from deeplog_grpc.models.value_config import ValueModelConfig
     from deeplog_grpc.models.value_fitting import KeyReport, ValueFit, fit_value_model
     from deeplog_grpc.models.value_judging import ValueFinding
-    from deeplog_grpc.models.value_model import UNREMARKABLE, ValueMemory, ValueModel, ValueVerdicts
+    from deeplog_grpc.models.value_memory import ValueMemory
+    from deeplog_grpc.models.value_model import UNREMARKABLE, ValueModel, ValueVerdicts
     from deeplog_grpc.models.value_sets import SlotHistory, ValueSet, ValueSets, fit_value_sets
     from deeplog_grpc.models.value_training import ValueEpoch
     from deeplog_grpc.models.value_vectors import ELAPSED, LARGEST, NO_PREVIOUS, KeyVectors, Position
@@ -113,7 +114,8 @@ __getattr__ = lazy(
         "value_config": "ValueModelConfig",
         "value_fitting": "KeyReport ValueFit fit_value_model",
         "value_judging": "ValueFinding",
-        "value_model": "UNREMARKABLE ValueMemory ValueModel ValueVerdicts",
+        "value_memory": "ValueMemory",
+        "value_model": "UNREMARKABLE ValueModel ValueVerdicts",
         "value_sets": "SlotHistory ValueSet ValueSets fit_value_sets",
         "value_training": "ValueEpoch",
         "value_vectors": "ELAPSED LARGEST NO_PREVIOUS KeyVectors Position",

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, cat
 
+from deeplog_grpc.models.value_asking import windows_of
 from deeplog_grpc.models.value_config import ValueModelConfig
 from deeplog_grpc.models.value_errors import ErrorDistribution
 from deeplog_grpc.models.value_judging import gaussian_p_values
-from deeplog_grpc.models.value_model import ValueModel, windows_of
+from deeplog_grpc.models.value_model import ValueModel
 from deeplog_grpc.models.value_network import network_inputs
 from deeplog_grpc.models.value_parts import GapRule, KeyRule, Outlook, fit_gaps, past_gaps, root_mean_square
 from deeplog_grpc.models.value_training import Series, ValueEpoch, loss_of, train_networks
@@ -173,8 +174,8 @@ class _Draft:
         path = np.concatenate([np.zeros((config.history, 2 * width), np.float32), inputs])
         targets = np.full((len(self.vectors), width), np.nan, np.float32)
         targets[:, : len(self.positions)] = self.normalised
-        warm = self.warm(config)
-        return Series(key=self.vectors.key, windows=windows_of(path, config.history)[warm], targets=targets[warm])
+        warm = np.flatnonzero(self.warm(config))
+        return Series(key=self.vectors.key, windows=windows_of(path, warm, config.history), targets=targets[warm])
 
     def plain_loss(self, config: ValueModelConfig) -> float:
         """Mean square error of the mean or the median, where the networks' loss is taken too."""

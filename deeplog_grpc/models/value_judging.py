@@ -48,23 +48,13 @@ class Sight:
     def of(cls, vectors: KeyVectors, rule: KeyRule | None, gaps: Sequence[GapRule | None]) -> "Sight":
         """Put them side by side."""
         rule = rule if rule is not None and rule.pieces == vectors.pieces else None
-        nothing = np.zeros((len(vectors), 0))
-        values, normalised = placed(rule, vectors) if rule else (nothing, nothing)
+        values = rule.numbers(vectors) if rule else np.zeros((len(vectors), 0))
+        normalised = rule.normalised(values) if rule else values
         return cls(vectors=vectors, rule=rule, gaps=gaps, values=values, normalised=normalised)
 
     def medians(self) -> NDArray[np.float64]:
         """The medians as predictions. Shape [n, m]."""
         return np.tile(self.rule.medians() if self.rule else np.zeros(0), (len(self.vectors), 1))
-
-
-def placed(rule: KeyRule, vectors: KeyVectors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Vectors at a rule's positions, in original units and normalised. Shapes [n, m]."""
-    places = {position.slot: place for place, position in enumerate(vectors.positions)}
-    values = vectors.values[:, [places[position.slot] for position in rule.positions]]
-    normalised = np.empty(values.shape)
-    for place, scale in enumerate(rule.scales):
-        normalised[:, place] = scale.normalise(values[:, place])
-    return values, normalised
 
 
 class QuantileJudge:

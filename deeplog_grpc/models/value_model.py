@@ -20,11 +20,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deeplog_grpc.models.value_asking import Asking, warm_vectors, windows_of
 from deeplog_grpc.models.value_config import ValueModelConfig
 from deeplog_grpc.models.value_errors import ErrorDistribution
-from deeplog_grpc.models.value_judging import GaussianJudge, QuantileJudge, Sight, ValueFinding, placed
+from deeplog_grpc.models.value_judging import GaussianJudge, QuantileJudge, Sight, ValueFinding
+from deeplog_grpc.models.value_memory import ValueMemory, run_before
 from deeplog_grpc.models.value_network import Weights, network_inputs, predict, weight_shapes
 from deeplog_grpc.models.value_parts import GapRule, KeyRule, Outlook
+from deeplog_grpc.models.value_reach import Reach
 from deeplog_grpc.models.value_vectors import ELAPSED, KeyVectors, Position, Scale
 
 UNREMARKABLE = 0.02
@@ -39,45 +42,6 @@ class ValueVerdicts:
     """Probability that a normal vector is at least as odd, in [0, 1]; 1 where nothing is known. Shape [n]."""
     findings: Mapping[int, ValueFinding]
     """By row, of the vectors whose p-value is below the rate."""
-
-
-class ValueMemory:
-    """The last vectors of each key: what predictions are made from. At most h vectors a key."""
-
-    def __init__(self) -> None:
-        self._tails: dict[int, tuple[NDArray[np.float32], int]] = {}
-
-    def __len__(self) -> int:
-        return len(self._tails)
-
-    @property
-    def numbers(self) -> int:
-        """Numbers held, of all keys."""
-        return sum(tail.size for tail, _ in self._tails.values())
-
-    def copy(self) -> "ValueMemory":
-        """A memory of its own that stands where this one does."""
-        other = ValueMemory()
-        other._tails = dict(self._tails)  # the arrays are never changed, only replaced
-        return other
-
-    def path(self, key: int, inputs: NDArray[np.float32], history: int) -> tuple[NDArray[np.float32], int]:
-        """The remembered vectors of a key with its new ones, and how many in a row were good before those.
-
-        Parameters
-        ----------
-        inputs : float32 array [n, 2 * width]
-
-        Returns
-        -------
-        float32 array [history + n, 2 * width], int
-        """
-        tail, run = self._tails.get(key, (np.zeros((history, inputs.shape[1]), np.float32), 0))
-        return np.concatenate([tail, inputs]), run
-
-    def remember(self, key: int, path: NDArray[np.float32], run: int, history: int) -> None:
-        """Keep the end of a path; the last ``run`` vectors of it are good."""
-        self._tails[key] = path[-history:].copy(), run
 
 
 class ValueModel:
@@ -112,10 +76,7 @@ class ValueModel:
         self._usual = {
             rule.key: self.intervals(rule.key, unremarkable) for rule in rules if not self.is_asked_always(rule.key)
         }
-        networked = [(rule, rule.by_network) for rule in rules if rule.by_network is not None]
-        self._reach = {rule.key: _reach(rule, outlook, unremarkable) for rule, outlook in networked}
-        self._reach_of_median = {rule.key: _reach(rule, rule.by_median, unremarkable) for rule, _ in networked}
-        self._medians = {rule.key: rule.medians() for rule, _ in networked}
+        self._reach = {rule.key: Reach.of(rule, weights, unremarkable) for rule in rules if rule.network is not None}
         self._usual_gaps: dict[tuple[int, ...], tuple[float, float]] = {}
 
     def looking_below(self, p_value: float) -> "ValueModel":
@@ -139,6 +100,8 @@ class ValueModel:
         """The numbers to read from entries of a key: only the elapsed time if its template is not the one learned."""
         rule = self.rules.get(key)
         known = rule.positions if rule is not None and rule.pieces == pieces else ()
+        if known and known[0].slot == ELAPSED:
+            return known
         slots = tuple(position for position in known if position.slot != ELAPSED)
         return (Position(slot=ELAPSED, unit="s"), *slots)
 
@@ -149,19 +112,23 @@ class ValueModel:
         *,
         false_alarm_rate: float,
         timely: Sequence[NDArray[np.bool_]] | None = None,
+        looked_at: Sequence[NDArray[np.intp]] | None = None,
     ) -> list[ValueVerdicts]:
         """Judge vectors, and remember them.
 
         Parameters
         ----------
         batch : sequence of KeyVectors
-            One a key and template, with the positions that :meth:`positions` names.
+            One a key and template, with the positions that :meth:`positions` names. Of vectors that are not
+            :meth:`looked_at`, nobody asks for the log keys before.
         memory : ValueMemory
             The vectors before; changed.
         false_alarm_rate : float
             Share of normal vectors that may be called abnormal, in (0, `unremarkable`].
         timely : sequence of bool arrays [n]
             Which vectors' elapsed times are inside :meth:`usual_elapsed`; None = not known.
+        looked_at : sequence of int arrays
+            What :meth:`looked_at` says of them; None = still to be found out.
 
         Returns
         -------
@@ -169,15 +136,39 @@ class ValueModel:
             One a key. A p-value of 1 may stand for any of at least `unremarkable`.
         """
         timely = timely or [np.zeros(len(vectors), np.bool_) for vectors in batch]
-        asked = [self._ask(vectors, memory) for vectors in batch]
-        requests = [(asking.network, asking.windows) for asking in asked if asking is not None]
-        answers = iter(predict(self._weights, requests) if requests else ())
-        return [
-            self._by_median(vectors, false_alarm_rate)
-            if asking is None
-            else self._by_network(vectors, asking, next(answers), memory, false_alarm_rate, in_time)
-            for vectors, asking, in_time in zip(batch, asked, timely, strict=True)
-        ]
+        looked_at = looked_at or [self.looked_at(own, in_time) for own, in_time in zip(batch, timely, strict=True)]
+        verdicts: list[ValueVerdicts | None] = []
+        askings: list[Asking] = []
+        for vectors, in_time, unsettled in zip(batch, timely, looked_at, strict=True):
+            rule = self.rules.get(vectors.key)
+            if rule is None or rule.network is None or rule.pieces != vectors.pieces or not len(vectors):
+                verdicts.append(self._by_median(vectors, false_alarm_rate))
+            elif (asking := self._ask(vectors, rule, rule.network, memory, in_time, unsettled)) is None:
+                verdicts.append(ValueVerdicts(p_values=np.ones(len(vectors)), findings={}))
+            else:
+                verdicts.append(None)
+                askings.append(asking)
+        answers = predict(self._weights, [(asking.network, asking.windows) for asking in askings]) if askings else []
+        asked = iter(
+            [
+                self._by_network(asking, answer, memory, false_alarm_rate)
+                for asking, answer in zip(askings, answers, strict=True)
+            ]
+        )
+        return [next(asked) if verdict is None else verdict for verdict in verdicts]
+
+    def looked_at(self, vectors: KeyVectors, timely: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Rows of the vectors that may be remarkable, whatever came before them, and all of a key without a network.
+
+        Parameters
+        ----------
+        timely : bool array [n]
+            As of :meth:`judge`.
+        """
+        rule, reach = self.rules.get(vectors.key), self._reach.get(vectors.key)
+        if rule is None or reach is None or rule.pieces != vectors.pieces or self.config.interval == "gaussian":
+            return np.arange(len(vectors))  # a Gaussian takes a vector as a whole
+        return np.flatnonzero(reach.unsettled(rule.numbers(vectors)) | ~timely)
 
     def _by_median(self, vectors: KeyVectors, rate: float) -> ValueVerdicts:
         """Judge vectors of a key without a network."""
@@ -185,28 +176,58 @@ class ValueModel:
         judge = self.judge_of(sight, sight.medians(), sight.rule.by_median if sight.rule else None)
         return _verdicts([judge] * len(vectors), judge.p_values, rate)
 
-    def _by_network(
+    def _ask(
         self,
         vectors: KeyVectors,
-        asking: "_Asking",
-        answer: NDArray[np.float64],
+        rule: KeyRule,
+        network: int,
         memory: ValueMemory,
-        rate: float,
         timely: NDArray[np.bool_],
-    ) -> ValueVerdicts:
-        """Judge vectors of a key with a network; in the usual case few of them need more than two comparisons."""
-        rule, history = asking.rule, self.config.history
-        predicted = answer[:, : len(rule.scales)]
-        by_network = self._exactly(vectors, asking, predicted, rule.by_network, self._reach[rule.key], rate, timely)
-        if asking.run >= history and bool((asking.whole & (by_network.p_values >= rate)).all()):
-            memory.remember(rule.key, asking.path, history, history)
-            return by_network
-        medians = np.broadcast_to(self._medians[rule.key], predicted.shape)
-        by_median = self._exactly(
-            vectors, asking, medians, rule.by_median, self._reach_of_median[rule.key], rate, timely
+        unsettled: NDArray[np.intp],
+    ) -> Asking | None:
+        """What the network of a key has to say about its vectors; None if all are usual, which are remembered then."""
+        history, reach = self.config.history, self._reach[rule.key]
+        values = rule.numbers(vectors)
+        tail = memory.tail(rule.key, rule.positions, history)
+        if not len(unsettled) and not reach.unusual(values).any():
+            memory.remember(rule.key, tail.then(values, ~np.logical_and.reduce(np.isnan(values.T))))
+            return None
+        path = rule.normalised(np.concatenate([tail.values, values]))
+        inputs, shown = network_inputs(path, self._weights["output"].shape[2])
+        whole = shown[history:]
+        if not len(unsettled):
+            memory.remember(rule.key, tail.then(values, whole))
+            return None
+        # Where a vector before is no good by itself, the network has nothing to say.
+        asked = unsettled[run_before(~whole, tail.run)[unsettled] >= history]
+        return Asking(
+            vectors=vectors,
+            rule=rule,
+            network=network,
+            tail=tail,
+            values=values,
+            normalised=path[history:],
+            whole=whole,
+            timely=timely,
+            unsettled=unsettled,
+            asked=asked,
+            windows=windows_of(inputs, asked, history),
         )
-        warm, run = _warm(asking, by_network.p_values, by_median.p_values, history, rate)
-        memory.remember(rule.key, asking.path, run, history)
+
+    def _by_network(
+        self, asking: Asking, answer: NDArray[np.float64], memory: ValueMemory, rate: float
+    ) -> ValueVerdicts:
+        """Judge vectors of a key with a network, some of which are unusual."""
+        rule, reach, history = asking.rule, self._reach[asking.rule.key], self.config.history
+        predicted = answer[:, : len(rule.scales)]
+        by_network = self._exactly(asking, asking.asked, predicted, rule.by_network, reach.by_network, rate)
+        if asking.tail.run >= history and bool((asking.whole & (by_network.p_values >= rate)).all()):
+            memory.remember(rule.key, asking.tail.then(asking.values, asking.whole))
+            return by_network
+        medians = np.broadcast_to(reach.medians, (len(asking.unsettled), len(reach.medians)))
+        by_median = self._exactly(asking, asking.unsettled, medians, rule.by_median, reach.by_median, rate)
+        warm, good = warm_vectors(asking, by_network.p_values, by_median.p_values, history, rate)
+        memory.remember(rule.key, asking.tail.then(asking.values, good))
         p_values = np.where(warm, by_network.p_values, by_median.p_values)
         findings = {
             row: (by_network if warm[row] else by_median).findings[row]
@@ -216,33 +237,31 @@ class ValueModel:
 
     def _exactly(
         self,
-        vectors: KeyVectors,
-        asking: "_Asking",
+        asking: Asking,
+        rows: NDArray[np.intp],
         predicted: NDArray[np.float64],
         outlook: Outlook | None,
         reach: NDArray[np.float64],
         rate: float,
-        timely: NDArray[np.bool_],
     ) -> ValueVerdicts:
-        """Judge by one kind of prediction those rows that it may find remarkable; the others have a p-value of 1.
+        """Judge by one kind of prediction those of some rows that it may find remarkable; others have a p-value of 1.
 
         Parameters
         ----------
-        predicted : float64 array [n, m]
+        rows : int array [k]
+        predicted : float64 array [k, m]
         reach : float64 array [2, m]
             Errors between which a number is unremarkable.
         """
-        doubtful = np.logical_not(timely)
+        errors = asking.normalised[rows] - predicted
+        doubtful = ((errors < reach[0]) | (errors > reach[1])).any(axis=1) | ~asking.timely[rows]
         if self.config.interval == "gaussian":
             doubtful[:] = True
-        else:
-            errors = asking.normalised - predicted
-            doubtful |= ((errors < reach[0]) | (errors > reach[1])).any(axis=1)
-        rows = np.flatnonzero(doubtful)
+        rows, vectors = rows[doubtful], asking.vectors
         p_values, findings = np.ones(len(vectors)), {}
         if len(rows):
             chosen = replace(vectors, values=vectors.values[rows], previous=vectors.previous[rows])
-            judge = self.judge_of(self.sight(chosen), predicted[rows], outlook)
+            judge = self.judge_of(self.sight(chosen), predicted[doubtful], outlook)
             p_values[rows] = judge.p_values
             findings = {
                 int(rows[place]): judge.finding(place, rate) for place in np.flatnonzero(judge.p_values < rate).tolist()
@@ -295,18 +314,6 @@ class ValueModel:
         gaps = [self._gap(after, vectors.key) if looks else None for after in vectors.previous.tolist()]
         return Sight.of(vectors, self.rules.get(vectors.key), gaps)
 
-    def _ask(self, vectors: KeyVectors, memory: ValueMemory) -> "_Asking | None":
-        rule = self.rules.get(vectors.key)
-        if rule is None or rule.network is None or rule.pieces != vectors.pieces or not len(vectors):
-            return None
-        _, normalised = placed(rule, vectors)
-        inputs, whole = network_inputs(normalised, self._weights["output"].shape[2])
-        path, run = memory.path(rule.key, inputs, self.config.history)
-        windows = windows_of(path, self.config.history)
-        return _Asking(
-            rule=rule, network=rule.network, normalised=normalised, path=path, windows=windows, whole=whole, run=run
-        )
-
     def judge_of(self, sight: Sight, predicted: NDArray[np.float64], outlook: Outlook | None) -> "Judge":
         """Judge by one kind of prediction, normalised, shape [n, m]."""
         kind = GaussianJudge if self.config.interval == "gaussian" else QuantileJudge
@@ -349,17 +356,6 @@ class ValueModel:
 Judge = QuantileJudge | GaussianJudge
 
 
-def _reach(rule: KeyRule, outlook: Outlook, p_value: float) -> NDArray[np.float64]:
-    """Errors between which a number certainly has at least this p-value. Shape [2, m].
-
-    On a log scale the slack, which only makes errors smaller, depends on the number: it is left to the closer look.
-    """
-    slack = [0.0 if scale.is_log else scale.slack / scale.deviation * (1.0 - 1e-9) for scale in rule.scales]
-    return (
-        np.transpose([errors.interval(p_value) for errors in outlook.errors]) + np.array([-1.0, 1.0])[:, None] * slack
-    )
-
-
 def _bounds(scale: Scale, errors: ErrorDistribution, p_value: float) -> tuple[float, float]:
     """The numbers, in original units, that have at least this p-value with the median as prediction."""
     low, high = errors.interval(p_value)
@@ -367,43 +363,6 @@ def _bounds(scale: Scale, errors: ErrorDistribution, p_value: float) -> tuple[fl
         scale.restore(scale.median_place + low) - scale.slack,
         scale.restore(scale.median_place + high) + scale.slack,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asking:
-    """What a network is asked about the vectors of its key."""
-
-    rule: KeyRule
-    network: int
-    normalised: NDArray[np.float64]
-    """Shape [n, m]."""
-    path: NDArray[np.float32]
-    """Shape [h + n, 2 * width]."""
-    windows: NDArray[np.float32]
-    """Shape [n, h, 2 * width]."""
-    whole: NDArray[np.bool_]
-    """Which vectors are near enough to training's to be shown. Shape [n]."""
-    run: int
-    """Good vectors in a row before the first."""
-
-
-def windows_of(path: NDArray[np.float32], history: int) -> NDArray[np.float32]:
-    """The ``history`` vectors before each but the first ones of a path. Shape [h + n, w] -> [n, h, w]."""
-    windows: NDArray[np.float32] = np.lib.stride_tricks.sliding_window_view(path, history, axis=0)[:-1]
-    return windows.transpose(0, 2, 1).copy()
-
-
-def _warm(
-    asking: _Asking, by_network: NDArray[np.float64], by_median: NDArray[np.float64], history: int, rate: float
-) -> tuple[NDArray[np.bool_], int]:
-    """Which vectors the network may judge, having h good ones before them; and the run of good ones at the end."""
-    run, warm = asking.run, np.zeros(len(by_network), np.bool_)
-    rows = zip(asking.whole.tolist(), (by_network >= rate).tolist(), (by_median >= rate).tolist(), strict=True)
-    for row, (is_whole, fits_network, fits_median) in enumerate(rows):
-        warm[row] = run >= history
-        is_good = is_whole and (fits_network if warm[row] else fits_median)
-        run = min(run + 1, history) if is_good else 0
-    return warm, run
 
 
 def _verdicts(judges: Sequence[Judge], p_values: NDArray[np.float64], rate: float) -> ValueVerdicts:

@@ -87,6 +87,20 @@ class KeyRule:
         """Normalised medians. Shape [m]."""
         return np.array([scale.median_place for scale in self.scales])
 
+    def numbers(self, vectors: KeyVectors) -> NDArray[np.float64]:
+        """The vectors' numbers at the rule's positions, in original units. Shape [n, m]."""
+        if vectors.positions == self.positions:
+            return vectors.values
+        places = {position.slot: place for place, position in enumerate(vectors.positions)}
+        return vectors.values[:, [places[position.slot] for position in self.positions]]
+
+    def normalised(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Numbers in standard deviations from the mean. Shape [n, m] original units -> [n, m]; NaN = missing."""
+        placed = np.empty(values.shape)
+        for place, scale in enumerate(self.scales):
+            placed[:, place] = scale.normalise(values[:, place])
+        return placed
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for a bundle."""
         return {

@@ -4,10 +4,12 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from deeplog_grpc.models import KeyVectors, ValueMemory, ValueModel, ValueModelConfig, fit_value_model
+from deeplog_grpc.models import KeyVectors, ValueMemory, ValueModel, ValueModelConfig, fit_value_model, value_network
 from tests.value_series import noise, vectors_of, waves
 
 KEYS = (1, 2, 3, 4)
@@ -71,6 +73,47 @@ def test_every_vector_has_a_p_value_and_every_finding_is_outside_its_interval(
         for finding in verdict.findings.values():
             assert np.isfinite([finding.low, finding.high, finding.predicted]).all()
             assert not finding.low <= finding.observed <= finding.high
+
+
+@settings(deadline=None)
+@given(entries=ENTRIES, cuts=st.lists(st.integers(0, 60), max_size=4))
+def test_a_closer_look_at_what_is_settled_changes_nothing(
+    entries: list[tuple[int, float, float]], cuts: list[int]
+) -> None:
+    model_, briefly, closely = model(), ValueMemory(), ValueMemory()
+    borders = [0, *sorted(cut for cut in cuts if cut < len(entries)), len(entries)]
+    for start, stop in pairwise(borders):
+        for key in sorted({entry[0] for entry in entries[start:stop]}):
+            vectors = vectors_of(key, [entry[1:] for entry in entries[start:stop] if entry[0] == key])
+            low, high = model_.usual_elapsed((9, 9), key)  # what `vectors_of` puts before
+            timely = ~((vectors.elapsed_s < low) | (vectors.elapsed_s > high))
+            one = model_.judge([vectors], briefly, false_alarm_rate=RATE, timely=[timely])[0]
+            every = [np.arange(len(vectors))]
+            other = model_.judge([vectors], closely, false_alarm_rate=RATE, timely=[timely], looked_at=every)[0]
+            remarkable = other.p_values < model_.unremarkable
+            assert (one.p_values < model_.unremarkable).tolist() == remarkable.tolist()
+            assert one.p_values[remarkable].tobytes() == other.p_values[remarkable].tobytes()
+            assert repr(one.findings) == repr(other.findings)
+
+
+def test_networks_are_not_asked_about_what_any_answer_would_leave_unremarkable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    far, memory, counts = model().looking_below(1e-12), ValueMemory(), list[int]()
+    forward = value_network.forward
+
+    def counted(weights: value_network.Weights, windows: Tensor) -> Tensor:
+        counts.append(1)
+        return forward(weights, windows)
+
+    monkeypatch.setattr(value_network, "forward", counted)
+    vectors = vectors_of(3, noise(40, 5))
+    timely = [np.ones(len(vectors), np.bool_)]
+    quiet = far.judge([vectors], memory, false_alarm_rate=1e-13, timely=timely)[0]
+    assert (counts, quiet.p_values.min(), quiet.findings) == ([], 1.0, {})
+    odd = vectors_of(3, [[2.0, 1e6]])
+    found = far.judge([odd], memory, false_alarm_rate=1e-13, timely=[np.ones(1, np.bool_)])[0]
+    assert (counts, list(found.findings)) == ([1], [0])
 
 
 def test_a_long_batch_is_as_its_vectors_one_by_one() -> None:

@@ -100,7 +100,7 @@ def test_memory_is_bounded(fit: ValueFit) -> None:
     memory = ValueMemory()
     for seed in range(20):
         fit.model.judge([vectors_of(CYCLIC, waves(100, seed))], memory, false_alarm_rate=RATE)
-    assert (len(memory), memory.copy().numbers) == (1, CONFIG.history * 4)
+    assert (len(memory), memory.copy().numbers) == (1, CONFIG.history * 2)
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.01, 0.001])
