@@ -44,7 +44,7 @@ class WindowState:
     ``known`` < h means that the session was met in its middle: the model is not asked until the window is full.
     """
 
-    __slots__ = ("before", "hidden", "known", "next", "window")
+    __slots__ = ("before", "expected", "hidden", "known", "next", "window")
 
     def __init__(self, window: tuple[int, ...], known: int, before: tuple[int, int]) -> None:
         self.window = window
@@ -54,6 +54,8 @@ class WindowState:
         self.next: dict[int, Transition] = {}
         self.hidden: bytes | None = None
         """The log key model's hidden vector of the window, float32; None until it was asked, and where it is not."""
+        self.expected: tuple[tuple[int, float], ...] | None = None
+        """The most probable units with their probabilities; None until evidence is asked for."""
 
     @property
     def judged(self) -> bool:
@@ -63,7 +65,7 @@ class WindowState:
     def forget(self) -> None:
         """Drop all that one version of the models said of the window."""
         self.next.clear()
-        self.hidden = None
+        self.hidden = self.expected = None
 
 
 class Transition:

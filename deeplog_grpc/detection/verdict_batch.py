@@ -284,19 +284,20 @@ class _Evidence:
         """The g most probable log keys, and the end of the session where it is as probable as one of them."""
         if state.hidden is None:
             return ()
-        (prediction,) = self.behaviour.key_model.predictions(hidden_rows([state.hidden]))
+        if state.expected is None:  # sessions that leave their way leave it at the same places again and again
+            state.expected = self._expected(state.hidden)
+        return tuple(self._candidate(unit, probability) for unit, probability in state.expected)
+
+    def _expected(self, hidden: bytes) -> tuple[tuple[int, float], ...]:
+        (prediction,) = self.behaviour.key_model.predictions(hidden_rows([hidden]))
         units = prediction.best(self.behaviour.key_model.config.shown)
         if self.behaviour.key_model.config.begin_end and (rank := prediction.rank(END)) <= len(units):
             units.insert(rank - 1, END)
-        return tuple(self._candidate(unit, prediction) for unit in units)
+        return tuple((unit, float(np.exp(prediction.log_probabilities[unit]))) for unit in units)
 
-    def _candidate(self, unit: int, prediction: Prediction) -> Candidate:
+    def _candidate(self, unit: int, probability: float) -> Candidate:
         key = self.behaviour.key_model.vocabulary.key_of(unit)
-        return Candidate(
-            key=key,
-            template=END_TEMPLATE if unit == END else self.template(key),
-            probability=float(np.exp(prediction.log_probabilities[unit])),
-        )
+        return Candidate(key=key, template=END_TEMPLATE if unit == END else self.template(key), probability=probability)
 
     def _window(self, state: WindowState) -> tuple[int, ...]:
         return tuple(self.behaviour.key_model.vocabulary.key_of(unit) for unit in state.window)
