@@ -13,7 +13,7 @@ from deeplog_grpc.detection.shapes import Shape
 from deeplog_grpc.detection.states import Transition, WindowState, hidden_rows, surprise
 from deeplog_grpc.detection.values import ValueOutcome
 from deeplog_grpc.detection.verdicts import NO_KEY, AbnormalValue, Candidate, EndReason, Kind, Verdict
-from deeplog_grpc.models import BEGIN_KEY, ELAPSED, UNKNOWN_KEY, UNSEEN, Behaviour, Prediction, StandIn
+from deeplog_grpc.models import BEGIN_KEY, ELAPSED, UNKNOWN_KEY, UNSEEN, Behaviour, StandIn
 from deeplog_grpc.models.vocabulary import BEGIN, END
 from deeplog_grpc.parsing import Parameter, ParsedBatch
 from deeplog_grpc.workflow import Concern, Diagnoser, Diagnosis, OddValue
