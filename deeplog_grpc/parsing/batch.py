@@ -162,8 +162,10 @@ class ParsedBatch:
         KeyColumns
             By ascending key.
         """
-        chosen = rows[np.isin(self.keys[rows], list(templates))]
-        changed = {key for key, pieces in templates.items() if self._snapshot.pieces.get(key) != pieces}
+        given = self.keys[rows].tolist()
+        known = templates.keys() & set(given)
+        chosen = rows[np.fromiter(map(known.__contains__, given), np.bool_, len(given))]
+        changed = {key for key in known if self._snapshot.pieces.get(key) != templates[key]}
         if changed:
             texts = zip(chosen.tolist(), self.keys[chosen].tolist(), strict=True)
             fitting = [
