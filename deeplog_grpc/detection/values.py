@@ -183,7 +183,7 @@ class ValueJudge:
                     known_count=len(known),
                 )
                 found = replace(found, kind=Kind.NEW_VALUE, value=value)
-            _keep_smaller(outcomes, int(columns.rows[place]), found)
+            keep_smaller(outcomes, int(columns.rows[place]), found)
 
     def _ask(
         self,
@@ -205,7 +205,7 @@ class ValueJudge:
                 if finding.abnormal and evidence is not None:
                     value, vector = _value_of(evidence), _vector_of(own, place)
                     found = replace(found, kind=_kind_of(evidence), value=value, vector=vector)
-                _keep_smaller(outcomes, int(rows[place]), found)
+                keep_smaller(outcomes, int(rows[place]), found)
 
 
 _LEAST_P_VALUE = 1e-300
@@ -246,7 +246,7 @@ def _vector_of(vectors: KeyVectors, row: int) -> ValueVector:
     )
 
 
-def _keep_smaller(outcomes: dict[int, ValueOutcome], row: int, found: ValueOutcome) -> None:
+def keep_smaller(outcomes: dict[int, ValueOutcome], row: int, found: ValueOutcome) -> None:
     """Note what was found of a row, unless something more surprising was found before."""
     known = outcomes.get(row)
     if known is None:

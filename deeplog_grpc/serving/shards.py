@@ -1,0 +1,226 @@
+"""The shards of a server: orders out, replies back, and what is done when one of them dies.
+
+A shard that dies is started again, and gets the order that it died of once more: what it knew of open sessions is lost,
+as after a restart of the server, and so they are tracked from their middle on. The other shards keep their answers:
+their entries are judged once. Where it dies again, the entries are refused, and the client sends them again. After
+:data:`MAX_DEATHS` deaths in :data:`DEATHS_S` seconds the server stops, for whoever runs it to look and start it anew.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+from weakref import WeakSet
+from zlib import crc32
+
+import structlog
+
+from deeplog_grpc.errors import RefusedError
+from deeplog_grpc.serving.shard_codec import Message, packed, unpacked
+from deeplog_grpc.serving.shard_links import Link
+
+MAX_DEATHS = 5
+DEATHS_S = 600.0
+_RETRY_AFTER_S = 5.0
+
+_log = structlog.get_logger("deeplog_grpc.serving")
+
+Order = Callable[[], Message]
+"""Makes an order; called again when it has to be given to another process."""
+
+
+class ShardLostError(RefusedError):
+    """A scoring process has died, and could not be replaced in time."""
+
+    reason = "SCORING_PROCESS_LOST"
+
+
+class ShardError(Exception):
+    """An order failed in a scoring process.
+
+    Parameters
+    ----------
+    kind : str
+        Type of the error there.
+    where : sequence of str
+        Its calls, innermost last.
+    """
+
+    def __init__(self, kind: str, where: tuple[str, ...]) -> None:
+        super().__init__(f"{kind} in a scoring process, {where[-1] if where else 'nowhere'}")
+        self.where = where
+
+
+class Tenant(Protocol):
+    """Whose sessions the shards track."""
+
+    def reopen(self, shard: int) -> None:
+        """Begin anew in a shard that knows nothing."""
+        ...
+
+
+class Shards:
+    """The shards of a server; several threads may give orders.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    start : callable
+        Starts one.
+    clock : callable
+        Seconds that never run backwards.
+    """
+
+    def __init__(self, count: int, start: Callable[[], Link], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._start = start
+        self._links: list[Link] = []
+        try:
+            for _ in range(count):
+                self._links.append(start())
+        except BaseException:
+            self.close()
+            raise
+        self._clock = clock
+        self._lock = threading.RLock()
+        """Held from an order to its reply."""
+        self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
+        self._tenants: WeakSet[Tenant] = WeakSet()
+        self._last_number = 0
+        self._forgotten: list[int] = []
+        self.has_failed = False
+        """Whether they died too often."""
+        self.on_failure: Callable[[], None] = lambda: None
+        """Called once when they have; in any thread."""
+
+    def __len__(self) -> int:
+        return len(self._links)
+
+    def shard_of(self, identifier: str) -> int:
+        """Where the session of an identifier is, always and everywhere."""
+        return crc32(identifier.encode("utf-8", "surrogatepass")) % len(self._links)
+
+    def enter(self, tenant: Tenant) -> int:
+        """A number for somebody whose sessions are tracked, until :meth:`leave`; he is asked to :meth:`Tenant.reopen`.
+
+        Returns
+        -------
+        int
+            What his orders name him by.
+        """
+        with self._lock:
+            self._last_number += 1
+            self._tenants.add(tenant)
+            return self._last_number
+
+    def leave(self, number: int) -> None:
+        """Nobody asks for these sessions any more; the shards forget them before the next order."""
+        self._forgotten.append(number)
+
+    def ask_beside(self, shard: int, order: Message) -> Message:
+        """Have an order done beside the scoring.
+
+        Raises
+        ------
+        ShardLostError
+            If the shard is gone.
+        ShardError
+            If it fails there.
+        """
+        link = self._links[shard]
+        try:
+            return _checked(unpacked(link.ask(packed(order))))
+        except OSError as error:
+            link.close()  # an answer that comes late would be taken for the next one
+            raise _lost() from error
+
+    def exchange(self, orders: Mapping[int, Order], *, is_repeatable: bool = True) -> dict[int, Message]:
+        """Give orders, and wait until all are done.
+
+        Parameters
+        ----------
+        orders : mapping of int to callable
+            By shard.
+        is_repeatable : bool
+            Whether a shard that knows of nothing before can do them too.
+
+        Raises
+        ------
+        ShardLostError
+            If a shard is gone and the order cannot be done by another process.
+        ShardError
+            If an order fails.
+        """
+        with self._lock:
+            if self._forgotten:
+                self._forget()
+            # All are made before the first is given: a reply that nobody takes would be taken for the next one.
+            contents = {shard: packed(order()) for shard, order in orders.items()}
+            given = [shard for shard, content in contents.items() if self._gave(shard, content)]
+            replies = {shard: reply for shard in given if (reply := self._reply(shard)) is not None}
+            for shard in orders.keys() - replies.keys():
+                self._replace(shard)
+                given_again = is_repeatable and self._gave(shard, packed(orders[shard]()))
+                if given_again and (reply := self._reply(shard)) is not None:
+                    replies[shard] = reply
+            if orders.keys() - replies.keys():
+                raise _lost()
+            return {shard: _checked(reply) for shard, reply in replies.items()}
+
+    def close(self) -> None:
+        """End them all."""
+        for link in self._links:
+            link.close()
+
+    def _gave(self, shard: int, content: bytes) -> bool:
+        try:
+            self._links[shard].send(content)
+        except OSError:
+            return False
+        return True
+
+    def _reply(self, shard: int) -> dict[str, Any] | None:
+        try:
+            return unpacked(self._links[shard].receive())
+        except OSError:
+            return None
+
+    def _replace(self, shard: int) -> None:
+        """Start another process in the place of one that is gone, or does not answer."""
+        now_s = self._clock()
+        self._deaths.append(now_s)
+        if len(self._deaths) == MAX_DEATHS and now_s - self._deaths[0] < DEATHS_S and not self.has_failed:
+            self.has_failed = True
+            _log.error("scoring processes die again and again: the server stops", deaths=MAX_DEATHS)
+            self.on_failure()
+        if self.has_failed:
+            raise _lost()
+        _log.error("a scoring process died: it is started again, without its open sessions", shard=shard)
+        self._links[shard].close()
+        try:
+            self._links[shard] = self._start()
+            for tenant in self._tenants:
+                tenant.reopen(shard)
+        except Exception as error:
+            self._links[shard].close()  # else it would be asked for what it does not have
+            raise _lost() from error
+
+    def _forget(self) -> None:
+        numbers, self._forgotten = self._forgotten, []
+        for link in self._links:
+            try:
+                link.send(packed({"order": "forget", "detectors": numbers}))
+                link.receive()
+            except OSError:  # the next order will miss it
+                link.close()
+
+
+def _checked(reply: dict[str, Any]) -> Message:
+    if "error" in reply:
+        raise ShardError(reply["error"], reply["where"])
+    return reply
+
+
+def _lost() -> ShardLostError:
+    return ShardLostError("a scoring process died: send it again", retry_after_s=_RETRY_AFTER_S)
