@@ -64,6 +64,10 @@ class ServerConfig:
     max_concurrent_rpcs: Annotated[int, Field(ge=1)] = 1_000
     """Calls under way, streams included; more are refused with UNAVAILABLE. A last resort against a flood."""
 
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that track the sessions and judge them, each some of them, on a core of its own; 1 = the server itself.
+    Verdicts are the same. One more process reads the entries and talks to the clients, and is the limit of the rest."""
+
     torch_threads: Annotated[int, Field(ge=1, le=1_024)] = 1
     """Threads of one matrix product. The network is small: one is fastest unless batches are huge."""
 

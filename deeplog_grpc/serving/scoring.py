@@ -22,6 +22,7 @@ from typing import Any
 from deeplog_grpc.detection import Judges
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.detection.verdicts import Verdict
+from deeplog_grpc.errors import RefusedError
 from deeplog_grpc.feedback import DriftMonitor, DriftReport
 from deeplog_grpc.ingest import EntryFault, Part
 from deeplog_grpc.serving.answers import AnswerOptions, ScoreAnswer, late_end, parse_response
@@ -325,6 +326,8 @@ class _Run:
         batch = EntryBatch.concat([part.batch for _, part in pieces])
         try:
             scored = detector.score(batch)
+        except RefusedError:  # nothing is wrong with the entries
+            raise
         except Exception as error:
             self._score_apart(detector, pieces, error)
         else:

@@ -93,7 +93,7 @@ class KnownTemplates:
             self.snapshot = Snapshot(pieces, aliases)
             self._texts.clear()
         if (stand_ins := order.get("stand_ins")) is not None:
-            self.stand_ins = {key: StandIn(known, similarity) for key, known, similarity in stand_ins}
+            self.stand_ins = {key: StandIn(key=known, similarity=similarity) for key, known, similarity in stand_ins}
 
     def pieces(self, key: int) -> tuple[str, ...]:
         """The constant pieces of the template of a log key."""
@@ -240,7 +240,6 @@ class Shard:
         return {"outcomes": [(row, fields_of(outcome)) for row, outcome in found.items()]}
 
     def _amend(self, order: Message) -> Message:
-        """Rows are those of the last piece alone."""
         own = self._detectors[order["detector"]]
         rows, batch = own.batches[-1]
         places = {

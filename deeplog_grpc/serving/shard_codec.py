@@ -4,7 +4,7 @@ Dataclasses (verdicts and what they hold) go as the tuples of their fields; who 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from enum import Enum
 from functools import cache
 from operator import attrgetter
@@ -26,7 +26,11 @@ _Change = Callable[[Any], Any] | None
 
 def packed(message: Message) -> bytes:
     """A message as bytes: numbers, texts, bytes, columns, tuples and mappings of them."""
-    content: bytes = msgpack.packb(message, default=_plain, unicode_errors="surrogatepass")
+    content: bytes
+    try:
+        content = msgpack.packb(message, default=_plain)
+    except UnicodeEncodeError:  # a body with half a surrogate pair; to allow it always would cost five times as much
+        content = msgpack.packb(message, default=_plain, unicode_errors="surrogatepass")
     return content
 
 
@@ -73,7 +77,8 @@ def fields_of(thing: Any) -> tuple[Any, ...]:
     >>> fields_of(Candidate(key=3, template="bye", probability=0.5))
     (3, 'bye', 0.5)
     """
-    pack, _ = _dataclass(type(thing))
+    cls: Any = type(thing)
+    pack, _ = _codec_of(cls)
     found: tuple[Any, ...] = pack(thing)
     return found
 
@@ -87,13 +92,14 @@ def thing_of(cls: type[Thing], content: tuple[Any, ...], **changes: Any) -> Thin
     >>> thing_of(Candidate, (3, "bye", 0.5), key=4)
     Candidate(key=4, template='bye', probability=0.5)
     """
-    _, unpack = _dataclass(cls)
+    kind: Any = cls
+    _, unpack = _codec_of(kind)
     thing: Thing = unpack(content, changes)
     return thing
 
 
 @cache
-def _dataclass(cls: type[Any]) -> tuple[Callable[[Any], tuple[Any, ...]], Callable[..., Any]]:
+def _codec_of(cls: Any) -> tuple[Callable[[Any], tuple[Any, ...]], Callable[..., Any]]:
     hints, names = get_type_hints(cls), tuple(field.name for field in fields(cls))
     values = attrgetter(*names) if len(names) > 1 else lambda thing: (getattr(thing, names[0]),)
     changes = [(place, *_changes(hints[name])) for place, name in enumerate(names)]
@@ -120,8 +126,8 @@ def _changes(hint: Any) -> tuple[_Change, _Change]:
     inner = get_args(hint)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return None, hint
-    if is_dataclass(hint):
-        return _dataclass(hint)  # type: ignore[arg-type]  # mypy takes it for an instance
+    if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
+        return _codec_of(hint)
     if get_origin(hint) in (Union, UnionType):
         (own,) = (one for one in inner if one is not NoneType)
         return tuple(map(_or_none, _changes(own)))  # type: ignore[return-value]  # two of two

@@ -44,7 +44,7 @@ class ShardedBatch:
     Ask for evidence before the detector scores its next batch.
     """
 
-    def __init__(self, detector: "ShardedDetector", reading: Reading, shards: NDArray[np.intp]) -> None:
+    def __init__(self, detector: "ShardedDetector", reading: Reading, shards: NDArray[np.int64]) -> None:
         count = len(shards)
         self.keys: NDArray[np.int32] = reading.parsed.keys
         self.kinds = np.full(count, Kind.NORMAL, np.int8)
@@ -197,8 +197,7 @@ class ShardedDetector:
     def score(self, batch: EntryBatch, /) -> ShardedBatch:
         """Judge entries in their order."""
         reading = self._reader.read_parsed(batch, self.parse(batch.bodies))
-        shard_of = self._shards.shard_of
-        scored = ShardedBatch(self, reading, np.array([shard_of(name) for name in reading.identifiers], np.intp))
+        scored = ShardedBatch(self, reading, self._shards.shards_of(reading.identifiers))
         ends: list[Verdict] = []
         for piece in self._pieces(reading):
             ends += self._judge(scored, reading, batch.bodies, piece)
@@ -329,7 +328,7 @@ class ShardedDetector:
         return _ends_in_order(replies.values(), piece.start)
 
     def _judging(
-        self, shard: int, rows: NDArray[np.intp], reading: Reading, bodies: Sequence[str], piece: _Piece
+        self, shard: int, rows: NDArray[np.int64], reading: Reading, bodies: Sequence[str], piece: _Piece
     ) -> Message:
         start, stop = piece.start, piece.stop
         places = (rows + start).tolist()
@@ -352,7 +351,7 @@ class ShardedDetector:
         )
 
     def _judge_aside(
-        self, scored: ShardedBatch, shards: NDArray[np.intp], aside: Sequence[VectorsAside], start: int
+        self, scored: ShardedBatch, shards: NDArray[np.int64], aside: Sequence[VectorsAside], start: int
     ) -> None:
         """Have vectors judged by the shards of their log keys, and tell the shards of their sessions what is odd."""
         by_key: defaultdict[int, list[VectorsAside]] = defaultdict(list)
@@ -373,21 +372,21 @@ class ShardedDetector:
             if kind == Kind.NORMAL:
                 scored.scores[start + row] = max(scored.scores[start + row], surprise(p_value))
             else:
-                odd[int(shards[row])].append((row, outcome))
+                odd[int(shards[row])].append((start + row, outcome))
         if odd:
             orders: dict[int, Order] = {
                 shard: partial(self._plain, "amend", outcomes=outcomes) for shard, outcomes in odd.items()
             }
             for reply in self._shards.exchange(orders, is_repeatable=False).values():
                 for row, kind, score, evidence in reply["amended"]:
-                    scored.amend(start + row, kind, score, evidence)
+                    scored.amend(row, kind, score, evidence)
 
     def _plain(self, name: str, **content: Any) -> Message:
         return self._named(name) | content
 
     def _only_ends(self, orders: Mapping[int, Order], places: Mapping[str, int] = {}) -> ShardedBatch:
         replies = self._exchange(orders)
-        scored = ShardedBatch(self, self._reader.read(_NO_ENTRIES), np.zeros(0, np.intp))
+        scored = ShardedBatch(self, self._reader.read(_NO_ENTRIES), np.zeros(0, np.int64))
         ends = _ends_in_order(replies.values(), 0)
         scored.session_ends = tuple(sorted(ends, key=lambda end: places.get(end.session, 0)))
         return scored

@@ -9,12 +9,14 @@ their entries are judged once. Where it dies again, the entries are refused, and
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 from weakref import WeakSet
 from zlib import crc32
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from deeplog_grpc.errors import RefusedError
 from deeplog_grpc.serving.shard_codec import Message, packed, unpacked
@@ -37,19 +39,7 @@ class ShardLostError(RefusedError):
 
 
 class ShardError(Exception):
-    """An order failed in a scoring process.
-
-    Parameters
-    ----------
-    kind : str
-        Type of the error there.
-    where : sequence of str
-        Its calls, innermost last.
-    """
-
-    def __init__(self, kind: str, where: tuple[str, ...]) -> None:
-        super().__init__(f"{kind} in a scoring process, {where[-1] if where else 'nowhere'}")
-        self.where = where
+    """An order failed in a scoring process; the error there is logged."""
 
 
 class Tenant(Protocol):
@@ -75,6 +65,7 @@ class Shards:
 
     def __init__(self, count: int, start: Callable[[], Link], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._start = start
+        self._is_closed = False
         self._links: list[Link] = []
         try:
             for _ in range(count):
@@ -91,7 +82,7 @@ class Shards:
         self._forgotten: list[int] = []
         self.has_failed = False
         """Whether they died too often."""
-        self.on_failure: Callable[[], None] = lambda: None
+        self.on_failure: Callable[[], object] = lambda: None
         """Called once when they have; in any thread."""
 
     def __len__(self) -> int:
@@ -100,6 +91,11 @@ class Shards:
     def shard_of(self, identifier: str) -> int:
         """Where the session of an identifier is, always and everywhere."""
         return crc32(identifier.encode("utf-8", "surrogatepass")) % len(self._links)
+
+    def shards_of(self, identifiers: Sequence[str]) -> NDArray[np.int64]:
+        """Where the sessions of identifiers are. Shape [n]."""
+        numbers = [crc32(identifier.encode("utf-8", "surrogatepass")) for identifier in identifiers]
+        return np.array(numbers, np.int64) % len(self._links)
 
     def enter(self, tenant: Tenant) -> int:
         """A number for somebody whose sessions are tracked, until :meth:`leave`; he is asked to :meth:`Tenant.reopen`.
@@ -170,6 +166,7 @@ class Shards:
 
     def close(self) -> None:
         """End them all."""
+        self._is_closed = True
         for link in self._links:
             link.close()
 
@@ -188,6 +185,8 @@ class Shards:
 
     def _replace(self, shard: int) -> None:
         """Start another process in the place of one that is gone, or does not answer."""
+        if self._is_closed:
+            raise _lost()
         now_s = self._clock()
         self._deaths.append(now_s)
         if len(self._deaths) == MAX_DEATHS and now_s - self._deaths[0] < DEATHS_S and not self.has_failed:
@@ -218,7 +217,8 @@ class Shards:
 
 def _checked(reply: dict[str, Any]) -> Message:
     if "error" in reply:
-        raise ShardError(reply["error"], reply["where"])
+        _log.error("unexpected error in a scoring process", error_type=reply["error"], where=reply["where"])
+        raise ShardError(reply["error"])
     return reply
 
 
