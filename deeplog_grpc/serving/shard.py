@@ -121,8 +121,10 @@ class _Tracked:
     tracker: SessionTracker
     prepared: dict[int, Judges] = field(default_factory=dict)
     """By version."""
+    batch: int = 0
+    """Number of the batch judged last."""
     batches: list[tuple[NDArray[np.int64], VerdictBatch]] = field(default_factory=list)
-    """The entries judged last, with their rows; in several pieces where time jumped."""
+    """Its entries here, with their rows; in several pieces where time jumped."""
 
     @property
     def judges(self) -> Judges:
@@ -201,7 +203,6 @@ class Shard:
             if order["version"] not in own.prepared:
                 return {"is_missing": True}
             own.tracker.adopt(own.prepared.pop(order["version"]))
-        own.batches = []
         return {"is_missing": False}
 
     def _forget(self, order: Message) -> Message:
@@ -212,8 +213,8 @@ class Shard:
     def _judge(self, order: Message) -> Message:
         own = self._told(order)
         tracker, now_ns = own.tracker, column(order["now_ns"], np.int64)
-        if not order["start"]:
-            own.batches = []
+        if order["batch"] != own.batch:
+            own.batch, own.batches = order["batch"], []
         if order["releases"]:
             tracker.release(int(now_ns[0]))
         ends = self._until(own, int(now_ns[0]))

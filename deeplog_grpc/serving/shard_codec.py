@@ -26,19 +26,13 @@ _Change = Callable[[Any], Any] | None
 
 def packed(message: Message) -> bytes:
     """A message as bytes: numbers, texts, bytes, columns, tuples and mappings of them."""
-    content: bytes
-    try:
-        content = msgpack.packb(message, default=_plain)
-    except UnicodeEncodeError:  # a body with half a surrogate pair; to allow it always would cost five times as much
-        content = msgpack.packb(message, default=_plain, unicode_errors="surrogatepass")
+    content: bytes = msgpack.packb(message, default=_plain)
     return content
 
 
 def unpacked(content: bytes | bytearray) -> dict[str, Any]:
     """What :func:`packed` made bytes of; sequences come back as tuples, columns as bytes."""
-    message: dict[str, Any] = msgpack.unpackb(
-        content, use_list=False, strict_map_key=False, unicode_errors="surrogatepass"
-    )
+    message: dict[str, Any] = msgpack.unpackb(content, use_list=False, strict_map_key=False)
     return message
 
 

@@ -137,6 +137,8 @@ class ShardedDetector:
         """By shard: event time at which it was started anew; 0 = when all began."""
         self._standing: list[Message] = [{}] * len(shards)
         """By shard: what it said last of its sessions."""
+        self._batch = 0
+        """Number of the batch that was judged last."""
         self._number = shards.enter(self)
         finalize(self, shards.leave, self._number)
         for shard in range(len(shards)):
@@ -198,6 +200,7 @@ class ShardedDetector:
         """Judge entries in their order."""
         reading = self._reader.read_parsed(batch, self.parse(batch.bodies))
         scored = ShardedBatch(self, reading, self._shards.shards_of(reading.identifiers))
+        self._batch += 1
         ends: list[Verdict] = []
         for piece in self._pieces(reading):
             ends += self._judge(scored, reading, batch.bodies, piece)
@@ -336,6 +339,7 @@ class ShardedDetector:
         return self._order(
             "judge",
             shard,
+            batch=self._batch,
             start=start,
             releases=piece.releases,
             began_ns=self._began_ns[shard] or reading.began_ns,

@@ -90,11 +90,11 @@ class Shards:
 
     def shard_of(self, identifier: str) -> int:
         """Where the session of an identifier is, always and everywhere."""
-        return crc32(identifier.encode("utf-8", "surrogatepass")) % len(self._links)
+        return crc32(identifier.encode()) % len(self._links)
 
     def shards_of(self, identifiers: Sequence[str]) -> NDArray[np.int64]:
         """Where the sessions of identifiers are. Shape [n]."""
-        numbers = [crc32(identifier.encode("utf-8", "surrogatepass")) for identifier in identifiers]
+        numbers = [crc32(identifier.encode()) for identifier in identifiers]
         return np.array(numbers, np.int64) % len(self._links)
 
     def enter(self, tenant: Tenant) -> int:

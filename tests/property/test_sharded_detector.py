@@ -28,7 +28,6 @@ _ODD = [
     "disk 7 is on fire",
     "the moon is in the seventh house",
     "first row\nsecond row",
-    "half a pair: \udc80",
 ]
 _STEPS_S = [0.0, 0.5, 2.0, 2.0, 2.0, 61.0, 5_000.0, 100_000.0]
 ModelOf = Callable[[int], ApplicationModel]
@@ -164,9 +163,7 @@ def test_shards_change_nothing_that_is_said(
 
 @_relaxed
 @given(numbers=st.lists(st.integers(0, 10**6), min_size=1, max_size=80), limit=st.integers(2, 9))
-def test_open_sessions_are_bounded_in_all_shards_together(
-    model_of: ModelOf, numbers: list[int], limit: int
-) -> None:
+def test_open_sessions_are_bounded_in_all_shards_together(model_of: ModelOf, numbers: list[int], limit: int) -> None:
     detector = sharded_detector(model_of(0), local_shards(2), max_open_sessions=limit, timeout_s=0.0)
     names = [f"job-{number}" for number in numbers]
     detector.score(EntryBatch.of(["job started by copy worker"] * len(names), sessions=names))
