@@ -2,20 +2,22 @@
 
 import asyncio
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import grpc
 import psutil
 import pytest
 
 from deeplog_grpc.client import AsyncDeepLogClient
-from deeplog_grpc.errors import DeepLogError
+from deeplog_grpc.ingest import IngestConfig
+from deeplog_grpc.serving import ServerConfig, serve
+from deeplog_grpc.serving.shards import MAX_DEATHS, ShardLostError
 from deeplog_grpc.testing import Fault, simulate_log
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from deeplog_grpc.v1 import feedback_pb2, verdict_pb2
 from deeplog_grpc.v1.log_entry_pb2 import LogEntry
-from tests.integration.served import FALSE_POSITIVE, FULL, Served, order_of, port_of, probed, served, started
+from tests.integration.served import FALSE_POSITIVE, FULL, Served, opened, order_of, port_of, probed, served, started
 from tests.integration.server_harness import BOUND_S, until
 from tests.trained import LATER_S, entries_of
 
@@ -93,13 +95,14 @@ async def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost_but_its_s
             name for name in map("order-{}".format, range(1, 99)) if shards.shard_of(name) != shards.shard_of("a")
         )
         first, second = (order_of(None, session=name, at_s=LATER_S) for name in ("a", other))
+        middle = next(row for row, entry in enumerate(first) if "payment accepted" in entry.body)  # no beginning
         for entries in (first, second):
-            await up.score(entries[:3])
+            await up.score(entries[:middle])
         victim = shards_of(psutil.Process())[shards.shard_of("a")]
         victim.kill()
         await until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE)
-        there = await up.score(second[3:], flush=True)
-        gone = await up.score(first[3:])
+        there = await up.score(second[middle:], flush=True)
+        gone = await up.score(first[middle:])
         assert {verdict.kind for verdict in [*there, *gone]} == {verdict_pb2.KIND_NORMAL}
         assert gone[0].rank == 0 < there[0].rank  # the one is tracked from its middle on, the other went on
         assert await up.alarm(Fault.UNSEEN_KEY, session="a")
@@ -127,21 +130,22 @@ async def test_the_workers_end_with_the_server(small_bundle: Path, tmp_path: Pat
 
 
 async def test_a_server_whose_workers_die_again_and_again_stops(small_bundle: Path, tmp_path: Path) -> None:
-    process = await started(small_bundle, tmp_path, "--workers", "2")
+    kept = opened(small_bundle, tmp_path, **TWO)
+
+    def ready(_: int) -> None:
+        asyncio.get_running_loop().run_in_executor(None, exhaust)
+
+    def exhaust() -> None:
+        with suppress(ShardLostError):
+            for _ in range(MAX_DEATHS):
+                for worker in shards_of(psutil.Process()):
+                    worker.kill()
+                kept.detectors["orders"].flush()
+
     try:
-        port, _ = await asyncio.wait_for(port_of(process), 3 * BOUND_S)
-        server = psutil.Process(process.pid)
-        async with AsyncDeepLogClient(f"127.0.0.1:{port}", timeout_s=BOUND_S) as client:
-            while process.returncode is None:
-                try:
-                    for worker in shards_of(server):
-                        worker.kill()
-                    await client.score(order_of(None))
-                except (DeepLogError, grpc.RpcError, psutil.NoSuchProcess):
-                    await asyncio.sleep(0.05)
-        assert process.returncode == 2
+        with pytest.raises(ShardLostError, match="again and again"):
+            async with asyncio.timeout(6 * BOUND_S):
+                await serve(kept, ServerConfig(listen="127.0.0.1:0"), IngestConfig(), ready=ready)
     finally:
-        if process.returncode is None:
-            process.kill()
-        _, logged = await process.communicate()
-    assert b"die again and again" in logged
+        kept.close()
+    assert not shards_of(psutil.Process())
