@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from deeplog_grpc.detection.paths import BatchPaths, Past, Path, past_of
 from deeplog_grpc.detection.shapes import Shape
+from deeplog_grpc.detection.stand_ins import stood_for
 from deeplog_grpc.detection.states import Transition, WindowState, surprise
 from deeplog_grpc.detection.values import ValueOutcome, keep_smaller
 from deeplog_grpc.detection.verdicts import NO_KEY, AbnormalValue, Candidate, EndReason, Kind, Verdict
@@ -382,14 +383,6 @@ def _number(number: float) -> str:
     ('0.3215', '12.3', '67,108,864')
     """
     return f"{number:,.0f}" if abs(number) >= 1000 else f"{float(f'{number:.4g}'):g}"
-
-
-def stood_for(keys: NDArray[np.int32], stand_ins: Mapping[int, StandIn]) -> dict[int, int]:
-    """Row -> key of the stand-in, where there is one."""
-    if not stand_ins:
-        return {}
-    rows = np.flatnonzero(np.isin(keys, list(stand_ins))).tolist()
-    return {row: stand_ins[int(keys[row])].key for row in rows}
 
 
 def known_keys(keys: Sequence[int], stand_ins: Mapping[int, StandIn]) -> Sequence[int]:

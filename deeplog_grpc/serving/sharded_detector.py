@@ -24,69 +24,17 @@ from deeplog_grpc.detection.identifiers import cut
 from deeplog_grpc.detection.reading import Reader, Reading
 from deeplog_grpc.detection.shared_values import VectorsAside
 from deeplog_grpc.detection.states import surprise
-from deeplog_grpc.detection.verdict_batch import stood_for
 from deeplog_grpc.detection.verdicts import EndReason
 from deeplog_grpc.detection.watermark import NS_PER_S
+from deeplog_grpc.models import StandIn
 from deeplog_grpc.parsing import ParsedBatch
 from deeplog_grpc.serving.shard import opening, preparing
-from deeplog_grpc.serving.shard_codec import Message, column, plain_vectors, thing_of, vectors_of
+from deeplog_grpc.serving.shard_codec import Message, plain_vectors, thing_of, vectors_of
+from deeplog_grpc.serving.sharded_batch import ShardedBatch
 from deeplog_grpc.serving.shards import Order, ShardLostError, Shards
 
 _NEVER_NS = (1 << 63) - 1
-_ASKED_TOGETHER = 256
-"""Normal rows whose evidence is fetched when one is asked for: who wants one mostly wants all."""
 _MIB = 1 << 20
-
-
-class ShardedBatch:
-    """The verdicts of a batch; a :class:`~deeplog_grpc.serving.detectors.ScoredBatch`.
-
-    Ask for evidence before the detector scores its next batch.
-    """
-
-    def __init__(self, detector: "ShardedDetector", reading: Reading, shards: NDArray[np.int64]) -> None:
-        count = len(shards)
-        self.keys: NDArray[np.int32] = reading.parsed.keys
-        self.kinds = np.full(count, Kind.NORMAL, np.int8)
-        self.ranks = np.zeros(count, np.int32)
-        self.probabilities = np.ones(count, np.float32)
-        self.scores = np.zeros(count, np.float32)
-        self.sessions: Sequence[str] = reading.identifiers
-        self.session_ends: tuple[Verdict, ...] = ()
-        self.stands_for: Mapping[int, int] = stood_for(self.keys, detector.stand_ins)
-        self.shards = shards
-        """Of each row. Shape [n]."""
-        self._detector = detector
-        self._evidence: dict[int, tuple[Any, ...]] = {}
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def put(self, rows: NDArray[np.int64], start: int, reply: Message) -> None:
-        """Take in what a shard says of rows of the piece that begins at ``start``."""
-        at = rows + start
-        self.kinds[at] = column(reply["kinds"], np.int8)
-        self.ranks[at] = column(reply["ranks"], np.int32)
-        self.probabilities[at] = column(reply["probabilities"], np.float32)
-        self.scores[at] = column(reply["scores"], np.float32)
-        self._evidence.update((start + row, found) for row, found in reply["evidence"])
-
-    def amend(self, row: int, kind: int, score: float, evidence: tuple[Any, ...]) -> None:
-        """Take in what a shard says of a row after it was told of its values."""
-        self.kinds[row], self.scores[row], self._evidence[row] = kind, score, evidence
-
-    def verdict(self, i: int, /) -> Verdict:
-        """Row i with its evidence."""
-        if i not in self._evidence:
-            self._evidence.update(self._detector.asked(self._like(i)))
-        # Its shard does not know what a network elsewhere said of its numbers, where that was not abnormal.
-        return thing_of(Verdict, self._evidence[i], index=i, score=float(self.scores[i]))
-
-    def _like(self, i: int) -> tuple[int, list[int]]:
-        """The shard of a row, and the rows from that one on that are there too, as far as they are fetched at once."""
-        shard = int(self.shards[i])
-        rows = i + np.flatnonzero(self.shards[i:] == shard)
-        return shard, [row for row in rows[:_ASKED_TOGETHER].tolist() if row not in self._evidence]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +123,7 @@ class ShardedDetector:
         return sum(standing.get("evicted", 0) for standing in self._standing)
 
     @property
-    def stand_ins(self) -> Mapping[int, Any]:
+    def stand_ins(self) -> Mapping[int, StandIn]:
         """New log keys that are judged as known ones, with ``key_model.semantic``: key -> stand-in."""
         return self._reader.stand_ins
 
@@ -199,7 +147,7 @@ class ShardedDetector:
     def score(self, batch: EntryBatch, /) -> ShardedBatch:
         """Judge entries in their order."""
         reading = self._reader.read_parsed(batch, self.parse(batch.bodies))
-        scored = ShardedBatch(self, reading, self._shards.shards_of(reading.identifiers))
+        scored = self._batch_of(reading, self._shards.shards_of(reading.identifiers))
         self._batch += 1
         ends: list[Verdict] = []
         for piece in self._pieces(reading):
@@ -237,7 +185,7 @@ class ShardedDetector:
         """Have the shards get ready to judge by another version, beside the scoring: the costly part of `adopt`."""
         for shard in range(len(self._shards)):
             try:
-                self._shards.ask_beside(shard, self._named("prepare") | preparing(model))
+                self._shards.ask_beside(shard, self._named("prepare", **preparing(model)))
             except ShardLostError:  # its successor is told when the version comes into force
                 continue
 
@@ -247,13 +195,12 @@ class ShardedDetector:
         self._reader.adopt(judges.model.key_model)
         self._stand_ins_told = [-1] * len(self._shards)
         orders: dict[int, Order] = {
-            shard: lambda: self._named("adopt") | {"version": judges.model.version}
-            for shard in range(len(self._shards))
+            shard: lambda: self._named("adopt", version=judges.model.version) for shard in range(len(self._shards))
         }
         replies = self._shards.exchange(orders)
         missing = [shard for shard, reply in replies.items() if reply["is_missing"]]
         for shard in missing:
-            self._shards.ask_beside(shard, self._named("prepare") | preparing(judges.model))
+            self._shards.ask_beside(shard, self._named("prepare", **preparing(judges.model)))
         self._shards.exchange({shard: orders[shard] for shard in missing})
 
     def reopen(self, shard: int) -> None:
@@ -262,25 +209,28 @@ class ShardedDetector:
         self._standing[shard] = {}
         self._open(shard)
 
-    def asked(self, wanted: tuple[int, Sequence[int]]) -> Iterator[tuple[int, tuple[Any, ...]]]:
-        """The evidence of rows of a shard that were judged last, row by row."""
-        shard, rows = wanted
-        order = self._named("verdicts") | {"rows": rows}
-        reply = self._shards.exchange({shard: lambda: order}, is_repeatable=False)[shard]
-        return zip(rows, reply["verdicts"], strict=True)
+    def _batch_of(self, reading: Reading, shards: NDArray[np.int64]) -> ShardedBatch:
+        return ShardedBatch(reading, shards, self.stand_ins, self._asked)
+
+    def _asked(self, shard: int, rows: Sequence[int]) -> Sequence[tuple[Any, ...]]:
+        """The evidence of rows of a shard that were judged last."""
+        order = self._named("verdicts", rows=rows)
+        verdicts: Sequence[tuple[Any, ...]]
+        verdicts = self._shards.exchange({shard: lambda: order}, is_repeatable=False)[shard]["verdicts"]
+        return verdicts
 
     def _open(self, shard: int) -> None:
         self._changed[shard] = set(range(len(self._reader)))
         self._stand_ins_told[shard] = -1
         model = replace(self.model, parser=self._base.parser)
-        self._shards.ask_beside(shard, self._named("open") | opening(model, self._config))
+        self._shards.ask_beside(shard, self._named("open", **opening(model, self._config)))
 
-    def _named(self, order: str) -> dict[str, Any]:
-        return {"order": order, "detector": self._number}
+    def _named(self, order: str, **content: Any) -> dict[str, Any]:
+        return {"order": order, "detector": self._number, **content}
 
     def _order(self, name: str, shard: int, **content: Any) -> Message:
         """An order, with what its shard does not know yet."""
-        order = self._named(name) | content
+        order = self._named(name, **content)
         if changed := self._changed[shard]:
             order["templates"] = [(key, self._reader.resolve(key), self._reader.pieces(key)) for key in changed]
         if self._stand_ins_told[shard] != len(self.stand_ins):
@@ -366,7 +316,7 @@ class ShardedDetector:
             by_owner[key % len(self._shards)].append(VectorsAside.joined(by_key[key]))
         replies = self._shards.exchange(
             {
-                owner: partial(self._plain, "values", vectors=[plain_vectors(part) for part in parts])
+                owner: partial(self._named, "values", vectors=[plain_vectors(part) for part in parts])
                 for owner, parts in by_owner.items()
             }
         )
@@ -379,18 +329,15 @@ class ShardedDetector:
                 odd[int(shards[row])].append((start + row, outcome))
         if odd:
             orders: dict[int, Order] = {
-                shard: partial(self._plain, "amend", outcomes=outcomes) for shard, outcomes in odd.items()
+                shard: partial(self._named, "amend", outcomes=outcomes) for shard, outcomes in odd.items()
             }
             for reply in self._shards.exchange(orders, is_repeatable=False).values():
                 for row, kind, score, evidence in reply["amended"]:
                     scored.amend(row, kind, score, evidence)
 
-    def _plain(self, name: str, **content: Any) -> Message:
-        return self._named(name) | content
-
     def _only_ends(self, orders: Mapping[int, Order], places: Mapping[str, int] = {}) -> ShardedBatch:
         replies = self._exchange(orders)
-        scored = ShardedBatch(self, self._reader.read(_NO_ENTRIES), np.zeros(0, np.int64))
+        scored = self._batch_of(self._reader.read(_NO_ENTRIES), np.zeros(0, np.int64))
         ends = _ends_in_order(replies.values(), 0)
         scored.session_ends = tuple(sorted(ends, key=lambda end: places.get(end.session, 0)))
         return scored

@@ -17,7 +17,7 @@ from deeplog_grpc.testing import Fault, simulate_log
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from deeplog_grpc.v1 import feedback_pb2, verdict_pb2
 from deeplog_grpc.v1.log_entry_pb2 import LogEntry
-from tests.integration.served import FALSE_POSITIVE, FULL, Served, opened, order_of, port_of, probed, served, started
+from tests.integration.served import FULL, Served, opened, order_of, port_of, probed, served, started
 from tests.integration.server_harness import BOUND_S, until
 from tests.trained import LATER_S, entries_of
 
@@ -70,7 +70,7 @@ async def test_feedback_comes_into_force_in_all_workers(small_bundle: Path, tmp_
     async with served(small_bundle, tmp_path, state=TWO) as up:
         alarms = [await up.alarm(Fault.UNSEEN_KEY, session=f"before-{number}") for number in range(4)]
         assert all(alarms)
-        answer = await up.client.feedback(feedback_pb2.FeedbackLabel.Value(FALSE_POSITIVE), group_id=await group(up))
+        answer = await up.client.feedback(feedback_pb2.FEEDBACK_LABEL_FALSE_POSITIVE, group_id=await group(up))
         assert answer.outcome == feedback_pb2.FEEDBACK_OUTCOME_LEARNED
         after = [await up.alarm(Fault.UNSEEN_KEY, session=f"after-{number}") for number in range(4)]
         verdicts = await up.score(order_of(None))

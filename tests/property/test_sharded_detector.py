@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from deeplog_grpc.detection import ApplicationModel, Detector, EntryBatch, Judges, SessionConfig, VerdictBatch
 from deeplog_grpc.detection.watermark import NS_PER_S
 from deeplog_grpc.models import KeyModelConfig, ThresholdConfig, ValueModelConfig
-from deeplog_grpc.serving.sharded_detector import ShardedBatch, ShardedDetector
+from deeplog_grpc.serving.sharded_batch import ShardedBatch
+from deeplog_grpc.serving.sharded_detector import ShardedDetector
 from deeplog_grpc.training import Trainer
 from tests.sharded import local_shards, sharded_detector
 from tests.trained import fresh_detector
@@ -169,4 +170,5 @@ def test_open_sessions_are_bounded_in_all_shards_together(model_of: ModelOf, num
     detector.score(EntryBatch.of(["job started by copy worker"] * len(names), sessions=names))
     assert detector.open_sessions <= limit + 1
     assert detector.open_sessions + detector.evicted_sessions >= len(set(names))
-    assert len(detector.flush().session_ends) == min(len(set(names)), detector.open_sessions or len(set(names)))
+    still_open = detector.open_sessions
+    assert len(detector.flush().session_ends) == still_open > 0

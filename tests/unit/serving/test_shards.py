@@ -165,5 +165,5 @@ def test_only_shards_that_have_something_to_do_are_asked(
 
 
 def test_plain_data_comes_back_as_it_was() -> None:
-    message = {"order": "x", "rows": (1, -(2**63), 2**63), "text": "a\x00b\n", "share": float("inf"), 7: None}
+    message = {"rows": (1, -(2**63), 2**63), "text": "a\x00b\n", "share": float("inf"), "counts": {7: None}}
     assert unpacked(packed(message)) == message
