@@ -65,8 +65,8 @@ class ServerConfig:
     """Calls under way, streams included; more are refused with UNAVAILABLE. A last resort against a flood."""
 
     workers: Annotated[int, Field(ge=1, le=64)] = 1
-    """Processes that track the sessions and judge them, each some of them, on a core of its own; 1 = the server itself.
-    Verdicts are the same. One more process reads the entries and talks to the clients, and is the limit of the rest."""
+    """Scoring processes over which the sessions of each application are divided, each on a core of its own beside the
+    server's, which reads the entries for all; 1 = the server scores by itself. Verdicts are the same."""
 
     torch_threads: Annotated[int, Field(ge=1, le=1_024)] = 1
     """Threads of one matrix product. The network is small: one is fastest unless batches are huge."""
