@@ -14,9 +14,10 @@ from deeplog_grpc.ingest import IngestConfig
 from deeplog_grpc.serving import ServerConfig, serve
 from deeplog_grpc.serving.shards import MAX_DEATHS, ShardLostError
 from deeplog_grpc.testing import Fault, simulate_log
+from deeplog_grpc.v1 import application_pb2, feedback_pb2, verdict_pb2
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
-from deeplog_grpc.v1 import feedback_pb2, verdict_pb2
 from deeplog_grpc.v1.log_entry_pb2 import LogEntry
+from tests.integration.learns import learning, orders, streamed, until_state
 from tests.integration.served import FULL, Served, opened, order_of, port_of, probed, served, started
 from tests.integration.server_harness import BOUND_S, until
 from tests.trained import LATER_S, entries_of
@@ -107,6 +108,16 @@ async def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost_but_its_s
         assert gone[0].rank == 0 < there[0].rank  # the one is tracked from its middle on, the other went on
         assert await up.alarm(Fault.UNSEEN_KEY, session="a")
         assert len(shards_of(psutil.Process())) == 2
+
+
+async def test_a_model_that_is_learned_is_divided_over_the_workers(tmp_path: Path) -> None:
+    async with learning(tmp_path, workers=2) as up:
+        await streamed(up, orders(250, seed=1))
+        await until_state(up, application_pb2.APPLICATION_STATE_DETECTING)
+        _, false_alarms = await streamed(up, orders(100, seed=2, start_s=LATER_S + 600))
+        _, alarms = await streamed(up, orders(100, seed=3, start_s=LATER_S + 1_200, fault_rate=0.3))
+    assert false_alarms <= 5
+    assert alarms >= 20
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
