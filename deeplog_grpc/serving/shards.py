@@ -10,6 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from weakref import WeakSet
 from zlib import crc32
@@ -40,6 +42,23 @@ class ShardLostError(RefusedError):
 
 class ShardError(Exception):
     """An order failed in a scoring process; the error there is logged."""
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """Orders under way."""
+
+    orders: Mapping[int, Order]
+    given: Sequence[int]
+    """The shards that took them."""
+    is_repeatable: bool
+    _replies: "Callable[[Pending], dict[int, Message]]"
+    found: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """The replies, as far as they are there."""
+
+    def replies(self) -> dict[int, Message]:
+        """Wait for them; see :meth:`Shards.replies`."""
+        return self._replies(self)
 
 
 class Tenant(Protocol):
@@ -75,7 +94,8 @@ class Shards:
             raise
         self._clock = clock
         self._lock = threading.RLock()
-        """Held from an order to its reply."""
+        """Held while orders are given, and while replies are taken."""
+        self._under_way: Pending | None = None
         self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
         self._tenants: WeakSet[Tenant] = WeakSet()
         self._last_number = 0
@@ -131,8 +151,8 @@ class Shards:
             link.close()  # an answer that comes late would be taken for the next one
             raise _lost() from error
 
-    def exchange(self, orders: Mapping[int, Order], *, is_repeatable: bool = True) -> dict[int, Message]:
-        """Give orders, and wait until all are done.
+    def begin(self, orders: Mapping[int, Order], *, is_repeatable: bool = True) -> "Pending":
+        """Give orders; those given before are done by then.
 
         Parameters
         ----------
@@ -140,6 +160,19 @@ class Shards:
             By shard.
         is_repeatable : bool
             Whether a shard that knows of nothing before can do them too.
+        """
+        with self._lock:
+            self._collect()
+            if self._forgotten:
+                self._forget()
+            # All are made before the first is given: a reply that nobody takes would be taken for the next one.
+            contents = {shard: packed(order()) for shard, order in orders.items()}
+            given = [shard for shard, content in contents.items() if self._gave(shard, content)]
+            self._under_way = Pending(orders, given, is_repeatable, self.replies)
+            return self._under_way
+
+    def replies(self, pending: "Pending") -> dict[int, Message]:
+        """Wait until orders are done.
 
         Raises
         ------
@@ -149,20 +182,29 @@ class Shards:
             If an order fails.
         """
         with self._lock:
-            if self._forgotten:
-                self._forget()
-            # All are made before the first is given: a reply that nobody takes would be taken for the next one.
-            contents = {shard: packed(order()) for shard, order in orders.items()}
-            given = [shard for shard, content in contents.items() if self._gave(shard, content)]
-            replies = {shard: reply for shard in given if (reply := self._reply(shard)) is not None}
-            for shard in orders.keys() - replies.keys():
+            if self._under_way is pending:
+                self._collect()
+        if pending.orders.keys() - pending.found.keys():
+            raise _lost()
+        return {shard: _checked(reply) for shard, reply in pending.found.items()}
+
+    def exchange(self, orders: Mapping[int, Order], *, is_repeatable: bool = True) -> dict[int, Message]:
+        """Give orders and wait until they are done; see :meth:`begin` and :meth:`replies`."""
+        return self.begin(orders, is_repeatable=is_repeatable).replies()
+
+    def _collect(self) -> None:
+        """Take the replies to what is under way."""
+        pending, self._under_way = self._under_way, None
+        if pending is None:
+            return
+        orders, found = pending.orders, pending.found
+        found.update({shard: reply for shard in pending.given if (reply := self._reply(shard)) is not None})
+        with suppress(ShardLostError):  # told to who asks for the replies
+            for shard in orders.keys() - found.keys():
                 self._replace(shard)
-                given_again = is_repeatable and self._gave(shard, packed(orders[shard]()))
+                given_again = pending.is_repeatable and self._gave(shard, packed(orders[shard]()))
                 if given_again and (reply := self._reply(shard)) is not None:
-                    replies[shard] = reply
-            if orders.keys() - replies.keys():
-                raise _lost()
-            return {shard: _checked(reply) for shard, reply in replies.items()}
+                    found[shard] = reply
 
     def close(self) -> None:
         """End them all."""
