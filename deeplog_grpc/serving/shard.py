@@ -121,22 +121,21 @@ class _Tracked:
     tracker: SessionTracker
     prepared: dict[int, Judges] = field(default_factory=dict)
     """By version."""
-    batch: int = 0
-    """Number of the batch judged last."""
-    batches: list[tuple[NDArray[np.int64], VerdictBatch]] = field(default_factory=list)
-    """Its entries here, with their rows; in several pieces where time jumped."""
+    judged: dict[int, list[tuple[NDArray[np.int64], VerdictBatch]]] = field(default_factory=dict)
+    """The entries of the last two batches, by the batches' numbers, with their rows; in several pieces where time
+    jumped."""
 
     @property
     def judges(self) -> Judges:
         return self.tracker.judges
 
-    def place_of(self, row: int) -> tuple[int, int]:
-        """Where a row of the entries judged last is: in which piece, and where there."""
-        for number, (rows, _) in enumerate(self.batches):
+    def verdict(self, batch: int, row: int) -> Verdict:
+        """The verdict of a row of a batch."""
+        for rows, scored in self.judged[batch]:
             place = int(np.searchsorted(rows, row))
             if place < len(rows) and rows[place] == row:
-                return number, place
-        raise LookupError("this row was not judged here, or not last")
+                return scored.verdict(place)
+        raise LookupError("this row was not judged here")
 
 
 class Shard:
@@ -213,8 +212,8 @@ class Shard:
     def _judge(self, order: Message) -> Message:
         own = self._told(order)
         tracker, now_ns = own.tracker, column(order["now_ns"], np.int64)
-        if order["batch"] != own.batch:
-            own.batch, own.batches = order["batch"], []
+        number = order["batch"]
+        own.judged = {old: pieces for old, pieces in own.judged.items() if old >= number - 1}
         if order["releases"]:
             tracker.release(int(now_ns[0]))
         ends = self._until(own, int(now_ns[0]))
@@ -222,7 +221,7 @@ class Shard:
         reply: dict[str, Any] = {}
         if len(rows):
             scored = tracker.judge(_reading(own, order, rows))
-            own.batches.append((rows + order["start"], scored))
+            own.judged.setdefault(number, []).append((rows + order["start"], scored))
             ends += [(int(rows[end.index]), end) for end in scored.session_ends]
             reply = {
                 "kinds": scored.kinds,
@@ -242,12 +241,12 @@ class Shard:
 
     def _amend(self, order: Message) -> Message:
         own = self._detectors[order["detector"]]
-        rows, batch = own.batches[-1]
+        rows, batch = own.judged[order["batch"]][-1]
         places = {
             int(np.searchsorted(rows, row)): thing_of(ValueOutcome, outcome) for row, outcome in order["outcomes"]
         }
         batch = batch.with_outcomes(places)
-        own.batches[-1] = rows, batch
+        own.judged[order["batch"]][-1] = rows, batch
         return {
             "amended": [
                 (int(rows[place]), int(batch.kinds[place]), float(batch.scores[place]), fields_of(batch.verdict(place)))
@@ -257,8 +256,7 @@ class Shard:
 
     def _verdicts(self, order: Message) -> Message:
         own = self._detectors[order["detector"]]
-        places = [own.place_of(row) for row in order["rows"]]
-        return {"verdicts": [fields_of(own.batches[number][1].verdict(place)) for number, place in places]}
+        return {"verdicts": [fields_of(own.verdict(order["batch"], row)) for row in order["rows"]]}
 
     def _advance(self, order: Message) -> Message:
         own = self._told(order)

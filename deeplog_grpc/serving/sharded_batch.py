@@ -21,10 +21,12 @@ _ASKED_TOGETHER = 256
 class ShardedBatch:
     """The verdicts of a batch; a :class:`~deeplog_grpc.serving.detectors.ScoredBatch`.
 
-    Ask for evidence before the detector scores its next batch.
+    Ask for evidence before the detector scores the batch after the next.
 
     Parameters
     ----------
+    number : int
+        What the shards know the batch by.
     reading : Reading
         The entries.
     shards : int64 array [n]
@@ -35,7 +37,9 @@ class ShardedBatch:
         A shard, and some of its rows, ascending -> their evidence.
     """
 
-    def __init__(self, reading: Reading, shards: NDArray[np.int64], stand_ins: Mapping[int, StandIn], ask: Ask) -> None:
+    def __init__(
+        self, number: int, reading: Reading, shards: NDArray[np.int64], stand_ins: Mapping[int, StandIn], ask: Ask
+    ) -> None:
         count = len(shards)
         self.keys: NDArray[np.int32] = reading.parsed.keys
         self.kinds = np.full(count, Kind.NORMAL, np.int8)
@@ -47,6 +51,8 @@ class ShardedBatch:
         self.stands_for: Mapping[int, int] = stood_for(self.keys, stand_ins)
         self.shards = shards
         """Of each row. Shape [n]."""
+        self.number = number
+        """What the shards know it by."""
         self._ask = ask
         self._evidence: dict[int, tuple[Any, ...]] = {}
 

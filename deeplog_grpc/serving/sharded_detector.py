@@ -9,7 +9,7 @@ evenly.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -31,7 +31,7 @@ from deeplog_grpc.parsing import ParsedBatch
 from deeplog_grpc.serving.shard import opening, preparing
 from deeplog_grpc.serving.shard_codec import Message, plain_vectors, thing_of, vectors_of
 from deeplog_grpc.serving.sharded_batch import ShardedBatch
-from deeplog_grpc.serving.shards import Order, ShardLostError, Shards
+from deeplog_grpc.serving.shards import Order, Pending, ShardLostError, Shards
 
 _NEVER_NS = (1 << 63) - 1
 _MIB = 1 << 20
@@ -146,14 +146,27 @@ class ShardedDetector:
 
     def score(self, batch: EntryBatch, /) -> ShardedBatch:
         """Judge entries in their order."""
-        reading = self._reader.read_parsed(batch, self.parse(batch.bodies))
-        scored = self._batch_of(reading, self._shards.shards_of(reading.identifiers))
-        self._batch += 1
-        ends: list[Verdict] = []
-        for piece in self._pieces(reading):
-            ends += self._judge(scored, reading, batch.bodies, piece)
-        scored.session_ends = tuple(ends)
+        (scored,) = self.score_each([batch])
         return scored
+
+    def score_each(self, batches: Iterable[EntryBatch], /) -> Iterator[ShardedBatch]:
+        """Judge batches in their order; while the shards judge one, the next is read, and the one before answered."""
+        under_way: Callable[[], ShardedBatch] | None = None
+        failure: Exception | None = None
+        for batch in batches:
+            try:
+                reading = self._reader.read_parsed(batch, self.parse(batch.bodies))
+            except Exception as error:  # the one before has nothing to do with it
+                failure = error
+                break
+            judged = None if under_way is None else under_way()
+            under_way = self._begin(reading, batch.bodies)
+            if judged is not None:
+                yield judged
+        if under_way is not None:
+            yield under_way()
+        if failure is not None:
+            raise failure
 
     def advance(self, now_ns: int, /) -> ShardedBatch:
         """End the sessions whose time-out has passed by an event time; no rows, only ends."""
@@ -177,7 +190,7 @@ class ShardedDetector:
     def workflow_path(self, session: str, /) -> tuple[int, ...] | None:
         """States of the workflow that an open session went through, oldest first; None = it is not open."""
         shard = self._shards.shard_of(cut(session))
-        reply = self._exchange({shard: partial(self._order, "path", shard, session=session)})[shard]
+        reply = self._give({shard: partial(self._order, "path", shard, session=session)})()[shard]
         path: tuple[int, ...] | None = reply["path"]
         return path
 
@@ -210,11 +223,12 @@ class ShardedDetector:
         self._open(shard)
 
     def _batch_of(self, reading: Reading, shards: NDArray[np.int64]) -> ShardedBatch:
-        return ShardedBatch(reading, shards, self.stand_ins, self._asked)
+        number = self._batch
+        return ShardedBatch(number, reading, shards, self.stand_ins, partial(self._asked, number))
 
-    def _asked(self, shard: int, rows: Sequence[int]) -> Sequence[tuple[Any, ...]]:
+    def _asked(self, batch: int, shard: int, rows: Sequence[int]) -> Sequence[tuple[Any, ...]]:
         """The evidence of rows of a shard that were judged last."""
-        order = self._named("verdicts", rows=rows)
+        order = self._named("verdicts", batch=batch, rows=rows)
         verdicts: Sequence[tuple[Any, ...]]
         verdicts = self._shards.exchange({shard: lambda: order}, is_repeatable=False)[shard]["verdicts"]
         return verdicts
@@ -237,12 +251,23 @@ class ShardedDetector:
             order["stand_ins"] = [(key, found.key, found.similarity) for key, found in self.stand_ins.items()]
         return order
 
-    def _exchange(self, orders: Mapping[int, Order]) -> dict[int, Message]:
-        """Give orders that :meth:`_order` makes."""
-        replies = self._shards.exchange(orders)
-        for shard, reply in replies.items():
+    def _give(self, orders: Mapping[int, Order]) -> Callable[[], dict[int, Message]]:
+        """Give orders that :meth:`_order` makes; returns what waits for the replies."""
+        pending = self._shards.begin(orders)
+        for shard in orders:
             self._changed[shard].clear()
             self._stand_ins_told[shard] = len(self.stand_ins)
+        return partial(self._taken, pending)
+
+    def _taken(self, pending: Pending) -> dict[int, Message]:
+        try:
+            replies = pending.replies()
+        except Exception:
+            for shard in pending.orders:  # who knows what it took in
+                self._changed[shard] = set(range(len(self._reader)))
+                self._stand_ins_told[shard] = -1
+            raise
+        for shard, reply in replies.items():
             if "open" in reply:
                 self._standing[shard] = {name: reply[name] for name in ("open", "evicted", "deadline_ns")}
         return replies
@@ -260,8 +285,26 @@ class ShardedDetector:
         for start, stop in pairwise(borders):
             yield _Piece(start=start, stop=stop, releases=start in reading.released_rows)
 
-    def _judge(self, scored: ShardedBatch, reading: Reading, bodies: Sequence[str], piece: _Piece) -> Iterable[Verdict]:
-        """Have a piece judged; returns the ends of sessions."""
+    def _begin(self, reading: Reading, bodies: Sequence[str]) -> Callable[[], ShardedBatch]:
+        """Have entries judged; returns what waits for the verdicts."""
+        self._batch += 1
+        scored = self._batch_of(reading, self._shards.shards_of(reading.identifiers))
+        ends: list[Verdict] = []
+        finish: Callable[[], list[Verdict]] = list
+        for piece in self._pieces(reading):
+            ends += finish()
+            finish = self._begin_piece(scored, reading, bodies, piece)
+
+        def finished() -> ShardedBatch:
+            scored.session_ends = (*ends, *finish())
+            return scored
+
+        return finished
+
+    def _begin_piece(
+        self, scored: ShardedBatch, reading: Reading, bodies: Sequence[str], piece: _Piece
+    ) -> Callable[[], list[Verdict]]:
+        """Have a piece judged; returns what waits for the ends of sessions, and puts the verdicts where they belong."""
         shards = scored.shards[piece.start : piece.stop]
         last_ns = int(reading.now_ns[piece.stop - 1])
         rows = {shard: np.flatnonzero(shards == shard) for shard in range(len(self._shards))}
@@ -270,15 +313,20 @@ class ShardedDetector:
             for shard, own in rows.items()
             if len(own) or piece.releases or self._deadline_ns(shard) < last_ns
         }
-        replies = self._exchange(orders)
-        aside: list[VectorsAside] = []
-        for shard, reply in replies.items():
-            if len(rows[shard]):
-                scored.put(rows[shard], piece.start, reply)
-                aside += map(vectors_of, reply["aside"])
-        if aside:
-            self._judge_aside(scored, shards, aside, piece.start)
-        return _ends_in_order(replies.values(), piece.start)
+        taken = self._give(orders)
+
+        def finish() -> list[Verdict]:
+            replies = taken()
+            aside: list[VectorsAside] = []
+            for shard, reply in replies.items():
+                if len(rows[shard]):
+                    scored.put(rows[shard], piece.start, reply)
+                    aside += map(vectors_of, reply["aside"])
+            if aside:
+                self._judge_aside(scored, shards, aside, piece.start)
+            return _ends_in_order(replies.values(), piece.start)
+
+        return finish
 
     def _judging(
         self, shard: int, rows: NDArray[np.int64], reading: Reading, bodies: Sequence[str], piece: _Piece
@@ -329,14 +377,15 @@ class ShardedDetector:
                 odd[int(shards[row])].append((start + row, outcome))
         if odd:
             orders: dict[int, Order] = {
-                shard: partial(self._named, "amend", outcomes=outcomes) for shard, outcomes in odd.items()
+                shard: partial(self._named, "amend", batch=scored.number, outcomes=outcomes)
+                for shard, outcomes in odd.items()
             }
             for reply in self._shards.exchange(orders, is_repeatable=False).values():
                 for row, kind, score, evidence in reply["amended"]:
                     scored.amend(row, kind, score, evidence)
 
     def _only_ends(self, orders: Mapping[int, Order], places: Mapping[str, int] = {}) -> ShardedBatch:
-        replies = self._exchange(orders)
+        replies = self._give(orders)()
         scored = self._batch_of(self._reader.read(_NO_ENTRIES), np.zeros(0, np.int64))
         ends = _ends_in_order(replies.values(), 0)
         scored.session_ends = tuple(sorted(ends, key=lambda end: places.get(end.session, 0)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -153,13 +154,29 @@ def test_shards_change_nothing_that_is_said(
                 if number % 2:  # else the shards are told when it comes into force
                     many.prepare(judges.model)
                 many.adopt(Judges(judges.model, cache_bytes=1 << 20))
-        now_ns = one.event_time_ns + 90 * NS_PER_S * (number % 3 == 0)
+        now_ns = one.event_time_ns + 90 * NS_PER_S * (number % 3 == 0 < one.event_time_ns)
         assert many.next_deadline_ns == one.next_deadline_ns
         assert _said(many.advance(now_ns)) == _said(one.advance(now_ns))
         assert many.open_sessions == one.open_sessions
         assert many.event_time_ns == one.event_time_ns
     assert _said(many.flush()) == _said(one.flush())
     assert many.open_sessions == many.evicted_sessions == 0
+
+
+@_relaxed
+@given(batch=_entries(), sizes=st.lists(st.integers(1, 12), min_size=6, max_size=6), count=st.integers(1, 3))
+def test_reading_ahead_changes_nothing_that_is_said(
+    model_of: ModelOf, batch: EntryBatch, sizes: list[int], count: int
+) -> None:
+    one = fresh_detector(model_of(0), timeout_s=60.0)
+    many = sharded_detector(model_of(0), local_shards(count), timeout_s=60.0)
+    stops = np.minimum(np.cumsum([0, *sizes, len(batch)]), len(batch)).tolist()
+    parts = [batch.slice(start, stop) for start, stop in pairwise(stops)]
+    expected = [_said(one.score(part)) for part in parts]
+    # Templates grow more general with what is read ahead: what is compared is all but the texts of evidence.
+    found = [_said(scored) for scored in many.score_each(parts)]
+    assert [said[:6] for said in found] == [said[:6] for said in expected]
+    assert [len(said[-1]) for said in found] == [len(said[-1]) for said in expected]
 
 
 @_relaxed
