@@ -319,7 +319,7 @@ class _Run:
         if not pieces:
             return
         detector = self._detectors[application]
-        groups = groups_of(pieces) if isinstance(detector, ReadsAhead) else [pieces]
+        groups: Sequence[Pieces] = groups_of(pieces) if isinstance(detector, ReadsAhead) else [pieces]
         if isinstance(detector, ReadsAhead):
             groups = self._score_in_turn(detector, detector, groups)
         for place, group in enumerate(groups):
