@@ -24,7 +24,7 @@ from benchmarks.harness import console, write_results
 from deeplog_grpc.cli.comparison import table
 from deeplog_grpc.cli.labels import NORMAL_LABELS, LineLabel, read_entries
 from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, EntryBatch, SessionConfig
-from deeplog_grpc.detection.sessions import NS_PER_S
+from deeplog_grpc.detection.watermark import NS_PER_S
 from deeplog_grpc.ingest.lines import LineReader
 from deeplog_grpc.models import KeyModelConfig, ThresholdConfig, TrainingSession, fit_behaviour, set_threads
 from deeplog_grpc.training import (

@@ -22,7 +22,7 @@ from rich.table import Table
 from benchmarks.harness import console
 from benchmarks.sets import by_time
 from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, EntryBatch, Kind, SessionConfig, Verdict
-from deeplog_grpc.detection.sessions import NS_PER_S
+from deeplog_grpc.detection.watermark import NS_PER_S
 from deeplog_grpc.ingest.lines import LineReader
 from deeplog_grpc.models import ELAPSED, ValueModelConfig, set_threads
 from deeplog_grpc.parsing import Parser

@@ -34,7 +34,7 @@ from benchmarks.values import INSTANCE
 from benchmarks.values import read as read_vms
 from deeplog_grpc.cli.evaluate import read_sequences
 from deeplog_grpc.detection import SessionConfig
-from deeplog_grpc.detection.sessions import NS_PER_S
+from deeplog_grpc.detection.watermark import NS_PER_S
 from deeplog_grpc.models import KeyModelConfig, TrainingSession, fit_key_model
 from deeplog_grpc.testing import (
     FAULTS,

@@ -36,6 +36,10 @@ def serve(
             "deeplog-grpc.state]."
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes, 1 to 64, that divide the sessions, each on a core; verdicts are the same."),
+    ] = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
 ) -> None:
@@ -44,9 +48,10 @@ def serve(
     Applications without a model are learned from what is sent (unless learning.enabled is false): `deeplog-grpc
     applications` shows how far they have come.
 
-    **Example:** `deeplog-grpc serve --listen 127.0.0.1:50051`, or with what was trained: `... --model model`
+    **Example:** `deeplog-grpc serve --listen 127.0.0.1:50051`, or with what was trained: `... --model model`, on four
+    cores: `... --model model --workers 3`
     """
-    settings = settings_of(config, assignments, server__listen=listen, state__directory=state)
+    settings = settings_of(config, assignments, server__listen=listen, server__workers=workers, state__directory=state)
     bundles = model or []
     models: dict[str, tuple[ApplicationModel, str]] = {}
     for directory in bundles:
@@ -65,6 +70,8 @@ def serve(
         detector=settings.detector,
         learning=settings.learning,
         recipe=settings.recipe(),
+        workers=settings.server.workers,
+        torch_threads=settings.server.torch_threads,
     )
     try:
         asyncio.run(_serve(kept, directory, settings))

@@ -20,15 +20,17 @@ class Judges:
         Its parser is not touched.
     cache_bytes : int
         About how much the cache of windows may hold.
+    values : type of ValueJudge
+        Who judges values.
     """
 
-    def __init__(self, model: ApplicationModel, *, cache_bytes: int) -> None:
+    def __init__(self, model: ApplicationModel, *, cache_bytes: int, values: type[ValueJudge] = ValueJudge) -> None:
         behaviour = model.behaviour
         self.model = model
         self.begin_end = model.key_model.config.begin_end
         self.knows_sessions = behaviour.profile.sessions > 0
         self.unit_of = model.key_model.vocabulary.unit_table()
-        self.values = ValueJudge(model.value_model, model.value_sets, behaviour.calibration)
+        self.values = values(model.value_model, model.value_sets, behaviour.calibration)
         self.graph = StateGraph(behaviour, cache_bytes=cache_bytes, usual_elapsed=self.values.usual_elapsed)
         self.shapes = ShapeJudge(behaviour)
         self.read_by = {rule.key: rule.pieces for rule in model.value_model.rules.values()} | model.value_sets.pieces

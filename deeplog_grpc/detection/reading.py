@@ -109,6 +109,10 @@ class Reader:
         """The constant pieces of the template of a log key."""
         return self._parser.template(key).pieces
 
+    def resolve(self, key: int) -> int:
+        """The log key that stands for a log key now: another one if its template was merged."""
+        return self._parser.resolve(key)
+
     def parser_state(self) -> dict[str, Any]:
         """The parser's state as plain data."""
         return self._parser.state()

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from deeplog_grpc.models import UNSEEN, LogKeyModel, SemanticIndex, StandIn
 from deeplog_grpc.parsing import Parser
 
@@ -67,3 +70,11 @@ class StandIns:
             return UNSEEN
         self._decisions[key] = self._found[key] = found
         return self._unit_of[found.key]
+
+
+def stood_for(keys: NDArray[np.int32], stand_ins: Mapping[int, StandIn]) -> dict[int, int]:
+    """Row -> key of the stand-in, where there is one."""
+    if not stand_ins:
+        return {}
+    rows = np.flatnonzero(np.isin(keys, list(stand_ins))).tolist()
+    return {row: stand_ins[int(keys[row])].key for row in rows}

@@ -167,7 +167,7 @@ class SessionTracker:
         )
         for row, (identifier, unit, key, time_ns, now_ns) in enumerate(columns):
             if rare_rows and row in reading.released_rows:
-                self._release(now_ns)
+                self.release(now_ns)
             if now_ns > deadline_ns:
                 ends += [self._end(session, row, EndReason.TIMEOUT) for session in self._table.expire(now_ns)]
                 deadline_ns = self._table.next_deadline_ns()
@@ -211,7 +211,7 @@ class SessionTracker:
             self._cold_until_ns = now_ns + table.timeout_ns  # the one dropped may come back in its middle
         return session
 
-    def _release(self, now_ns: int) -> None:
+    def release(self, now_ns: int) -> None:
         """The session whose entry had a time too far ahead was not silent until now, whatever is believed."""
         held, self._held = self._held, None
         if held is not None and self._table.get(held.identifier) is held:

@@ -123,7 +123,7 @@ class ValueJudge:
         untimely = (elapsed_s < low) | (elapsed_s > high)
         times = _Times(steps=steps, elapsed_s=elapsed_s, timely=~untimely)
         remarkable = normal & untimely
-        vectors: list[_Vectors] = []
+        vectors: list[AskedVectors] = []
         for columns in parsed.columns_of(np.flatnonzero(normal), self._read, slots=self._slots) if self._read else ():
             for values in self._sets.get(columns.key, ()):
                 self._add_new_values(outcomes, columns, values)
@@ -138,7 +138,9 @@ class ValueJudge:
             self._ask(outcomes, vectors)
         return outcomes
 
-    def _remarkable(self, parsed: ParsedBatch, remarkable: NDArray[np.bool_], times: "_Times") -> Iterator["_Vectors"]:
+    def _remarkable(
+        self, parsed: ParsedBatch, remarkable: NDArray[np.bool_], times: "_Times"
+    ) -> Iterator["AskedVectors"]:
         """The vectors of entries that are worth a closer look."""
         left = remarkable.copy()
         for columns in parsed.columns_of(np.flatnonzero(remarkable), self._rules, slots=self._slots):
@@ -150,7 +152,7 @@ class ValueJudge:
             own = rows[parsed.keys[rows] == key]
             yield self._vectors_of(KeyColumns(key=key, pieces=(), rows=own, slots=()), times)
 
-    def _vectors_of(self, columns: KeyColumns, times: "_Times") -> "_Vectors":
+    def _vectors_of(self, columns: KeyColumns, times: "_Times") -> "AskedVectors":
         """The vectors of some entries of a key; of those that nobody looks at, without the keys before them."""
         vectors = key_vectors(columns, self._model.positions(columns.key, columns.pieces), times.elapsed_s)
         timely = times.timely[columns.rows]
@@ -158,7 +160,7 @@ class ValueJudge:
         if len(looked_at):
             rows = columns.rows[looked_at].tolist()
             vectors.previous[looked_at] = [times.steps[row].state.before for row in rows]
-        return _Vectors(rows=columns.rows, vectors=vectors, timely=timely, looked_at=looked_at)
+        return AskedVectors(rows=columns.rows, vectors=vectors, timely=timely, looked_at=looked_at)
 
     def _add_new_values(self, outcomes: dict[int, ValueOutcome], columns: KeyColumns, values: ValueSet) -> None:
         known = values.values
@@ -181,9 +183,9 @@ class ValueJudge:
                     known_count=len(known),
                 )
                 found = replace(found, kind=Kind.NEW_VALUE, value=value)
-            _keep_smaller(outcomes, int(columns.rows[place]), found)
+            keep_smaller(outcomes, int(columns.rows[place]), found)
 
-    def _ask(self, outcomes: dict[int, ValueOutcome], asked: Sequence["_Vectors"]) -> None:
+    def _ask(self, outcomes: dict[int, ValueOutcome], asked: Sequence["AskedVectors"]) -> None:
         """Judge vectors by the value models."""
         verdicts = self._model.judge(
             [own.vectors for own in asked],
@@ -201,7 +203,7 @@ class ValueJudge:
                 if finding.abnormal and evidence is not None:
                     value, vector = _value_of(evidence), _vector_of(own.vectors, place)
                     found = replace(found, kind=_kind_of(evidence), value=value, vector=vector)
-                _keep_smaller(outcomes, int(own.rows[place]), found)
+                keep_smaller(outcomes, int(own.rows[place]), found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +217,7 @@ class _Times:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Vectors:
+class AskedVectors:
     """Vectors of m entries of one key."""
 
     rows: NDArray[np.intp]
@@ -273,7 +275,7 @@ def _vector_of(vectors: KeyVectors, row: int) -> ValueVector:
     )
 
 
-def _keep_smaller(outcomes: dict[int, ValueOutcome], row: int, found: ValueOutcome) -> None:
+def keep_smaller(outcomes: dict[int, ValueOutcome], row: int, found: ValueOutcome) -> None:
     """Note what was found of a row, unless something more surprising was found before."""
     known = outcomes.get(row)
     if known is None:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from deeplog_grpc.detection.paths import BatchPaths, Past, Path, past_of
 from deeplog_grpc.detection.shapes import Shape
+from deeplog_grpc.detection.stand_ins import stood_for
 from deeplog_grpc.detection.states import Transition, WindowState, hidden_rows, surprise
-from deeplog_grpc.detection.values import ValueOutcome
+from deeplog_grpc.detection.values import ValueOutcome, keep_smaller
 from deeplog_grpc.detection.verdicts import NO_KEY, AbnormalValue, Candidate, EndReason, Kind, Verdict
 from deeplog_grpc.models import BEGIN_KEY, ELAPSED, UNKNOWN_KEY, UNSEEN, Behaviour, StandIn
 from deeplog_grpc.models.vocabulary import BEGIN, END
@@ -136,13 +137,23 @@ class VerdictBatch:
             scores=scores,
             sessions=sessions,
             session_ends=tuple(evidence.of_end(end, end.step) for end in ends if end.step is not None),
-            stands_for=_stood_for(parsed.keys, stand_ins),
+            stands_for=stood_for(parsed.keys, stand_ins),
             _evidence=evidence,
             _steps=steps,
             _outcomes=outcomes,
             _parsed=parsed,
             _paths=paths,
         )
+
+    def with_outcomes(self, found: Mapping[int, ValueOutcome]) -> "VerdictBatch":
+        """The same with what was found later of the values of some rows."""
+        kinds, scores, outcomes = self.kinds.copy(), self.scores.copy(), dict(self._outcomes)
+        for row, late in found.items():
+            keep_smaller(outcomes, row, late)
+            scores[row] = max(scores[row], surprise(outcomes[row].p_value))
+            if outcomes[row].value is not None:
+                kinds[row] = outcomes[row].kind
+        return replace(self, kinds=kinds, scores=scores, _outcomes=outcomes)
 
     def anomalies(self) -> list[int]:
         """Rows that are not normal, in order."""
@@ -374,14 +385,6 @@ def _number(number: float) -> str:
     ('0.3215', '12.3', '67,108,864')
     """
     return f"{number:,.0f}" if abs(number) >= 1000 else f"{float(f'{number:.4g}'):g}"
-
-
-def _stood_for(keys: NDArray[np.int32], stand_ins: Mapping[int, StandIn]) -> dict[int, int]:
-    """Row -> key of the stand-in."""
-    if not stand_ins:
-        return {}
-    rows = np.flatnonzero(np.isin(keys, list(stand_ins))).tolist()
-    return {row: stand_ins[int(keys[row])].key for row in rows}
 
 
 def known_keys(keys: Sequence[int], stand_ins: Mapping[int, StandIn]) -> Sequence[int]:

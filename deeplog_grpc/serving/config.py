@@ -70,6 +70,10 @@ class ServerConfig:
     max_concurrent_rpcs: Annotated[int, Field(ge=1)] = 1_000
     """Calls under way, streams included; more are refused with UNAVAILABLE. A last resort against a flood."""
 
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Scoring processes over which the sessions of each application are divided, each on a core of its own beside the
+    server's, which reads the entries for all; 1 = the server scores by itself. Verdicts are the same."""
+
     torch_threads: Annotated[int, Field(ge=1, le=1_024)] = 1
     """Threads of one matrix product. The network is small: one is fastest unless batches are huge."""
 

@@ -11,10 +11,11 @@ some before, only what came after that is replayed.
 
 from collections.abc import Callable, Iterable, Sequence
 
-from deeplog_grpc.detection import ApplicationModel, Detector, EntryBatch, Judges
+from deeplog_grpc.detection import ApplicationModel, EntryBatch, Judges
 from deeplog_grpc.detection.watermark import NS_PER_S
 from deeplog_grpc.errors import RefusedError
 from deeplog_grpc.feedback import CaseJudge
+from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.lineage import Lineage
 from deeplog_grpc.storage import SampleLog, SamplePlace, newest_entries, read_sample
 
@@ -37,7 +38,7 @@ class TooFastError(RefusedError):
 
 
 def replay(
-    detector: Detector, sample: SampleLog, timeout_s: float, pause: Callable[[], None]
+    detector: Scorer, sample: SampleLog, timeout_s: float, pause: Callable[[], None]
 ) -> Callable[[], Iterable[EntryBatch]]:
     """Let a detector see the entries that came before it; called in the thread that learns.
 
@@ -76,7 +77,7 @@ def confirmed_missed(lineage: Lineage, model: ApplicationModel) -> tuple[int, in
     return sum(normal), len(cases)
 
 
-def _feed(detector: Detector, batches: Iterable[EntryBatch], pause: Callable[[], None]) -> int:
+def _feed(detector: Scorer, batches: Iterable[EntryBatch], pause: Callable[[], None]) -> int:
     fed = 0
     for batch in batches:
         for begin in range(0, len(batch), PIECE):

@@ -22,6 +22,7 @@ from typing import Any
 from deeplog_grpc.detection import Judges
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.detection.verdicts import Verdict
+from deeplog_grpc.errors import RefusedError
 from deeplog_grpc.feedback import DriftMonitor, DriftReport
 from deeplog_grpc.ingest import EntryFault, Part
 from deeplog_grpc.serving.answers import AnswerOptions, ScoreAnswer, late_end, parse_response
@@ -30,6 +31,7 @@ from deeplog_grpc.serving.clock import EventClock
 from deeplog_grpc.serving.detectors import ScoredBatch, Scorer
 from deeplog_grpc.serving.recorder import LAST_ROW, Noted
 from deeplog_grpc.serving.status import log_unexpected
+from deeplog_grpc.serving.turns import Pieces, ReadsAhead, groups_of
 from deeplog_grpc.serving.watch import Watch
 from deeplog_grpc.storage import SampleLog
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
@@ -316,15 +318,44 @@ class _Run:
         pieces = self._pending.pop(application, None)
         if not pieces:
             return
-        try:
-            self._score_together(self._detectors[application], pieces)
-        except Exception as error:
-            self._failures.update((number, error) for number, _ in pieces)
+        detector = self._detectors[application]
+        groups: Sequence[Pieces] = groups_of(pieces) if isinstance(detector, ReadsAhead) else [pieces]
+        if isinstance(detector, ReadsAhead):
+            groups = self._score_in_turn(detector, detector, groups)
+        for place, group in enumerate(groups):
+            try:
+                self._score_together(detector, group)
+            except Exception as error:
+                failed = groups[place:] if isinstance(error, RefusedError) else [group]
+                self._failures.update((number, error) for one in failed for number, _ in one)
+                if isinstance(error, RefusedError):
+                    return
+
+    def _score_in_turn(self, detector: Scorer, ahead: ReadsAhead, groups: Sequence[Pieces]) -> Sequence[Pieces]:
+        """Score groups as far as nothing fails; returns those that are left to be tried by themselves."""
+        batches = [EntryBatch.concat([part.batch for _, part in group]) for group in groups]
+        judged = ahead.score_each(batches)
+        for place, (group, batch) in enumerate(zip(groups, batches, strict=True)):
+            try:
+                scored = next(judged)
+            except RefusedError as error:
+                self._failures.update((number, error) for left in groups[place:] for number, _ in left)
+                return ()
+            except Exception:
+                return groups[place:]
+            try:
+                self._answer(detector, group, batch, scored)
+            except Exception as error:  # a full disk, say; what is judged ahead is not answered either
+                self._failures.update((number, error) for left in groups[place:] for number, _ in left)
+                return ()
+        return ()
 
     def _score_together(self, detector: Scorer, pieces: Sequence[tuple[int, Part]]) -> None:
         batch = EntryBatch.concat([part.batch for _, part in pieces])
         try:
             scored = detector.score(batch)
+        except RefusedError:  # nothing is wrong with the entries
+            raise
         except Exception as error:
             self._score_apart(detector, pieces, error)
         else:

@@ -32,6 +32,7 @@ from deeplog_grpc.serving.queue import ScoringQueue
 from deeplog_grpc.serving.right_of_way import SERVING_SWITCH_INTERVAL_S
 from deeplog_grpc.serving.scoring import Job, Reply, ScoringWorker
 from deeplog_grpc.serving.servicer import SERVICE, DeepLogServicer
+from deeplog_grpc.serving.shards import ShardLostError
 from deeplog_grpc.serving.state import ServerState
 from deeplog_grpc.serving.ticker import Ticker
 from deeplog_grpc.serving.trainings import Trainings
@@ -266,6 +267,8 @@ async def serve(
     ------
     ConfigError, InputError
         As :class:`Server`.
+    ShardLostError
+        If it stopped since its scoring processes died again and again.
     """
     configure_logging()
     set_threads(config.torch_threads)
@@ -275,6 +278,8 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):  # first: who is told that it serves may stop it at once
         loop.add_signal_handler(number, stopping.set)
+    if state.shards is not None:
+        state.shards.on_failure = lambda: loop.call_soon_threadsafe(stopping.set)
     port = await server.start()
     sys.setswitchinterval(SERVING_SWITCH_INTERVAL_S)
     pauses = ShortPauses()
@@ -289,6 +294,8 @@ async def serve(
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
         await server.stop()
+    if state.shards is not None and state.shards.has_failed:
+        raise ShardLostError("the scoring processes died again and again, and the server stopped: start it anew")
 
 
 def _check(serves_any: bool, config: ServerConfig, ingest: IngestConfig) -> None:

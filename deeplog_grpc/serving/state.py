@@ -17,6 +17,9 @@ from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.learning_detector import LearningDetector
 from deeplog_grpc.serving.recorder import AnomalyRecorder
 from deeplog_grpc.serving.right_of_way import RightOfWay
+from deeplog_grpc.serving.shard_links import ProcessLink
+from deeplog_grpc.serving.sharded_detector import ShardedDetector
+from deeplog_grpc.serving.shards import Shards
 from deeplog_grpc.serving.status import log_unexpected
 from deeplog_grpc.serving.updates import Updater
 from deeplog_grpc.serving.watch import Watch
@@ -76,6 +79,10 @@ class ServerState:
         Whether applications are learned; those that were are served either way.
     recipe : Recipe
         How they are trained.
+    workers : int
+        Processes that track sessions and judge them; 1 = this one alone.
+    torch_threads : int
+        Of one matrix product in each of them.
 
     Raises
     ------
@@ -94,6 +101,8 @@ class ServerState:
         detector: DetectorConfig,
         learning: LearningConfig = FIXED,
         recipe: Recipe | None = None,
+        workers: int = 1,
+        torch_threads: int = 1,
     ) -> None:
         self.directory = directory
         self.feedback = feedback
@@ -106,9 +115,14 @@ class ServerState:
             unopened="cannot be opened",
             in_use="another server keeps its state here: stop it, or give another folder (--state)",
         )
+        self.shards: Shards | None = None
+        """The other processes."""
         try:
+            if workers > 1:
+                self.shards = Shards(workers, partial(ProcessLink, torch_threads))
             self._open(models, state)
         except BaseException:
+            self._end_shards()
             os.close(self._lock)
             raise
 
@@ -150,8 +164,12 @@ class ServerState:
             pause=self.right_of_way.pause,
         )
 
-    def detector_of(self, updater: Updater) -> Detector:
+    def detector_of(self, updater: Updater) -> Scorer:
         """A detector of an updater's version in force."""
+        if self.shards is not None:
+            sharded = ShardedDetector(updater.model, self._detector, self.shards)
+            updater.scores_by(sharded.judges, sharded.prepare)
+            return sharded
         detector = Detector(updater.model, self._detector)
         updater.scores_by(detector.judges)
         return detector
@@ -161,12 +179,17 @@ class ServerState:
         return DriftMonitor(self._drift, expected_share=expected_share(updater.model))
 
     def close(self) -> None:
-        """Close the databases, and let another server have the folder."""
+        """End the other processes, close the databases, and let another server have the folder."""
+        self._end_shards()
         for kept in self.kept.values():
             kept.sample.close()
         self.journal.close()
         self.anomalies.close()
         os.close(self._lock)
+
+    def _end_shards(self) -> None:
+        if self.shards is not None:
+            self.shards.close()
 
     def _begun(self, application: str, now_ns: int) -> ApplicationFolder:
         folder = new_folder(self.directory, application, begun_ns=now_ns)

@@ -111,6 +111,7 @@ class Updater:
         self._pause = pause
         self._in_force: Judges | None = None
         """Those by which is scored, if that has begun."""
+        self._prepare: Callable[[ApplicationModel], None] = lambda model: None
         self._read: dict[int, Lesson | None] = {}
         """What open anomalies teach, by number: their evidence stays as it is."""
         self._started_s = 0.0
@@ -140,9 +141,15 @@ class Updater:
         """Log keys in a window."""
         return self.model.key_model.config.history
 
-    def scores_by(self, judges: Judges) -> None:
-        """Note by which judges is scored: what they were asked so far, those of the next version are asked ahead."""
-        self._in_force = judges
+    def scores_by(self, judges: Judges, prepare: Callable[[ApplicationModel], None] = lambda model: None) -> None:
+        """Note by which judges is scored: what they were asked so far, those of the next version are asked ahead.
+
+        Parameters
+        ----------
+        prepare : callable
+            Makes ready to judge by a version elsewhere too.
+        """
+        self._in_force, self._prepare = judges, prepare
 
     def save_parser(self, state: bytes) -> None:
         """Keep the parser's state, as JSON, so that log keys mean the same after a restart."""
@@ -300,6 +307,7 @@ class Updater:
             units = common_units(old.model.key_model.vocabulary, judges.model.key_model.vocabulary)
             judges.graph.warm(old.graph, units=units, pause=self._pause)
         self._in_force = judges
+        self._prepare(judges.model)
 
     def _new_version(
         self, record: Record, lessons: Sequence[Lesson], update: Update, model: ApplicationModel

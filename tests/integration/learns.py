@@ -29,7 +29,7 @@ LIMITS: dict[str, Any] = {"min_entries": 1_000, "min_sessions": 100, "min_s": 0.
 
 @asynccontextmanager
 async def learning(
-    directory: Path, *, bundle: Path | None = None, stop: bool = True, **limits: Any
+    directory: Path, *, bundle: Path | None = None, stop: bool = True, workers: int = 1, **limits: Any
 ) -> AsyncIterator[Served]:
     """A server that learns meanwhile; with a bundle, one application has a model from the start."""
     models = {}
@@ -45,6 +45,7 @@ async def learning(
         detector=DetectorConfig(cache_mb=8),
         learning=LearningConfig(**{**LIMITS, **limits}),
         recipe=RECIPE,
+        workers=workers,
     )
     server = Server(state.detectors, ServerConfig(listen="127.0.0.1:0"), IngestConfig(), state=state)
     address = f"127.0.0.1:{await server.start()}"

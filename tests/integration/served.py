@@ -32,7 +32,9 @@ FULL = pb.ScoreOptions(detail=pb.VERDICT_DETAIL_FULL)
 _numbers = itertools.count(1)
 
 
-def opened(bundle: Path, directory: Path, *, keep_versions: int = 10, drift: DriftConfig | None = None) -> ServerState:
+def opened(
+    bundle: Path, directory: Path, *, keep_versions: int = 10, drift: DriftConfig | None = None, workers: int = 1
+) -> ServerState:
     """The state of a server, with wide limits for a small application."""
     model = load_bundle(bundle)
     return ServerState(
@@ -42,6 +44,7 @@ def opened(bundle: Path, directory: Path, *, keep_versions: int = 10, drift: Dri
         feedback=FeedbackConfig(margin=0.05),
         drift=drift or DriftConfig(),
         detector=DetectorConfig(cold_start_s=0.0, cache_mb=8),
+        workers=workers,
     )
 
 
