@@ -1,0 +1,56 @@
+"""What the parts of the speed benchmark that run in this process share: a core of its own, processor time, spreads."""
+
+import gc
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from benchmarks.harness import cores
+
+
+@contextmanager
+def on_one_core() -> Iterator[None]:
+    """Stay on the core that a server would have, so that nothing is moved about meanwhile."""
+    core, _ = cores()
+    before = os.sched_getaffinity(0)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def cpu_s(work: Callable[[], object]) -> float:
+    """Processor time of some work of this thread, in seconds; others on a busy machine do not count."""
+    gc.collect()
+    started = time.thread_time()
+    work()
+    return time.thread_time() - started
+
+
+def spread(name: str, values: Sequence[float]) -> dict[str, float]:
+    """Median, least and most of some runs, as figures.
+
+    Examples
+    --------
+    >>> spread("parse_ns", [3.0, 1.0, 2.0])
+    {'parse_ns': 2.0, 'parse_ns_min': 1.0, 'parse_ns_max': 3.0}
+    """
+    return {name: statistics.median(values), f"{name}_min": min(values), f"{name}_max": max(values)}
+
+
+def medians(runs: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The median of each."""
+    return {name: statistics.median(values) for name, values in runs.items()}
+
+
+def alternately(works: Mapping[str, Callable[[], float]], runs: int) -> dict[str, list[float]]:
+    """Measure each in turn, so many times: what else the machine does meets all of them alike."""
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(runs):
+        for name, work in works.items():
+            found[name].append(work())
+    return found
