@@ -7,7 +7,7 @@ an error.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -23,7 +23,7 @@ STRIDES = (1, 2, 3)
 """Steps ahead that a session which strays may go at once."""
 MOST_FAULTS = 2 / (MEAN_STEPS + 1)
 """Share of faults at which every session ends in an error."""
-END_PATTERN = "request (closed|failed)"
+LOAD_END_PATTERN = "request (closed|failed)"
 """Finds the last entry of a session, for ``sessions.end_patterns``."""
 PACE_NS = 1_000_000_000
 """Event time between two entries of a session, in the mean: the same however many are open."""
@@ -98,9 +98,16 @@ class SimulatedLoad:
         self.faults = 0
         """Those that are abnormal."""
 
-    def first_entries(self) -> EntryBatch:
-        """One entry of each open session, in the order of their opening: ask for it first, or not at all."""
-        return self._batch([self._entry(number) for number in range(len(self._sessions))])
+    @property
+    def rings(self) -> int:
+        """Rings of steps."""
+        return len(self._rings)
+
+    def first_entries(self, size: int) -> Iterator[EntryBatch]:
+        """One entry of each open session, so many at once: ask for them first, or not at all."""
+        for start in range(0, len(self._sessions), size):
+            stop = min(start + size, len(self._sessions))
+            yield self._batch([self._entry(number) for number in range(start, stop)])
 
     def entries(self, count: int) -> EntryBatch:
         """The next entries, a session that has closed being followed by another. Shape [count]."""
@@ -122,8 +129,7 @@ class SimulatedLoad:
                 self.faults += 1
                 return f"[{session.name}] request failed: connection lost after {int(draw() * 900)} ms"
             return f"[{session.name}] request closed after {session.steps} steps"
-        ring = self._rings[session.ring]
-        first, words = ring
+        first, words = self._rings[session.ring]
         key = first + session.place
         text = words[session.place]
         session.window = (session.window * self._base + key + 1) % self._base**HISTORY
@@ -169,7 +175,7 @@ class _Session:
         self.window = 0
         """Its last ten templates as the digits of a number."""
 
-    def closes(self, draw, *, memoryless: bool) -> bool:
+    def closes(self, draw: Callable[[], float], *, memoryless: bool) -> bool:
         if memoryless:
             return self.steps > 0 and draw() * MEAN_STEPS < 1
         return self.steps >= MEAN_STEPS
