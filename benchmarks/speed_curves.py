@@ -6,6 +6,7 @@ curve of sessions these may close after any entry, so that ones just begun are l
 Templates are all used alike, which is the worst case: real logs use few of theirs most of the time.
 """
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,12 @@ class Curve:
     """What grows, and the points."""
 
     name: str
-    """In figures: ``curve_<name>_<x>_entries_per_s``."""
     label: str
     points: dict[float, Point]
+
+    def figure(self, x: float) -> str:
+        """Name of the figure of a point."""
+        return f"curve_{self.name}_{x}_entries_per_s"
 
 
 def _shape(
@@ -91,22 +95,28 @@ CURVES = (
 def run(data: Path) -> dict[str, Any]:
     """Entries a second along each curve; what the largest point costs beside the smallest; memory."""
     figures: dict[str, Any] = {}
-    for curve in CURVES:
-        found = measure(curve.points)
-        _show(curve, found)
-        for x, measured in found.items():
-            rates = [1e9 / ns for ns in measured.ns]
-            figures |= spread(f"curve_{curve.name}_{x:g}_entries_per_s", rates)
-        xs = list(found)
-        costs = {x: spread("ns", measured.ns)["ns"] for x, measured in found.items()}
-        if curve.name == "templates":
-            figures["templates_10k_cost_ratio"] = costs[xs[-1]] / costs[xs[0]]
-        if curve.name == "sessions":
-            figures["sessions_1m_cost_ratio"] = costs[xs[-1]] / costs[xs[0]]
-            figures["session_bytes"] = (found[xs[-1]].memory_bytes - found[xs[0]].memory_bytes) / (xs[-1] - xs[0])
-        if curve.name == "applications":
-            grown = (found[xs[-1]].memory_bytes - found[xs[1]].memory_bytes) / (xs[-1] - xs[1])
-            figures["application_mb"] = grown / MIB
+    with tempfile.TemporaryDirectory() as work:
+        for curve in CURVES:
+            figures |= _figures(curve, measure(curve.points, Path(work)))
+    return figures
+
+
+def _figures(curve: Curve, found: dict[float, Measured]) -> dict[str, float]:
+    _show(curve, found)
+    figures: dict[str, float] = {}
+    for x, measured in found.items():
+        rates = [1e9 / ns for ns in measured.ns]
+        figures |= spread(curve.figure(x), rates)
+    xs = list(found)
+    costs = {x: spread("ns", measured.ns)["ns"] for x, measured in found.items()}
+    if curve.name == "templates":
+        figures["templates_10k_cost_ratio"] = costs[xs[-1]] / costs[xs[0]]
+    if curve.name == "sessions":
+        figures["sessions_1m_cost_ratio"] = costs[xs[-1]] / costs[xs[0]]
+        figures["session_bytes"] = (found[xs[-1]].memory_bytes - found[xs[0]].memory_bytes) / (xs[-1] - xs[0])
+    if curve.name == "applications":
+        grown = (found[xs[-1]].memory_bytes - found[xs[1]].memory_bytes) / (xs[-1] - xs[1])
+        figures["application_mb"] = grown / MIB
     return figures
 
 

@@ -4,8 +4,9 @@ import gc
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from benchmarks.harness import cores
 
@@ -47,9 +48,12 @@ def medians(runs: Mapping[str, Sequence[float]]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in runs.items()}
 
 
-def alternately(works: Mapping[str, Callable[[], float]], runs: int) -> dict[str, list[float]]:
+Name = TypeVar("Name", bound=Hashable)
+
+
+def alternately(works: Mapping[Name, Callable[[], float]], runs: int) -> dict[Name, list[float]]:
     """Measure each in turn, so many times: what else the machine does meets all of them alike."""
-    found: dict[str, list[float]] = {name: [] for name in works}
+    found: dict[Name, list[float]] = {name: [] for name in works}
     for _ in range(runs):
         for name, work in works.items():
             found[name].append(work())

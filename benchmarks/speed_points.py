@@ -1,4 +1,4 @@
-"""Points of scaling curves: a load served by detectors in a process of its own, so that one point is not in another's way.
+"""Points of scaling curves: a load served in a process of its own, so that one point is not in another's way.
 
 Parse and detect in one process, evidence of anomalies included, without a network. The points of a curve are measured in
 turn. Models are made for the purpose and not trained to the end: one pass, and limits of the log key detectors that
@@ -6,11 +6,9 @@ nothing exceeds, so that only known faults are abnormal at any number of templat
 """
 
 import multiprocessing
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from math import inf
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,8 +16,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks.speed_measuring import alternately, cpu_s, on_one_core
-from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, EntryBatch, SessionConfig
-from deeplog_grpc.models import KeyModelConfig, ThresholdConfig
+from deeplog_grpc.detection import Detector, DetectorConfig, EntryBatch, SessionConfig
+from deeplog_grpc.models import KeyModelConfig, ThresholdConfig, set_threads
 from deeplog_grpc.storage import load_bundle, save_bundle
 from deeplog_grpc.testing import LOAD_END_PATTERN, LoadShape, SimulatedLoad
 from deeplog_grpc.training import Trainer
@@ -59,7 +57,7 @@ class Measured:
     ns: list[float]
     """An entry, of each run."""
     memory_bytes: float
-    """Of the process, by all that was served before the first run; without the model of a single application."""
+    """Of the process, by all that was served before the first run; the models of applications included."""
     new_windows: float
     """Share of the entries of the runs."""
     anomalies: float
@@ -69,13 +67,14 @@ class Measured:
 class _Served:
     """A point's detectors and loads."""
 
-    def __init__(self, point: Point) -> None:
+    def __init__(self, point: Point, bundle: Path) -> None:
         self._point = point
         self._loads = [SimulatedLoad(point.shape, seed=seed) for seed in range(point.applications)]
         self._anomalies = 0
-        before = _private_bytes()
         config = DetectorConfig(max_open_sessions=point.shape.open_sessions + 1)
-        self._detectors = [Detector(model, config) for model in _models(point)]
+        load_bundle(bundle)  # what is loaded with the first one is not memory of an application
+        before = _private_bytes()
+        self._detectors = [Detector(load_bundle(bundle), config) for _ in self._loads]
         for load, detector in zip(self._loads, self._detectors, strict=True):
             for batch in load.first_entries(BATCH):
                 detector.score(batch)
@@ -110,21 +109,10 @@ class _Served:
             self._anomalies += len(rows)
 
 
-def _models(point: Point) -> Iterator[ApplicationModel]:
-    """A model for each application; of several, each is read as a server reads it."""
-    model = model_of(point.shape.templates)
-    if point.applications == 1:
-        yield model
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        save_bundle(model, Path(folder) / "model", report={})
-        for _ in range(point.applications):
-            yield load_bundle(Path(folder) / "model")
-
-
-@cache
-def model_of(templates: int) -> ApplicationModel:
-    """A model of loads with so many templates."""
+def save_model(templates: int, bundle: Path) -> Path:
+    """Write a model of loads with so many templates, unless it is there already."""
+    if bundle.exists():
+        return bundle
     load = SimulatedLoad(LoadShape(templates=templates, open_sessions=TRAIN_OPEN), seed=-1)
     trainer = Trainer(sessions=SessionConfig(end_patterns=(LOAD_END_PATTERN,)))
     sessions = SESSIONS_A_RING * load.rings + TRAIN_OPEN
@@ -134,26 +122,23 @@ def model_of(templates: int) -> ApplicationModel:
     model, _ = trainer.fit(
         application="load", version=1, config=config, thresholds=NOTHING_EXCEEDS, workflow=workflow
     )
-    return model
+    save_bundle(model, bundle, report={})
+    return bundle
 
 
 def _private_bytes() -> int:
     return int(psutil.Process().memory_full_info().uss)
 
 
-def measure(points: Mapping[float, Point]) -> dict[float, Measured]:
-    """Measure the points of a curve in turn."""
-    for point in points.values():
-        model_of(point.shape.templates)  # before there are processes, which share it
+def measure(points: Mapping[float, Point], work: Path) -> dict[float, Measured]:
+    """Measure the points of a curve in turn; models are kept in the folder ``work``."""
     found: dict[float, Measured] = {}
-    with on_one_core(), _processes(points) as pipes:
-        runs = alternately({str(x): _asking(pipe) for x, pipe in pipes.items()}, RUNS)
+    with on_one_core(), _processes(points, work) as pipes:
+        runs = alternately({x: _asking(pipe) for x, pipe in pipes.items()}, RUNS)
         for x, pipe in pipes.items():
             pipe.send(False)
             memory_bytes, new_windows, anomalies = pipe.recv()
-            found[x] = Measured(
-                ns=runs[str(x)], memory_bytes=memory_bytes, new_windows=new_windows, anomalies=anomalies
-            )
+            found[x] = Measured(ns=runs[x], memory_bytes=memory_bytes, new_windows=new_windows, anomalies=anomalies)
     return found
 
 
@@ -166,15 +151,16 @@ def _asking(pipe: Connection) -> Callable[[], float]:
 
 
 @contextmanager
-def _processes(points: Mapping[float, Point]) -> Iterator[dict[float, Connection]]:
+def _processes(points: Mapping[float, Point], work: Path) -> Iterator[dict[float, Connection]]:
     """A process a point, each ready to be measured before the next is begun."""
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # a fork of a process with a network in it hangs
     pipes: dict[float, Connection] = {}
     processes = []
     try:
         for x, point in points.items():
+            bundle = save_model(point.shape.templates, work / f"{point.shape.templates}_templates")
             pipes[x], theirs = context.Pipe()
-            process = context.Process(target=_answer, args=(theirs, point), daemon=True)
+            process = context.Process(target=_answer, args=(theirs, point, bundle), daemon=True)
             process.start()
             processes.append(process)
             theirs.close()
@@ -186,9 +172,10 @@ def _processes(points: Mapping[float, Point]) -> Iterator[dict[float, Connection
             process.join()
 
 
-def _answer(pipe: Connection, point: Point) -> None:
+def _answer(pipe: Connection, point: Point, bundle: Path) -> None:
     """Measure a run whenever asked to, until asked what else there is to say."""
-    served = _Served(point)
+    set_threads(1)
+    served = _Served(point, bundle)
     pipe.send(None)
     while pipe.recv():
         pipe.send(served.run())
