@@ -1,9 +1,9 @@
-"""Speed of the parts and of the whole: ``make bench`` (``DATA=folder``), or some parts: ``benchmarks.speed ... stages``.
+"""Speed of the parts and of the whole: ``make bench`` (``DATA=folder``).
 
 ``stages``: what each stage of the path costs. ``curves``: how speed depends on what is served. ``peers``: beside others
-and beside limits. ``training``: time to the accuracy bars. ``server``, ``latency``, ``memory``, ``workers``: a server on a
-core of its own. Each part is a module ``benchmarks.speed_<part>`` with ``run(data)``, which gives flat figures: medians,
-with ``_min`` and ``_max``. Writes benchmarks/results/speed.json and speed.png.
+and beside limits. ``training``: time to the accuracy bars. ``server``, ``latency``, ``memory``, ``workers``: a server
+on a core of its own. Each part is a module ``benchmarks.speed_<part>`` with ``run(data)``, which gives flat figures:
+medians, with ``_min`` and ``_max``. Writes benchmarks/results/speed.json and speed.png.
 """
 
 import os

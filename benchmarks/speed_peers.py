@@ -1,8 +1,9 @@
 """Beside others in the same run, in turn: Drain3 (parsing), a window-at-a-time predictor (detection), a bare LSTM (limit).
 
-Detection is given log keys: sessions of HDFS key sequences side by side as in a stream, caches cold, each session judged
-at its end too; parsing is not timed, and no evidence is asked for. The predictor does what public DeepLog code does for
-each entry: one-hot window of ten, LSTM of 2 x 64, linear layer, the nine most probable keys, one window a call.
+Detection is given log keys: sessions of HDFS key sequences side by side as in a stream, caches cold, each session
+judged at its end too; parsing is not timed, and no evidence is asked for. The predictor does what public DeepLog code
+does for each entry: one-hot window of ten, LSTM of 2 x 64, linear layer, the nine most probable keys, one window a
+call.
 """
 
 import random
@@ -70,7 +71,10 @@ def detection(folder: Path) -> dict[str, float]:
     """Entries and windows a second."""
     set_threads(1)
     model = Sequences(read_sequences(only(folder, "hdfs_train*"))).trained(ThresholdConfig())
-    sessions = [*read_sequences(only(folder, "hdfs_test_normal*")), *read_sequences(only(folder, "hdfs_test_abnormal*"))]
+    sessions = [
+        *read_sequences(only(folder, "hdfs_test_normal*")),
+        *read_sequences(only(folder, "hdfs_test_abnormal*")),
+    ]
     chance = random.Random(0)
     chosen = chance.sample(sessions, min(SESSIONS, len(sessions)))
     stream = list(_side_by_side(chosen))

@@ -1,7 +1,7 @@
 """Points of scaling curves: a load served in a process of its own, so that one point is not in another's way.
 
-Parse and detect in one process, evidence of anomalies included, without a network. The points of a curve are measured in
-turn. Models are made for the purpose and not trained to the end: one pass, and limits of the log key detectors that
+Parse and detect in one process, evidence of anomalies included, without a network. The points of a curve are measured
+in turn. Models are made for the purpose and not trained to the end: one pass, and limits of the log key detectors that
 nothing exceeds, so that only known faults are abnormal at any number of templates; all is judged all the same.
 """
 
@@ -119,9 +119,7 @@ def save_model(templates: int, bundle: Path) -> Path:
     for _ in range(-(-SESSION_ENTRIES * sessions // BATCH)):
         trainer.add(load.entries(BATCH))
     config, workflow = KeyModelConfig(epochs=1, min_sessions=1), WorkflowConfig(method="off")
-    model, _ = trainer.fit(
-        application="load", version=1, config=config, thresholds=NOTHING_EXCEEDS, workflow=workflow
-    )
+    model, _ = trainer.fit(application="load", version=1, config=config, thresholds=NOTHING_EXCEEDS, workflow=workflow)
     save_bundle(model, bundle, report={})
     return bundle
 

@@ -1,9 +1,9 @@
 """What each stage of a served message costs, from its bytes to those of the answer: ns an entry, and its share.
 
-Raw HDFS lines in messages of 1,000, in one process on one core, without a network. The first part of the log trains, the
-rest is scored; each run has a new detector, so that its caches are cold. Stages that the path calls one after the other
-are timed where they are called; those inside a call are timed by wrapping the functions named in ``INNER``, and a stage
-has what its functions take less what the wrapped functions inside them take.
+Raw HDFS lines in messages of 1,000, in one process on one core, without a network. The first part of the log trains,
+the rest is scored; each run has a new detector, so that its caches are cold. Stages that the path calls one after the
+other are timed where they are called; those inside a call are timed by wrapping the functions named in ``INNER``, and a
+stage has what its functions take less what the wrapped functions inside them take.
 """
 
 import importlib
@@ -62,9 +62,7 @@ STAGES = (
         functions=("deeplog_grpc.detection.tracker:SessionTracker.judge",),
     ),
     Stage(name="lstm", what="windows never seen", functions=("deeplog_grpc.models:LogKeyModel.predict",)),
-    Stage(
-        name="judge", what="transitions never seen", functions=("deeplog_grpc.detection.states:StateGraph.resolve",)
-    ),
+    Stage(name="judge", what="transitions never seen", functions=("deeplog_grpc.detection.states:StateGraph.resolve",)),
     Stage(name="values", what="numbers and times", functions=("deeplog_grpc.detection.values:ValueJudge.judge",)),
     Stage(name="columns", what="verdicts as columns", functions=("deeplog_grpc.detection:VerdictBatch.of",)),
     Stage(name="evidence", what="of anomalies", functions=("deeplog_grpc.detection:VerdictBatch.verdict",)),

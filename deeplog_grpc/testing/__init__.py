@@ -1,9 +1,9 @@
 """What tests need and users may use: simulators whose truth is known.
 
 :func:`simulate_log` writes the log of an application, with faults. :class:`SimulatedLoad` goes on for ever, with as
-many templates, open sessions, faults and new windows as are asked for. :func:`simulate_process` makes a process of tasks as
-:mod:`deeplog_grpc.workflow` sees them, and draws executions, streams and faults of it.
-:class:`FaultyProxy` is a network that fails on order.
+many templates, open sessions, faults and new windows as are asked for. :func:`simulate_process` makes a process of
+tasks as :mod:`deeplog_grpc.workflow` sees them, and draws executions, streams and faults of it. :class:`FaultyProxy` is
+a network that fails on order.
 """
 
 from deeplog_grpc.testing.faults import FAULTS, FaultySession, is_normal, with_fault

@@ -77,7 +77,7 @@ class SimulatedLoad:
     >>> load = SimulatedLoad(LoadShape(templates=10, open_sessions=2), seed=1)
     >>> batch = load.entries(40)
     >>> len(batch), len({body.split("]")[0] for body in batch.bodies}), load.windows, load.new_windows
-    (40, 4, 40, 20)
+    (40, 3, 40, 19)
     """
 
     def __init__(self, shape: LoadShape, *, seed: int, start_ns: int = 1_700_000_000_000_000_000) -> None:
@@ -137,7 +137,7 @@ class SimulatedLoad:
         session.place += STRIDES[int(draw() * len(STRIDES))] if session.strays else 1
         session.place %= len(words)
         ms = 20 + int(draw() * 60)
-        if 2 * draw() * (MEAN_STEPS + 1) / MEAN_STEPS < self._shape.fault_rate:
+        if 2 * draw() * MEAN_STEPS / (MEAN_STEPS + 1) < self._shape.fault_rate:
             self.faults += 1
             ms *= 1000
         return f"[{session.name}] {text} took {ms} ms in shard {int(draw() * 8)}"
