@@ -71,10 +71,8 @@ def detection(folder: Path) -> dict[str, float]:
     """Entries and windows a second."""
     set_threads(1)
     model = Sequences(read_sequences(only(folder, "hdfs_train*"))).trained(ThresholdConfig())
-    sessions = [
-        *read_sequences(only(folder, "hdfs_test_normal*")),
-        *read_sequences(only(folder, "hdfs_test_abnormal*")),
-    ]
+    tests = [only(folder, f"hdfs_test_{kind}*") for kind in ("normal", "abnormal")]
+    sessions = [keys for path in tests for keys in read_sequences(path)]
     chance = random.Random(0)
     chosen = chance.sample(sessions, min(SESSIONS, len(sessions)))
     stream = list(_side_by_side(chosen))
@@ -105,7 +103,7 @@ def _side_by_side(sessions: Sequence[Sequence[int]]) -> Iterator[tuple[str, int,
     waiting = ((f"s{number}", iter(keys), len(keys)) for number, keys in enumerate(sessions))
     open_ones = list(islice(waiting, SIDE_BY_SIDE))
     while open_ones:
-        going_on = []
+        going_on: list[tuple[str, Iterator[int], int]] = []
         for name, keys, left in open_ones:
             yield name, next(keys), left == 1
             going_on += [(name, keys, left - 1)] if left > 1 else islice(waiting, 1)

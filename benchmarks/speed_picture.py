@@ -31,9 +31,9 @@ def draw(figures: Mapping[str, Any], path: Path) -> None:
 def _draw_stages(axes: Any, figures: Mapping[str, Any]) -> None:
     import matplotlib.pyplot as plt
 
-    colours = plt.get_cmap("tab20").colors
+    colours = map(plt.get_cmap("tab20"), range(len(STAGES)))
     left, total = 0.0, figures["stages_total_ns"]
-    for stage, colour in zip(STAGES, colours, strict=False):
+    for stage, colour in zip(STAGES, colours, strict=True):
         ns = figures[f"stage_{stage.name}_ns"]
         axes.barh(0, ns, left=left, color=colour, edgecolor="white", label=f"{stage.name} ({stage.what})")
         if figures[f"stage_{stage.name}_share"] >= LABELLED:
@@ -41,6 +41,7 @@ def _draw_stages(axes: Any, figures: Mapping[str, Any]) -> None:
         left += ns
     axes.set(xlabel="ns an entry, one core", xlim=(0, left), yticks=[])
     axes.set_title(f"From the bytes of a message to those of its answer: {total:,.0f} ns an entry (HDFS lines)")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.legend(ncols=4, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.28), frameon=False)
     axes.spines[["top", "right", "left"]].set_visible(False)
 

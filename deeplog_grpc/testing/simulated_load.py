@@ -1,4 +1,4 @@
-"""A simulator of load: entries without end, of so many templates and open sessions, so many odd, so many in new windows.
+"""A simulator of load: entries without end, of so many templates and open sessions, so many odd or in new windows.
 
 A session goes round a ring of steps that no other ring shares. Most take every step in turn, so that all their windows
 are soon known; some stray: they pass over none, one or two steps at random, as training has seen them do, and nearly
