@@ -55,7 +55,7 @@ CURVES = (
     Curve(
         name="templates",
         label="templates",
-        points={count: Point(shape=_shape(templates=count)) for count in (10, 100, 1_000, 10_000)},
+        points={count: Point(shape=_shape(templates=count, faults=0.0)) for count in (10, 100, 1_000, 10_000)},
     ),
     Curve(
         name="sessions",

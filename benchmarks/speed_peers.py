@@ -1,4 +1,4 @@
-"""Beside others in the same run, in turn: Drain3 (parsing), a window-at-a-time predictor (detection), a bare LSTM (limit).
+"""Beside others in one run: Drain3 (parsing), a window-at-a-time predictor (detection), a bare LSTM (the limit).
 
 Detection is given log keys: sessions of HDFS key sequences side by side as in a stream, caches cold, each session
 judged at its end too; parsing is not timed, and no evidence is asked for. The predictor does what public DeepLog code

@@ -30,7 +30,8 @@ WARM_UP = 40_000
 """Entries before: two sessions in each place, in which all rings of 10,000 templates come."""
 BATCH = 1_000
 SESSIONS_A_RING = 3
-"""Sessions of training; the same for any number of templates, so that as much is known of each."""
+LEAST_SESSIONS = 400
+"""Of training: so many sessions of each ring, or in all if that is more. With fewer, slow steps are not found."""
 TRAIN_OPEN = 20
 SESSION_ENTRIES = 19
 NOTHING_EXCEEDS = ThresholdConfig(contamination=0, key=inf, transition=inf, end=inf, counts=inf, length=inf)
@@ -115,7 +116,7 @@ def save_model(templates: int, bundle: Path) -> Path:
         return bundle
     load = SimulatedLoad(LoadShape(templates=templates, open_sessions=TRAIN_OPEN), seed=-1)
     trainer = Trainer(sessions=SessionConfig(end_patterns=(LOAD_END_PATTERN,)))
-    sessions = SESSIONS_A_RING * load.rings + TRAIN_OPEN
+    sessions = max(LEAST_SESSIONS, SESSIONS_A_RING * load.rings) + TRAIN_OPEN
     for _ in range(-(-SESSION_ENTRIES * sessions // BATCH)):
         trainer.add(load.entries(BATCH))
     config, workflow = KeyModelConfig(epochs=1, min_sessions=1), WorkflowConfig(method="off")
