@@ -20,7 +20,7 @@ import psutil
 from benchmarks.harness import RESULTS, console, run_parts
 from benchmarks.speed_picture import draw
 
-PARTS = ("stages", "curves", "peers")
+PARTS = ("stages", "curves", "peers", "training", "server", "latency", "memory", "workers")
 FIRST = (
     "entries_per_s",
     "echo_ratio",

@@ -113,10 +113,10 @@ def _figures(curve: Curve, found: dict[float, Measured]) -> dict[str, float]:
         figures["templates_10k_cost_ratio"] = costs[xs[-1]] / costs[xs[0]]
     if curve.name == "sessions":
         figures["sessions_1m_cost_ratio"] = costs[xs[-1]] / costs[xs[0]]
-        figures["session_bytes"] = (found[xs[-1]].memory_bytes - found[xs[0]].memory_bytes) / (xs[-1] - xs[0])
+        figures["curve_session_bytes"] = (found[xs[-1]].memory_bytes - found[xs[0]].memory_bytes) / (xs[-1] - xs[0])
     if curve.name == "applications":
         grown = (found[xs[-1]].memory_bytes - found[xs[1]].memory_bytes) / (xs[-1] - xs[1])
-        figures["application_mb"] = grown / MIB
+        figures["curve_application_mb"] = grown / MIB
     return figures
 
 

@@ -1,6 +1,5 @@
 """What the parts of the speed benchmark that run in this process share: a core of its own, processor time, spreads."""
 
-import gc
 import os
 import statistics
 import time
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from benchmarks.harness import cores
+from deeplog_grpc.serving.garbage import COLLECT_S, ShortPauses
 
 
 @contextmanager
@@ -24,9 +24,28 @@ def on_one_core() -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+class Collecting:
+    """Has cyclic garbage collected between messages as a server does."""
+
+    def __init__(self) -> None:
+        self._pauses = ShortPauses()
+        self._pauses.start()
+        self._last_s = time.monotonic()
+
+    def between_messages(self) -> None:
+        """Collect if it is time."""
+        if time.monotonic() - self._last_s > COLLECT_S:
+            self._pauses.collect()
+            self._pauses.sweep_if_due(is_quiet=False)
+            self._last_s = time.monotonic()
+
+    def stop(self) -> None:
+        """Leave the collector as it was."""
+        self._pauses.stop()
+
+
 def cpu_s(work: Callable[[], object]) -> float:
     """Processor time of some work of this thread, in seconds; others on a busy machine do not count."""
-    gc.collect()
     started = time.thread_time()
     work()
     return time.thread_time() - started

@@ -22,7 +22,7 @@ from benchmarks.feedback import Sequences, text_of
 from benchmarks.harness import console
 from benchmarks.hdfs import only
 from benchmarks.parse import SPEED_SETS, Runner, drain3_python, read_lines, write_json
-from benchmarks.speed_measuring import alternately, cpu_s, medians, on_one_core, spread
+from benchmarks.speed_measuring import Collecting, alternately, cpu_s, medians, on_one_core, spread
 from deeplog_grpc.cli.evaluate import read_sequences
 from deeplog_grpc.detection import ApplicationModel, Detector, EntryBatch
 from deeplog_grpc.models import ThresholdConfig, set_threads
@@ -118,7 +118,7 @@ def _novelty(sessions: Sequence[Sequence[int]]) -> float:
 
 def _detect_rate(model: ApplicationModel, stream: Sequence[tuple[str, int, bool]]) -> float:
     """Entries a second that a new detector judges, their log keys given."""
-    detector = Detector(model)
+    detector, collecting = Detector(model), Collecting()
     seconds = 0.0
     for start in range(0, len(stream), BATCH):
         rows = stream[start : start + BATCH]
@@ -129,7 +129,9 @@ def _detect_rate(model: ApplicationModel, stream: Sequence[tuple[str, int, bool]
         detector.score_parsed(batch, parsed).anomalies()
         if ended:
             detector.flush(ended)
+        collecting.between_messages()
         seconds += time.thread_time() - started
+    collecting.stop()
     return len(stream) / seconds
 
 

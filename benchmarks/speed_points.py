@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.speed_measuring import alternately, cpu_s, on_one_core
+from benchmarks.speed_measuring import Collecting, alternately, cpu_s, on_one_core
 from deeplog_grpc.detection import Detector, DetectorConfig, EntryBatch, SessionConfig
 from deeplog_grpc.models import KeyModelConfig, ThresholdConfig, set_threads
 from deeplog_grpc.storage import load_bundle, save_bundle
@@ -79,6 +79,7 @@ class _Served:
         for load, detector in zip(self._loads, self._detectors, strict=True):
             for batch in load.first_entries(BATCH):
                 detector.score(batch)
+                self._collecting.between_messages()
         self._serve(self._messages(point.warm_up))
         self.memory_bytes = _private_bytes() - before
         self._anomalies, self._windows = 0, [(load.windows, load.new_windows) for load in self._loads]
@@ -108,6 +109,7 @@ class _Served:
             for row in rows:
                 scored.verdict(row)
             self._anomalies += len(rows)
+            self._collecting.between_messages()
 
 
 def save_model(templates: int, bundle: Path) -> Path:

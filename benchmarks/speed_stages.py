@@ -24,7 +24,7 @@ from benchmarks.harness import console
 from benchmarks.hdfs import repeated, split_raw, write_lines
 from benchmarks.load import entries_of
 from benchmarks.main import STREAM_REPEATS, TRAIN_SHARE
-from benchmarks.speed_measuring import medians, on_one_core, spread
+from benchmarks.speed_measuring import Collecting, medians, on_one_core, spread
 from deeplog_grpc.detection import Detector
 from deeplog_grpc.ingest import FixedApplications, IngestConfig, RoutingConfig
 from deeplog_grpc.models import set_threads
@@ -66,7 +66,7 @@ STAGES = (
     Stage(name="values", what="numbers and times", functions=("deeplog_grpc.detection.values:ValueJudge.judge",)),
     Stage(name="columns", what="verdicts as columns", functions=("deeplog_grpc.detection:VerdictBatch.of",)),
     Stage(name="evidence", what="of anomalies", functions=("deeplog_grpc.detection:VerdictBatch.verdict",)),
-    Stage(name="answer", what="the response; the rest of the worker"),
+    Stage(name="answer", what="the response; the rest of the worker, garbage"),
     Stage(name="serialise", what="response to bytes"),
 )
 INNER = {function: stage.name for stage in STAGES for function in stage.functions}
@@ -129,7 +129,7 @@ def run_stages(bundle: Path, messages: Sequence[bytes]) -> dict[str, int]:
     model = load_bundle(bundle)
     reader = RequestReader(FixedApplications([model.application]), IngestConfig(), RoutingConfig())
     worker = ScoringWorker({model.application: Detector(model)})
-    watch = Stopwatch()
+    watch, collecting = Stopwatch(), Collecting()
     with watch.inside(INNER):
         for message in messages:
             request = watch.call("decode", reader.score_request, message)
@@ -138,6 +138,8 @@ def run_stages(bundle: Path, messages: Sequence[bytes]) -> dict[str, int]:
             if not isinstance(reply, pb.ScoreResponse):
                 raise TypeError(f"a message was not answered: {reply}")
             watch.call("serialise", reply.SerializeToString)
+            watch.call("answer", collecting.between_messages)
+    collecting.stop()
     return watch.ns
 
 
