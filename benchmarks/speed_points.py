@@ -72,6 +72,7 @@ class _Served:
         self._point = point
         self._loads = [SimulatedLoad(point.shape, seed=seed) for seed in range(point.applications)]
         self._anomalies = 0
+        self._collecting = Collecting()
         config = DetectorConfig(max_open_sessions=point.shape.open_sessions + 1)
         load_bundle(bundle)  # what is loaded with the first one is not memory of an application
         before = _private_bytes()

@@ -7,7 +7,6 @@ stage has what its functions take less what the wrapped functions inside them ta
 """
 
 import importlib
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +18,9 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks import harness
 from benchmarks.harness import console
-from benchmarks.hdfs import repeated, split_raw, write_lines
 from benchmarks.load import entries_of
-from benchmarks.main import STREAM_REPEATS, TRAIN_SHARE
+from benchmarks.served import trained
 from benchmarks.speed_measuring import Collecting, medians, on_one_core, spread
 from deeplog_grpc.detection import Detector
 from deeplog_grpc.ingest import FixedApplications, IngestConfig, RoutingConfig
@@ -48,7 +45,11 @@ class Stage:
 
 
 STAGES = (
-    Stage(name="decode", what="bytes to a message"),
+    Stage(
+        name="decode",
+        what="bytes to a message",
+        functions=("deeplog_grpc.ingest:LenientDecoder.__call__", "deeplog_grpc.ingest:LenientDecoder.plain"),
+    ),
     Stage(name="ingest", what="message to columns"),
     Stage(name="parse", what="bodies to log keys", functions=("deeplog_grpc.parsing:Parser.parse",)),
     Stage(
@@ -132,8 +133,7 @@ def run_stages(bundle: Path, messages: Sequence[bytes]) -> dict[str, int]:
     watch, collecting = Stopwatch(), Collecting()
     with watch.inside(INNER):
         for message in messages:
-            request = watch.call("decode", reader.score_request, message)
-            job = watch.call("ingest", reader.job_of, request)
+            job = watch.call("ingest", reader.score_job, message)
             (reply,) = watch.call("answer", worker, [job])
             if not isinstance(reply, pb.ScoreResponse):
                 raise TypeError(f"a message was not answered: {reply}")
@@ -145,19 +145,17 @@ def run_stages(bundle: Path, messages: Sequence[bytes]) -> dict[str, int]:
 
 def run(data: Path) -> dict[str, Any]:
     """Cost and share of each stage: median, least and most of some runs."""
-    split = split_raw(data / "hdfs_raw_2pct", TRAIN_SHARE)
-    entries = entries_of(repeated(split.rest, STREAM_REPEATS))
+    material = trained(data)
+    entries = entries_of(material.stream.read_text().splitlines())
     options = pb.ScoreOptions(selection=pb.VERDICT_SELECTION_ANOMALIES)
     messages = [
         pb.ScoreRequest(entries=entries[at : at + BATCH], options=options).SerializeToString()
         for at in range(0, len(entries), BATCH)
     ]
     set_threads(1)
-    with tempfile.TemporaryDirectory() as folder, on_one_core():
-        bundle = Path(folder) / "model"
-        harness.run("train", str(write_lines(Path(folder) / "train.log", split.train)), "--out", str(bundle))
-        run_stages(bundle, messages[:10])  # a warm-up of the program, not of a detector
-        runs = [run_stages(bundle, messages) for _ in range(RUNS)]
+    with on_one_core():
+        run_stages(material.bundle, messages[:10])  # a warm-up of the program, not of a detector
+        runs = [run_stages(material.bundle, messages) for _ in range(RUNS)]
     costs = {stage.name: [found[stage.name] / len(entries) for found in runs] for stage in STAGES}
     totals = [sum(found.values()) / len(entries) for found in runs]
     _show(costs, totals)
