@@ -67,8 +67,9 @@ STAGES = (
     Stage(name="values", what="numbers and times", functions=("deeplog_grpc.detection.values:ValueJudge.judge",)),
     Stage(name="columns", what="verdicts as columns", functions=("deeplog_grpc.detection:VerdictBatch.of",)),
     Stage(name="evidence", what="of anomalies", functions=("deeplog_grpc.detection:VerdictBatch.verdict",)),
-    Stage(name="answer", what="the response; the rest of the worker, garbage"),
+    Stage(name="answer", what="the response; the rest of the worker"),
     Stage(name="serialise", what="response to bytes"),
+    Stage(name="garbage", what="cyclic, collected by the clock"),
 )
 INNER = {function: stage.name for stage in STAGES for function in stage.functions}
 
@@ -138,7 +139,7 @@ def run_stages(bundle: Path, messages: Sequence[bytes]) -> dict[str, int]:
             if not isinstance(reply, pb.ScoreResponse):
                 raise TypeError(f"a message was not answered: {reply}")
             watch.call("serialise", reply.SerializeToString)
-            watch.call("answer", collecting.between_messages)
+            watch.call("garbage", collecting.between_messages)
     collecting.stop()
     return watch.ns
 
