@@ -35,11 +35,13 @@ class Collecting:
 
     def between_messages(self) -> None:
         """Collect if it is time."""
-        if time.monotonic() - self._last_s > COLLECT_S:
-            self._pauses.collect()
+        if time.thread_time() - self._last_s < COLLECT_S:
+            return
+        self._pauses.collect()
+        self._times += 1
+        if self._times % SWEEP_CHECK == 0:
             self._pauses.sweep_if_due(is_quiet=False)
-            self._last_s = time.thread_time()
-        self._times = 0
+        self._last_s = time.thread_time()
 
     def stop(self) -> None:
         """Leave the collector as it was."""
