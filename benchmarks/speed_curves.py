@@ -3,8 +3,9 @@
 Entries of :class:`~deeplog_grpc.testing.SimulatedLoad`; see :mod:`benchmarks.speed_points` for how they are served. All
 but one thing is the same along a curve: the entries of sessions, the share of new windows, the share of faults. In the
 curve of sessions these may close after any entry, so that ones just begun are like older ones, and no window is new.
-Templates are all used alike, which is the worst case (real logs use few of theirs most of the time), and their curve has
-no faults, for 10,000 templates are learned from fewer entries each. Ratios compare the largest point with the smallest.
+Templates are all used alike, which is the worst case (real logs use few of theirs most of the time), and their curve
+has no faults, for 10,000 templates are learned from fewer entries each. Ratios compare the largest point with the
+smallest.
 """
 
 import tempfile
