@@ -46,8 +46,8 @@ proto: install  ## Generate the code in deeplog_grpc/v1 and deeplog_grpc/foreign
 docs: install  ## Write docs/config.yaml from the configuration's own descriptions
 	env -i $(BIN)/deeplog-grpc config > docs/config.yaml
 
-bench: install  ## Speed: parse, LSTM, detector, gRPC beside a bare echo server
-	$(BIN)/python -m benchmarks.speed
+bench: install  ## Speed: stages, curves, peers, training, server, latency, memory, workers (DATA=folder)
+	$(BIN)/python -m benchmarks.speed --data $(DATA)
 
 bench-main: install  ## Accuracy and speed of the main job on real logs (DATA=folder)
 	$(BIN)/python -m benchmarks.main --data $(DATA)

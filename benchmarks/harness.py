@@ -148,10 +148,20 @@ def write_results(topic: str, figures: Mapping[str, Any]) -> None:
     (RESULTS / f"{topic}.json").write_text(json.dumps(dict(figures), indent=2) + "\n")
 
 
-def run_parts(topic: str, parts: Mapping[str, Callable[[Path], Mapping[str, Any]]]) -> None:
+def run_parts(
+    topic: str,
+    parts: Mapping[str, Callable[[Path], Mapping[str, Any]]],
+    *,
+    arrange: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+) -> None:
     """A benchmark's command line: ``--data DIR``, and the parts that are wanted; what they find goes to the results.
 
     Where not all parts run, the figures of the others stay as they are.
+
+    Parameters
+    ----------
+    arrange : callable
+        Puts all figures in order, or adds to them, before they are written.
     """
     parser = argparse.ArgumentParser(description=f"Measure: {topic}.")
     parser.add_argument("--data", type=Path, required=True)
@@ -168,7 +178,7 @@ def run_parts(topic: str, parts: Mapping[str, Callable[[Path], Mapping[str, Any]
     )
     for part in arguments.parts:
         figures |= parts[part](arguments.data)
-    write_results(topic, figures)
+    write_results(topic, arrange(figures))
 
 
 def show_figures(find: Callable[[Path], Mapping[str, Any]]) -> None:

@@ -102,7 +102,7 @@ def accuracy(folder: Path, runner: Runner, work: Path) -> dict[str, float]:
     for truth in sorted(folder.glob("*/*_structured_corrected.csv")):
         with truth.open(newline="", encoding="utf-8-sig", errors="replace") as file:
             rows = list(csv.DictReader(file))
-        lines = _written(work, [row["Content"] for row in rows])
+        lines = write_json(work, [row["Content"] for row in rows])
         for parser, found in scores.items():
             report = runner.report(parser, lines, "--groups")
             found.append(
@@ -137,7 +137,7 @@ def speed(data: Path, runner: Runner, work: Path) -> dict[str, float]:
         if not content:
             console.print(f"{name}: no file like {pattern}, left out", style="yellow")
             continue
-        lines = _written(work, content)
+        lines = write_json(work, content)
         keys, parameters = runner.cpu_s(lines), runner.cpu_s(lines, "--extract")
         figures[f"lines_per_s_{name}"] = len(content) / keys["ours"]
         figures[f"extract_lines_per_s_{name}"] = len(content) / parameters["ours"]
@@ -193,7 +193,8 @@ def _words(rng: random.Random) -> Iterator[str]:
         yield "".join(rng.choice("bdfgklmnprstvz") + rng.choice("aiou") for _ in range(3)) + "n"
 
 
-def _written(work: Path, lines: Sequence[str]) -> Path:
+def write_json(work: Path, lines: Sequence[str]) -> Path:
+    """Lines as a file for :mod:`benchmarks.parse_once`."""
     path = work / "lines.json"
     path.write_text(json.dumps(lines))
     return path
