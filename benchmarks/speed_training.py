@@ -59,7 +59,7 @@ def plain_seconds(train: Path) -> float:
     network = Plain(int(pairs.max()) + 1)
     optimizer = torch.optim.Adam(network.parameters())
     for _ in range(CONFIG.epochs):
-        for rows in torch.randperm(len(pairs)).split(BATCH):
+        for rows in torch.split(torch.randperm(len(pairs)), BATCH):
             loss = nn.functional.cross_entropy(network(pairs[rows, :-1]), pairs[rows, -1])
             optimizer.zero_grad()
             torch.autograd.backward(loss)

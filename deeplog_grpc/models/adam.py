@@ -45,7 +45,7 @@ class Adam:
         self._mean, self._square = torch.zeros_like(self._weights), torch.zeros_like(self._weights)
         self._mean_share = self._square_share = 0.0  # what of the moments has been seen so far, of 1
         sizes = [weight.numel() for weight in weights]
-        parts = zip(weights, self._weights.split(sizes), self.gradient.split(sizes), strict=True)
+        parts = zip(weights, torch.split(self._weights, sizes), torch.split(self.gradient, sizes), strict=True)
         for weight, own, gradient in parts:
             weight.data, weight.grad = own.view_as(weight), gradient.view_as(weight)
 

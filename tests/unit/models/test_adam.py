@@ -14,7 +14,8 @@ def network() -> nn.Sequential:
 
 def loss_of(model: nn.Module, step: int) -> Tensor:
     rows = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
-    return ((model(rows) - rows[:, :2]) ** 2).mean()
+    loss: Tensor = ((model(rows) - rows[:, :2]) ** 2).mean()
+    return loss
 
 
 def test_weights_move_as_by_torchs_own_adam() -> None:
