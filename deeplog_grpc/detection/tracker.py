@@ -69,6 +69,8 @@ class SessionTracker:
         self._table = SessionTable(max_open=config.max_open_sessions, timeout_ns=int(timeout_s * NS_PER_S))
         self._streams = SessionTable(max_open=config.max_open_sessions, timeout_ns=0)
         self._cold_ns = int((timeout_s if config.cold_start_s is None else config.cold_start_s) * NS_PER_S)
+        self._began_ns = 0
+        """The first event time that was ever believed."""
         self._cold_until_ns: int | None = None
         """Event time until which a session may have begun unseen; None = event time has not begun."""
         self._held: Session | None = None
@@ -119,8 +121,7 @@ class SessionTracker:
         """Judge entries, in order."""
         if self._closing and self._closing[0].close(CLOSED_AT_ONCE):
             del self._closing[0]
-        if self._cold_until_ns is None and reading.began_ns:  # without times, nothing tells what ran before
-            self._cold_until_ns = reading.began_ns + self._cold_ns
+        self._began_ns = reading.began_ns
         ends: list[SessionEnd] = []
         paths: list[Path] = []
         steps, before_ns = self._walk(reading, ends, paths)
@@ -222,6 +223,8 @@ class SessionTracker:
         judges = self.judges
         if not judges.begin_end:
             return judges.graph.middle()
+        if self._cold_until_ns is None and now_ns:  # without times, nothing tells what ran before
+            self._cold_until_ns = self._began_ns + self._cold_ns
         cold = self._cold_until_ns is not None and now_ns <= self._cold_until_ns
         if cold and unit != UNSEEN and unit not in judges.beginnings:
             return judges.graph.middle()
