@@ -1,24 +1,24 @@
 """A rolling sample of an application's entries on disk: what its models are trained on, and trained anew.
 
-    000007-4096.jsonl.gz   a closed segment with its number of entries, compressed
+    000007-4096.jsonl.zst  a closed segment with its number of entries, compressed
     000008.jsonl           a segment as it is written: a JSON object a line, the newest last
 
 Invariants: entries stand in the order in which they were appended; each append is one write, so a kill leaves at most
 its last line cut, which readers skip; a segment is whole under one of its two names at any time. One thread appends;
 :meth:`SampleLog.tidy` may run in another, and readers in any thread or process.
 
-Lines have the fields ``body``, ``time_unix_nano``, ``session`` and ``source``: ``deeplog-grpc train`` reads them too.
+Lines have the fields ``body``, ``time_unix_nano`` and, where any entry of their append has them, ``session`` and
+``source``: ``deeplog-grpc train`` reads them too, those of a closed segment once ``zstd -d`` has unpacked it.
 """
 
-import gzip
 import os
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
+import zstandard
 
 from deeplog_grpc.detection import EntryBatch
 
@@ -29,7 +29,7 @@ SEGMENTS_KEPT = 8
 BATCH_ENTRIES = 4_096
 """Entries that are read at once."""
 
-_DAMAGED = (OSError, EOFError, zlib.error)
+_DAMAGED = (OSError, zstandard.ZstdError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -51,7 +51,7 @@ class _Segment:
 
     @property
     def is_closed(self) -> bool:
-        return self.path.suffix == ".gz"
+        return self.path.suffix == ".zst"
 
 
 class SampleLog:
@@ -239,12 +239,16 @@ def newest_entries(
 
 def _lines(batch: EntryBatch) -> bytes:
     """A JSON object a line. All at once: a call of the encoder for each would take six times as long."""
-    rows = [
-        {"body": body, "time_unix_nano": time_ns, "session": session, "source": source}
-        for body, time_ns, session, source in zip(
-            batch.bodies, batch.times_ns.tolist(), batch.sessions, batch.sources, strict=True
-        )
-    ]
+    times_ns = batch.times_ns.tolist()
+    if any(batch.sessions) or any(batch.sources):
+        rows = [
+            {"body": body, "time_unix_nano": time_ns, "session": session, "source": source}
+            for body, time_ns, session, source in zip(
+                batch.bodies, times_ns, batch.sessions, batch.sources, strict=True
+            )
+        ]
+    else:
+        rows = [{"body": body, "time_unix_nano": time_ns} for body, time_ns in zip(batch.bodies, times_ns, strict=True)]
     try:
         # Inside a text every quotation mark has a backslash, so this stands between two objects and nowhere else.
         return orjson.dumps(rows)[1:-1].replace(b'},{"body":', b'}\n{"body":') + b"\n"
@@ -268,12 +272,8 @@ def _batch(lines: Sequence[bytes]) -> EntryBatch:
     for line in lines:
         try:
             fields = orjson.loads(line)
-            body, time_ns, session, source = (
-                fields["body"],
-                fields["time_unix_nano"],
-                fields["session"],
-                fields["source"],
-            )
+            body, time_ns = fields["body"], fields["time_unix_nano"]
+            session, source = fields.get("session", ""), fields.get("source", "")
         except (orjson.JSONDecodeError, KeyError, TypeError):
             continue
         bodies.append(body)
@@ -290,7 +290,7 @@ def _segments(directory: Path) -> list[_Segment]:
     found: dict[int, _Segment] = {}
     for path in directory.glob("*.jsonl*"):
         number, _, entries = path.name.partition(".")[0].partition("-")
-        if not number.isdecimal() or path.suffix not in (".jsonl", ".gz"):
+        if not number.isdecimal() or path.suffix not in (".jsonl", ".zst"):
             continue
         segment = _Segment(number=int(number), path=path, entries=int(entries) if entries.isdecimal() else None)
         if segment.is_closed or segment.number not in found:
@@ -318,7 +318,7 @@ def _content(segment: _Segment) -> bytes:
 def _decompressed(path: Path) -> bytes:
     content = bytearray()
     try:
-        with gzip.open(path) as file:
+        with path.open("rb") as packed, zstandard.ZstdDecompressor().stream_reader(packed) as file:
             while block := file.read(1 << 20):
                 content += block
     except _DAMAGED:
@@ -330,13 +330,13 @@ def _compress(segment: _Segment) -> None:
     content = segment.path.read_bytes()
     content = content[: content.rfind(b"\n") + 1]
     entries = content.count(b"\n")
-    closed = segment.path.with_name(f"{segment.number:06}-{entries}.jsonl.gz")
+    closed = segment.path.with_name(f"{segment.number:06}-{entries}.jsonl.zst")
     unfinished = segment.path.with_name(f".{segment.number:06}.unfinished")
     kept = segment.path.stat()
     if content:
         try:
             with unfinished.open("wb") as file:
-                file.write(gzip.compress(content, 1))
+                file.write(zstandard.ZstdCompressor(level=1, write_checksum=True).compress(content))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:

@@ -84,7 +84,7 @@ def test_many_segments_are_one_sample(tmp_path: Path, is_tidied: bool) -> None:
     assert log.entries == 300
     assert numbers(tmp_path, stop=places[11]) == list(range(120))
     assert numbers(tmp_path, start=places[11], stop=places[20]) == list(range(120, 210))
-    assert len(list(tmp_path.glob("*.gz"))) == (len(list(tmp_path.iterdir())) - 1 if is_tidied else 0)
+    assert len(list(tmp_path.glob("*.zst"))) == (len(list(tmp_path.iterdir())) - 1 if is_tidied else 0)
     reopened = log_in(tmp_path)
     assert reopened.entries == 300
     reopened.append(numbered(300, 310))
@@ -135,7 +135,7 @@ def test_a_cut_line_and_a_damaged_segment_cost_nothing_else(tmp_path: Path) -> N
     log.close()
     last = max(tmp_path.glob("*.jsonl"))
     last.write_bytes(last.read_bytes()[:-5])
-    oldest = min(tmp_path.glob("*.gz"))
+    oldest = min(tmp_path.glob("*.zst"))
     oldest.write_bytes(oldest.read_bytes()[:40])
     again = log_in(tmp_path)
     again.append(numbered(60, 70))
@@ -191,3 +191,14 @@ def test_a_full_disk_keeps_neither_what_is_too_old_nor_half_a_segment(
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 5_000
     assert not list(tmp_path.glob(".*"))
     assert 10 < len(numbers(tmp_path)) == log.entries < 2_000
+
+
+def test_what_no_entry_has_takes_no_room(tmp_path: Path) -> None:
+    log = log_in(tmp_path)
+    log.append(EntryBatch.of(["a", "b"], times_ns=[1, 2]))
+    log.append(EntryBatch.of(["c", "d"], times_ns=[3, 4], sessions=["s", ""]))
+    log.close()
+    content = b"".join(path.read_bytes() for path in tmp_path.glob("*.jsonl"))
+    assert content.count(b"session") == 2
+    (batch,) = read_sample(tmp_path)
+    assert (list(batch.bodies), list(batch.sessions)) == (["a", "b", "c", "d"], ["", "", "s", ""])
