@@ -24,7 +24,7 @@ from benchmarks.load import MESSAGE_ENTRIES
 from benchmarks.served import Trained, deeplog, echo, trained
 
 PAIRS = 5
-CALL_RUNS = 5
+CALL_RUNS = 3
 ECHO_PASSES = 10
 """An echo is done with the messages in a tenth of a second, too little to be timed."""
 CALLS: tuple[tuple[str, int, int | None], ...] = (
