@@ -38,9 +38,11 @@ class ServerConfig:
     max_message_bytes: Annotated[int, Field(ge=2**16, le=2**30)] = 64 * 2**20
     """Bytes of one request or answer; 64 MiB is what OTLP recommends. gRPC refuses more with RESOURCE_EXHAUSTED."""
 
-    max_batch_entries: Annotated[int, Field(ge=1)] = 1_024
-    """Entries after which the worker takes no further waiting request into one run; larger gains nothing, and a small
-    request has to wait for the end of the run under way."""
+    max_batch_entries: Annotated[int, Field(ge=1)] = 8_192
+    """Entries after which the worker takes no further waiting request into one run."""
+
+    short_batch_entries: Annotated[int, Field(ge=1)] = 1_024
+    """The same while small requests come, which have to wait for the end of the run under way."""
 
     small_request_entries: Annotated[int, Field(ge=0)] = 100
     """Entries up to which a Score or Parse call is small and goes ahead of larger requests that wait, every other run

@@ -87,7 +87,9 @@ class ScoringQueue(Generic[Job, Reply]):
         self._metrics.count_entries(lambda: self.waiting_entries)
         self._backlog = Backlog(max_entries=config.max_queue_entries, max_bytes=config.max_queue_bytes)
         self._accepted: WaitingLine[_Ticket[Job, Reply]] = WaitingLine(
-            max_run_entries=config.max_batch_entries, small_entries=config.small_request_entries
+            max_run_entries=config.max_batch_entries,
+            short_run_entries=config.short_batch_entries,
+            small_entries=config.small_request_entries,
         )
         self._at_the_door: deque[_AtTheDoor[Job, Reply]] = deque()
         self._holds = 0

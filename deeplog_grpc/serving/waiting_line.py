@@ -10,7 +10,8 @@ Rules:
 4. A fence overtakes nothing, and nothing overtakes it. Such are the orders of the server's own that change what a
    detector is or knows: the first entries of an application find its detector there. A tick is none: it runs behind
    the entries that were there before it, and small jobs, which would only move time on, may overtake it.
-5. A run has at most ``max_run_entries``, or one job. What comes while it runs waits for its end: this bounds how long.
+5. A run has at most ``max_run_entries``, or one job: few large runs cost a fifth less than many short ones. What comes
+   while it runs waits for its end, so while small jobs come, runs of the line have ``short_run_entries`` at most.
 """
 
 from collections import deque
@@ -21,6 +22,9 @@ from itertools import count
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+
+SHORT_RUNS = 64
+"""Runs of the line after a small job that are short: half a second under full load."""
 
 
 class Order(Enum):
@@ -46,12 +50,14 @@ class WaitingLine(Generic[Item]):
     ----------
     max_run_entries : int
         Entries of a run at most; a job with more makes a run of its own.
+    short_run_entries : int
+        The same while small jobs come.
     small_entries : int
         Entries up to which a job is small; 0 = none is.
 
     Examples
     --------
-    >>> line = WaitingLine(max_run_entries=1000, small_entries=10)
+    >>> line = WaitingLine(max_run_entries=1000, short_run_entries=1000, small_entries=10)
     >>> for name, entries in (("a", 900), ("b", 100), ("c", 500)):
     ...     line.add(name, entries, Order.IN_LINE)
     >>> line.add("small", 1, Order.SMALL_FIRST)
@@ -59,8 +65,11 @@ class WaitingLine(Generic[Item]):
     [['small'], ['a', 'b'], ['c'], []]
     """
 
-    def __init__(self, *, max_run_entries: int, small_entries: int) -> None:
+    def __init__(self, *, max_run_entries: int, short_run_entries: int, small_entries: int) -> None:
         self._max_run_entries = max_run_entries
+        self._short_run_entries = min(short_run_entries, max_run_entries)
+        self._short_runs = 0
+        """Runs of the line to come that are short."""
         self._small_entries = small_entries
         self._small: deque[_Waiting[Item]] = deque()
         self._line: deque[_Waiting[Item]] = deque()
@@ -81,6 +90,7 @@ class WaitingLine(Generic[Item]):
         waiting = _Waiting(item, entries, next(self._numbers), order is Order.FENCE)
         if order is Order.SMALL_FIRST and entries <= self._small_entries:
             self._small.append(waiting)
+            self._short_runs = SHORT_RUNS
             return
         self._line.append(waiting)
         if waiting.is_fence:
@@ -96,14 +106,15 @@ class WaitingLine(Generic[Item]):
         """
         while len(self):  # again where all that could go were dropped
             for is_small in (self._small_is_next, not self._small_is_next):
-                if run := self._run(self._small if is_small else self._line, is_live):
+                room = self._short_run_entries if self._short_runs and not is_small else self._max_run_entries
+                if run := self._run(self._small if is_small else self._line, room, is_live):
                     self._small_is_next = not is_small
+                    self._short_runs -= bool(self._short_runs and not is_small)
                     return run
         return []
 
-    def _run(self, queue: deque[_Waiting[Item]], is_live: Callable[[Item], bool]) -> list[Item]:
+    def _run(self, queue: deque[_Waiting[Item]], room: int, is_live: Callable[[Item], bool]) -> list[Item]:
         run: list[Item] = []
-        room = self._max_run_entries
         while queue and not self._must_wait(queue[0]):
             first = queue[0]
             if run and first.entries > room:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeplog_grpc.serving.waiting_line import Order, WaitingLine
+from deeplog_grpc.serving.waiting_line import SHORT_RUNS, Order, WaitingLine
 
 LIMIT, SMALL = 10, 3
 
@@ -31,7 +31,7 @@ steps: st.SearchStrategy[list[Command]] = st.lists(st.one_of(jobs, st.sampled_fr
 
 def history(commands: list[Command]) -> tuple[list[Job], list[list[Job]], set[int]]:
     """Jobs in the order of their acceptance, the runs, and who was dropped."""
-    line: WaitingLine[Job] = WaitingLine(max_run_entries=LIMIT, small_entries=SMALL)
+    line: WaitingLine[Job] = WaitingLine(max_run_entries=LIMIT, short_run_entries=LIMIT, small_entries=SMALL)
     accepted: list[Job] = []
     runs: list[list[Job]] = []
     dropped: set[int] = set()
@@ -87,14 +87,14 @@ def test_when_both_wait_they_take_turns(waiting: list[tuple[int, Order]]) -> Non
 
 
 def test_without_small_ones_all_are_in_line() -> None:
-    line: WaitingLine[str] = WaitingLine(max_run_entries=10, small_entries=0)
+    line: WaitingLine[str] = WaitingLine(max_run_entries=10, short_run_entries=10, small_entries=0)
     line.add("large", 9, Order.IN_LINE)
     line.add("one", 1, Order.SMALL_FIRST)
     assert line.take(lambda _: True) == ["large", "one"]
 
 
 def test_what_comes_while_a_job_is_dropped_waits_too() -> None:
-    line: WaitingLine[str] = WaitingLine(max_run_entries=10, small_entries=1)
+    line: WaitingLine[str] = WaitingLine(max_run_entries=10, short_run_entries=10, small_entries=1)
     line.add("gone", 1, Order.IN_LINE)
 
     def is_live(job: str) -> bool:
@@ -104,3 +104,18 @@ def test_what_comes_while_a_job_is_dropped_waits_too() -> None:
 
     assert line.take(is_live) == ["next"]
     assert not line
+
+
+def test_runs_are_short_while_small_jobs_come() -> None:
+    line: WaitingLine[str] = WaitingLine(max_run_entries=100, short_run_entries=10, small_entries=1)
+
+    def runs(count: int) -> list[int]:
+        for number in range(10 * count):
+            line.add(f"job {number}", 10, Order.IN_LINE)
+        return [len(line.take(lambda _: True)) for _ in range(count)]
+
+    assert runs(2) == [10, 10]
+    line.add("small", 1, Order.SMALL_FIRST)
+    assert line.take(lambda _: True) == ["small"]
+    assert runs(SHORT_RUNS) == [1] * SHORT_RUNS
+    assert len(line.take(lambda _: True)) == 10
