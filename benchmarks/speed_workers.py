@@ -29,7 +29,7 @@ from benchmarks.load import MESSAGE_ENTRIES
 from benchmarks.served import Trained, deeplog, has_workers, trained
 
 WORKERS = (1, 2)
-RUNS = 5
+RUNS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
