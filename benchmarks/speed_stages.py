@@ -62,7 +62,11 @@ STAGES = (
         what="each entry's step in its session",
         functions=("deeplog_grpc.detection.tracker:SessionTracker.judge",),
     ),
-    Stage(name="lstm", what="windows never seen", functions=("deeplog_grpc.models:LogKeyModel.predict",)),
+    Stage(
+        name="lstm",
+        what="windows never seen",
+        functions=("deeplog_grpc.models:LogKeyModel.read", "deeplog_grpc.models:LogKeyModel.place"),
+    ),
     Stage(name="judge", what="transitions never seen", functions=("deeplog_grpc.detection.states:StateGraph.resolve",)),
     Stage(name="values", what="numbers and times", functions=("deeplog_grpc.detection.values:ValueJudge.judge",)),
     Stage(name="columns", what="verdicts as columns", functions=("deeplog_grpc.detection:VerdictBatch.of",)),
