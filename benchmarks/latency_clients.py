@@ -1,10 +1,7 @@
 """The two clients of benchmarks/speed_latency.py, each a process of its own so that neither is the other's noise.
 
-    python -m benchmarks.latency_clients single ADDRESS LINES_FILE --per-s 100000 --share 0.005 --seconds 10 --first 1
-    python -m benchmarks.latency_clients bulk ADDRESS LINES_FILE --per-s 100000 --share 0.005 --seconds 10 --first 1
-
-Together they send one log, so many entries a second of it: the one a share of the sessions, an entry a call, the other
-all other sessions, in messages. So event time is the same for both, as it is in a pipeline.
+    python -m benchmarks.latency_clients single ADDRESS LINES_FILE --per-s 500 --seconds 10 --first 1
+    python -m benchmarks.latency_clients bulk ADDRESS LINES_FILE --per-s 100 --seconds 10 --first 2
 
 Both serialise their messages, print an empty line, and wait for a line that holds the time to begin, on the clock that
 all processes of a machine share. Both send by the clock, whatever the server does; each prints a line of JSON.
@@ -17,16 +14,15 @@ import json
 import selectors
 import sys
 import time
-import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, count, islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import grpc
 
-from benchmarks.hdfs import block_of, repeated
+from benchmarks.hdfs import repeated
 from benchmarks.load import (
     MESSAGE_ENTRIES,
     OPTIONS,
@@ -49,22 +45,21 @@ _ANOMALIES = pb.ScoreOptions(selection=pb.VERDICT_SELECTION_ANOMALIES)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """When each message should be sent."""
+    """When each message should be sent: so many a second from a time on."""
 
     start_s: float
     """On :func:`time.monotonic`."""
-    after_s: Sequence[float]
-    """Of each message, seconds after the start."""
+    per_s: float
 
     def due_s(self, number: int) -> float:
         """When a message should be sent, by its number from 0.
 
         Examples
         --------
-        >>> Pace(start_s=100.0, after_s=[0.0, 0.5]).due_s(1)
+        >>> Pace(start_s=100.0, per_s=500).due_s(250)
         100.5
         """
-        return self.start_s + self.after_s[number]
+        return self.start_s + number / self.per_s
 
     async def wait(self, number: int) -> float:
         """Wait until a message should be sent, not at all if that has passed; when it should have been."""
@@ -143,36 +138,19 @@ async def bulk(address: str, requests: Sequence[bytes], pace: Pace) -> dict[str,
     return {"messages_per_s": len(requests) / (time.monotonic() - pace.start_s)}
 
 
-def divided(lines: list[str], entries: int, share: float, first: int) -> tuple[list[tuple[int, str]], ...]:
-    """The first entries of the lines over and over, as new sessions each time, with their places.
-
-    Returns
-    -------
-    list of (int, str)
-        Those of a share of the sessions.
-    list of (int, str)
-        All others.
-    """
-    own: list[tuple[int, str]] = []
-    others: list[tuple[int, str]] = []
-    repetitions = chain.from_iterable(repeated(lines, 1, first=number) for number in count(first))
-    for place, line in enumerate(islice(repetitions, entries)):
-        is_own = zlib.crc32(block_of(line).encode()) < share * 2**32
-        (own if is_own else others).append((place, line))
-    return own, others
+def _repetitions(lines: list[str], first: int) -> Iterator[list[str]]:
+    """The lines over and over, as new sessions each time."""
+    return (repeated(lines, 1, first=number) for number in count(first))
 
 
-def _single_requests(placed: list[tuple[int, str]]) -> tuple[list[bytes], list[int]]:
-    """Requests of one entry, and the place at which each is due."""
-    requests = list(score_requests(entries_of([line for _, line in placed]), 1, _ANOMALIES))
-    return requests, [place for place, _ in placed]
+def _single_requests(lines: list[str], first: int) -> Iterator[bytes]:
+    for repetition in _repetitions(lines, first):
+        yield from score_requests(entries_of(repetition), 1, _ANOMALIES)
 
 
-def _bulk_requests(placed: list[tuple[int, str]]) -> tuple[list[bytes], list[int]]:
-    """Messages, and the place at which the last entry of each is there."""
-    requests = list(stream_requests(entries_of([line for _, line in placed]), MESSAGE_ENTRIES))
-    lasts = [placed[min(at + MESSAGE_ENTRIES, len(placed)) - 1][0] for at in range(0, len(placed), MESSAGE_ENTRIES)]
-    return requests, lasts
+def _bulk_requests(lines: list[str], first: int) -> Iterator[bytes]:
+    for repetition in _repetitions(lines, first):
+        yield from stream_requests(entries_of(repetition), MESSAGE_ENTRIES)
 
 
 def _exact_loop() -> asyncio.AbstractEventLoop:
@@ -186,20 +164,17 @@ def main() -> None:
     parser.add_argument("role", choices=("single", "bulk"))
     parser.add_argument("address")
     parser.add_argument("lines", type=Path)
-    parser.add_argument("--per-s", type=float, required=True, help="entries a second of the whole log")
-    parser.add_argument("--share", type=float, required=True, help="share of the sessions whose entries go one by one")
+    parser.add_argument("--per-s", type=float, required=True, help="messages a second")
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--first", type=int, required=True, help="number of the first repetition of the lines")
     given = parser.parse_args()
+    of_role, role = (_single_requests, single) if given.role == "single" else (_bulk_requests, bulk)
     lines = given.lines.read_text().splitlines()
-    own, others = divided(lines, int(given.per_s * given.seconds), given.share, given.first)
-    role = single if given.role == "single" else bulk
-    requests, places = _single_requests(own) if given.role == "single" else _bulk_requests(others)
-    after_s = [place / given.per_s for place in places]
+    requests = list(islice(of_role(lines, given.first), int(given.per_s * given.seconds)))
     gc.collect()
     gc.disable()  # the client must not be the noise
     print(flush=True)
-    pace = Pace(start_s=float(sys.stdin.readline()), after_s=after_s)
+    pace = Pace(start_s=float(sys.stdin.readline()), per_s=given.per_s)
     with asyncio.Runner(loop_factory=_exact_loop) as runner:
         print(json.dumps(runner.run(role(given.address, requests, pace))))
 

@@ -2,8 +2,7 @@
 
 Entries of the scored log are sent one a call, in order and by the clock (500 a second, and 2,000), answered or not;
 each latency counts from the time when its entry should have been sent. The bulk load is a stream of messages of 1,000
-at 70 % of the rate that the server reached on such a stream just before. Both are one log, divided by sessions and sent
-at its own order, so that event time is the same for both. Server and caches are warm.
+at 70 % of the rate that the server reached on such a stream just before. Server and caches are warm.
 
 The server has a core; both clients share the others, a process each. On a machine of two cores that is one core: the
 bulk client takes part of it, and an entry may be sent late because of that. The table says how late; and the bare echo
@@ -67,11 +66,10 @@ def run(data: Path) -> dict[str, Any]:
     rounds: dict[str, list[Found]] = {side + name: [] for name in SCENES for side in ("", "echo_")}
     with deeplog(material.bundle, core=core) as server, echo("bare", core=core) as bare:
         peak = _peak(server, material.rest)
-        bulk_per_s = BULK_SHARE * peak
-        # Each scene has sessions of its own: as many repetitions of the lines as its load fills.
+        bulk_per_s = BULK_SHARE * peak / MESSAGE_ENTRIES
+        # Each round has sessions of its own: as many repetitions of the lines as its bulk load fills, and one.
         lines = len(material.rest.read_text().splitlines())
-        most_per_s = bulk_per_s + max(scene.per_s for scene in SCENES.values())
-        first = count(1 + PEAK_RUNS, 1 + int(most_per_s * SECONDS // lines) + 1)
+        first = count(1 + PEAK_RUNS, 2 + int(bulk_per_s * SECONDS * MESSAGE_ENTRIES // lines))
         for _ in range(REPEATS):
             for name, scene in SCENES.items():
                 clients = Clients(scene=scene, bulk_per_s=bulk_per_s, lines=material.rest, first=next(first))
@@ -101,36 +99,37 @@ class Clients:
 
     scene: Scene
     bulk_per_s: float
-    """Entries a second of the bulk load, where there is one."""
+    """Messages a second of the bulk load, where there is one."""
     lines: Path
     first: int
-    """Number of the first repetition of the lines that is theirs."""
+    """Number of the first repetition of the lines that is theirs: the one of the single entries."""
 
     def run(self, address: str) -> Found:
         """Send to a server."""
-        roles = ("single", "bulk") if self.scene.has_bulk else ("single",)
+        roles = {"single": (self.scene.per_s, self.first)}
+        if self.scene.has_bulk:
+            roles["bulk"] = (self.bulk_per_s, self.first + 1)
         with ExitStack() as running:
-            clients = {role: running.enter_context(self._client(role, address)) for role in roles}
+            clients = {
+                role: running.enter_context(self._client(role, address, per_s, first))
+                for role, (per_s, first) in roles.items()
+            }
             for client in clients.values():
                 _pipe(client.stdout).readline()  # its messages are ready
             start_s = time.monotonic() + READY_S
             for client in clients.values():
                 print(start_s, file=_pipe(client.stdin), flush=True)
             found = {role: json.loads(_pipe(client.stdout).read()) for role, client in clients.items()}
-        bulk_share = 1.0
-        if self.scene.has_bulk:
-            bulk_share = found["bulk"]["messages_per_s"] * MESSAGE_ENTRIES / self.bulk_per_s
+        bulk_share = found["bulk"]["messages_per_s"] / self.bulk_per_s if self.scene.has_bulk else 1.0
         return {
             **percentiles(found["single"]["sent"]),
             "refused": found["single"]["refused"],
             "bulk_share": bulk_share,
         }
 
-    def _client(self, role: str, address: str) -> "subprocess.Popen[str]":
-        per_s = self.scene.per_s + (self.bulk_per_s if self.scene.has_bulk else 0.0)
+    def _client(self, role: str, address: str, per_s: float, first: int) -> "subprocess.Popen[str]":
         program = [*on_client_cores(), sys.executable, "-m", "benchmarks.latency_clients", role, address]
-        program += [str(self.lines), "--per-s", str(per_s), "--share", str(self.scene.per_s / per_s)]
-        program += ["--seconds", str(SECONDS), "--first", str(self.first)]
+        program += [str(self.lines), "--per-s", str(per_s), "--seconds", str(SECONDS), "--first", str(first)]
         return subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 

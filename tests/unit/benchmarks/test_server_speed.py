@@ -36,20 +36,11 @@ def test_what_was_due_before_the_client_had_settled_is_left_out() -> None:
 
 
 async def test_a_pace_does_not_slow_down_behind_a_sender_that_was_held_up() -> None:
-    pace = clients.Pace(start_s=time.monotonic() - 1.0, after_s=[number / 100 for number in range(110)])
+    pace = clients.Pace(start_s=time.monotonic() - 1.0, per_s=100)
     async with asyncio.timeout(30):
         due = [await pace.wait(number) for number in range(110)]
     assert time.monotonic() >= due[-1] == pytest.approx(pace.start_s + 1.09)
     assert due[1] - due[0] == pytest.approx(0.01)
-
-
-def test_a_log_is_divided_by_sessions() -> None:
-    own, others = clients.divided(LINES, 30, 0.5, 1)
-    assert sorted(place for place, _ in own + others) == list(range(30))
-    assert own
-    assert others
-    assert {hdfs.block_of(line) for _, line in own}.isdisjoint(hdfs.block_of(line) for _, line in others)
-    assert clients.divided(LINES, 30, 1.0, 1)[1] == []
 
 
 def test_repetitions_are_later_and_have_sessions_of_their_own() -> None:
