@@ -53,7 +53,7 @@ class ParserConfig:
     forgotten at once and looked up again; templates and keys are not touched."""
 
     cache_entries: Annotated[int, Field(ge=0, le=10_000_000)] = 50_000
-    """Skeletons in the cache in front of all, about 250 bytes each; 0 switches it off. It never changes a result."""
+    """Outlines, and as many skeletons, in the caches in front; 0 switches them off. They never change a result."""
 
     seed_templates: tuple[str, ...] = ()
     """Templates known beforehand, with ``<*>`` for a parameter. They get the first log keys, in this order, and are

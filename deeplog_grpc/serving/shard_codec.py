@@ -124,9 +124,11 @@ def _changes(hint: Any) -> tuple[_Change, _Change]:
         return _codec_of(hint)
     if get_origin(hint) in (Union, UnionType):
         (own,) = (one for one in inner if one is not NoneType)
-        return tuple(map(_or_none, _changes(own)))  # type: ignore[return-value]  # two of two
+        pack, unpack = _changes(own)
+        return _or_none(pack), _or_none(unpack)
     if get_origin(hint) is tuple and inner[-1] is Ellipsis:
-        return tuple(map(_each, _changes(inner[0])))  # type: ignore[return-value]  # two of two
+        pack, unpack = _changes(inner[0])
+        return _each(pack), _each(unpack)
     return None, None
 
 
