@@ -126,6 +126,27 @@ class Detector:
         """The parser's state as plain data: with the models, all that a restart needs to read log keys as now."""
         return self._reader.parser_state()
 
+    def state(self) -> dict[str, Any]:
+        """All that a restart needs to go on as if nothing had happened, as plain data and columns.
+
+        The models are not in it: :meth:`restore` is for a detector of the same training. Takes 2 to 4 us an open
+        session.
+        """
+        return {"reader": self._reader.state(), "tracker": self._tracker.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where the detector of that :meth:`state` stood; before any entry.
+
+        The models may be of another version, as :meth:`adopt` takes it.
+
+        Raises
+        ------
+        ValueError
+            If it is of another training, or malformed; the detector must not be used then.
+        """
+        self._reader.restore(state["reader"])
+        self._tracker.restore(state["tracker"])
+
     def score(self, batch: EntryBatch) -> VerdictBatch:
         """Judge the entries, in order.
 

@@ -3,6 +3,7 @@
 Invariant: a reading depends on the order of the entries alone, not on how they were batched.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +72,7 @@ class Reader:
         self._watermark = Watermark(step_ns=int(config.clock_step_s * NS_PER_S))
         self._units = _unit_column(model.vocabulary)
         self._began_ns = 0
+        self._training = _training_of(parser)
         self._templates: dict[int, str] = {}
         """Those asked for since the parser last read something: evidence names the same ones again and again."""
 
@@ -117,6 +119,33 @@ class Reader:
         """The parser's state as plain data."""
         return self._parser.state()
 
+    def state(self) -> dict[str, Any]:
+        """All that :meth:`restore` needs, as plain data."""
+        return {
+            "training": self._training,
+            "parser": self.parser_state(),
+            "time": self._watermark.state,
+            "began_ns": self._began_ns,
+            "stand_ins": self._stand_ins.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where the reader of that :meth:`state` stood.
+
+        Raises
+        ------
+        ValueError
+            If it is of another training, whose log keys mean other templates, or the parser's state is malformed.
+        """
+        if state["training"] != self._training:
+            raise ValueError("the state is of a detector of another training")
+        self._parser = Parser.from_state(state["parser"])
+        self._stand_ins.restore(self._parser, state["stand_ins"])
+        now_ns, held_ns = state["time"]
+        self._watermark.restore((now_ns, held_ns))
+        self._began_ns = state["began_ns"]
+        self._templates.clear()
+
     def read(self, batch: EntryBatch) -> Reading:
         """Read the entries, in order."""
         return self.read_parsed(batch, self.parse(batch.bodies))
@@ -144,6 +173,12 @@ class Reader:
         for row in np.flatnonzero(column == UNSEEN).tolist():
             units[row] = self._stand_ins.unit(int(parsed.keys[row]), bodies[row])
         return units
+
+
+def _training_of(parser: Parser) -> str:
+    """What tells one training's log keys from another's."""
+    texts = [template.text for template in parser.templates() if template.is_sealed]
+    return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _unit_column(vocabulary: Vocabulary) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ so that the least recent one is always in front; time, as sessions see it, never
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from deeplog_grpc.detection.paths import new_path
@@ -96,6 +96,13 @@ class SessionTable:
             self.evicted += 1
         self.open[session.identifier] = session
         return full
+
+    def restore(self, sessions: Iterable[Session]) -> None:
+        """Take sessions in place of those that are open, least recently used first; of too many, the last ones."""
+        self.open = OrderedDict((session.identifier, session) for session in sessions)
+        while len(self.open) > self._max_open:
+            self.open.popitem(last=False)
+            self.evicted += 1
 
     def touch(self, session: Session, now_ns: int) -> None:
         """Note that the session has just had an entry."""

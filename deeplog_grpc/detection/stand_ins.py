@@ -1,7 +1,8 @@
 """New log keys that are judged through known ones: what ``key_model.semantic`` does in a detector."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,21 @@ class StandIns:
     def adopt(self, model: LogKeyModel) -> None:
         """Go on with another version; what was decided is in force for the log keys that have no unit in it."""
         self._unit_of = model.vocabulary.unit_table()
+        self._found = {key: found for key, found in self._decisions.items() if key not in self._unit_of}
+
+    def state(self) -> list[tuple[int, int, float]]:
+        """What was decided: new log key, that of its stand-in (-1 = none) and the similarity."""
+        nobody = StandIn(key=-1, similarity=0.0)
+        decided = {key: self._decisions.get(key, nobody) for key in self._units}
+        return [(key, found.key, found.similarity) for key, found in decided.items()]
+
+    def restore(self, parser: Parser, state: Iterable[Sequence[Any]]) -> None:
+        """Go on with a parser that has learned on, and with what was decided meanwhile: that of :meth:`state`."""
+        self._parser = parser
+        for key, own, similarity in state:
+            self._units[key] = self._unit_of.get(own, UNSEEN)
+            if own in self._unit_of:
+                self._decisions[key] = StandIn(key=own, similarity=similarity)
         self._found = {key: found for key, found in self._decisions.items() if key not in self._unit_of}
 
     def unit(self, key: int, body: str) -> int:

@@ -4,9 +4,9 @@ Each entry is a step from state to state (:mod:`~deeplog_grpc.detection.states`)
 steps, and all that was never met is asked of the models at once, after it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from deeplog_grpc.detection.identifiers import STREAM_MARK, cut
 from deeplog_grpc.detection.judges import Judges
 from deeplog_grpc.detection.paths import BatchPaths, Path, packed, past_of, tail_items
 from deeplog_grpc.detection.reading import Reading
+from deeplog_grpc.detection.saving import UnitsNow, in_order, restored_sessions, sessions_state
 from deeplog_grpc.detection.sessions import NOTHING, Session, SessionTable
 from deeplog_grpc.detection.states import StateGraph, Transition, WindowState
 from deeplog_grpc.detection.vectors import elapsed_s
@@ -116,6 +117,48 @@ class SessionTracker:
             if units < before.assigned:
                 _forget_units(session, judges.graph, units, before)
         self._closing.append(old.graph)
+
+    def state(self) -> dict[str, Any]:
+        """The open sessions and all else that :meth:`restore` needs, as plain data and columns."""
+        return {
+            "keys": list(self.judges.model.key_model.vocabulary.keys),
+            "sessions": [sessions_state(self._table.sessions())],
+            "streams": [sessions_state(self._streams.sessions())],
+            "held": None if self._held is None else self._held.identifier,
+            "cold_until_ns": self._cold_until_ns,
+            "began_ns": self._began_ns,
+            "values": self.judges.values.state(),
+        }
+
+    def restore(
+        self,
+        state: Mapping[str, Any],
+        *,
+        is_own: Callable[[str], bool] = lambda identifier: True,
+        is_own_key: Callable[[int], bool] = lambda key: True,
+    ) -> None:
+        """Go on where the tracker of that :meth:`state` stood; before any entry.
+
+        The models may be of another version that stands on the same training.
+
+        Parameters
+        ----------
+        state : mapping
+        is_own : callable
+            Whether the session of an identifier is tracked here.
+        is_own_key : callable
+            Whether the values of a log key that a network has to see are judged here.
+        """
+        self._table.restore(self._restored(state, "sessions", is_own))
+        self._streams.restore(self._restored(state, "streams", is_own))
+        self._held = None if state["held"] is None else self._table.get(state["held"])
+        self._cold_until_ns, self._began_ns = state["cold_until_ns"], state["began_ns"]
+        self.judges.values.restore([tail for tail in state["values"] if is_own_key(tail[0])])
+
+    def _restored(self, state: Mapping[str, Any], tables: str, is_own: Callable[[str], bool]) -> list[Session]:
+        units, at = UnitsNow(state["keys"], self.judges.model.key_model.vocabulary), self.judges.graph.at
+        found = in_order(restored_sessions(table, at, units) for table in state[tables])
+        return [session for session in found if is_own(session.identifier)]
 
     def judge(self, reading: Reading) -> VerdictBatch:
         """Judge entries, in order."""

@@ -8,9 +8,10 @@ Invariant: what is said of an entry depends on the entries before it, never on h
 by the templates of training, and what one in two hundred normal sessions holds is not mentioned.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import exp, inf, isnan, log
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +87,14 @@ class ValueJudge:
     def go_on_from(self, other: "ValueJudge") -> None:
         """Take over what another version remembers of the entries so far."""
         self._memory = other._memory
+
+    def state(self) -> list[tuple[Any, ...]]:
+        """What is remembered of the entries so far, as plain data and columns."""
+        return self._memory.state()
+
+    def restore(self, state: Iterable[Sequence[Any]]) -> None:
+        """Remember what the judge of that :meth:`state` did."""
+        self._memory = ValueMemory.of(state)
 
     def _slots_of(self, key: int, pieces: tuple[str, ...]) -> int:
         positions = self._model.positions(key, pieces) if self._rate else ()

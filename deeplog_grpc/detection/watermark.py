@@ -30,6 +30,15 @@ class Watermark:
         self._step_ns = step_ns
 
     @property
+    def state(self) -> tuple[int, int]:
+        """The watermark, and the time that is held back; 0 = none."""
+        return self.now_ns, self._held_ns
+
+    def restore(self, state: tuple[int, int]) -> None:
+        """Go on where the watermark of that :attr:`state` stood."""
+        self.now_ns, self._held_ns = state
+
+    @property
     def holds(self) -> bool:
         """Whether the last timed entry's time is held back."""
         return self._held_ns > 0

@@ -1,7 +1,8 @@
 """The last vectors of each key, and how many of them in a row were good: what value networks predict from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,32 @@ class ValueMemory:
         other = ValueMemory()
         other._tails = dict(self._tails)  # tails are never changed, only replaced
         return other
+
+    def state(self) -> list[tuple[Any, ...]]:
+        """What is remembered, as plain data and columns."""
+        return [
+            (key, [(position.slot, position.unit) for position in tail.positions], tail.values, tail.run)
+            for key, tail in self._tails.items()
+        ]
+
+    @classmethod
+    def of(cls, state: Iterable[Sequence[Any]]) -> "ValueMemory":
+        """A memory that stands where the one of that :meth:`state` did; a column may be there as its bytes.
+
+        Examples
+        --------
+        >>> memory = ValueMemory()
+        >>> memory.remember(3, Tail(positions=(Position(slot=0, unit="ms"),), values=np.array([[1.0], [2.0]]), run=2))
+        >>> ValueMemory.of(memory.state()).tail(3, (Position(slot=0, unit="ms"),), 2).values.tolist()
+        [[1.0], [2.0]]
+        """
+        memory = cls()
+        for key, positions, values, run in state:
+            own = tuple(Position(slot=slot, unit=unit) for slot, unit in positions)
+            memory._tails[key] = Tail(
+                positions=own, values=np.frombuffer(values, np.float64).reshape(-1, len(own)), run=run
+            )
+        return memory
 
     def tail(self, key: int, positions: Sequence[Position], history: int) -> Tail:
         """What is remembered of a key; nothing if its vectors had other positions."""

@@ -16,6 +16,8 @@ verdicts    the verdicts of entries judged last, with all evidence
 advance     event time has come so far without entries
 flush       end sessions
 path        the way of an open session through the workflow
+save        the open sessions and what else a restart needs
+restore     go on with what was saved, before any entry (beside the scoring)
 forget      track the sessions of a detector no longer
 ==========  ============================================================================================================
 """
@@ -46,6 +48,7 @@ from deeplog_grpc.serving.shard_codec import (
     fields_of,
     packed,
     plain_vectors,
+    shard_of,
     thing_of,
     unpacked,
     vectors_of,
@@ -153,9 +156,14 @@ class Shard:
             "advance": self._advance,
             "flush": self._flush,
             "path": self._path,
+            "save": self._save,
             "forget": self._forget,
         }
-        self._answers_beside: dict[str, Callable[[Message], Message]] = {"open": self._open, "prepare": self._prepare}
+        self._answers_beside: dict[str, Callable[[Message], Message]] = {
+            "open": self._open,
+            "prepare": self._prepare,
+            "restore": self._restore,
+        }
 
     def answer(self, content: bytes | bytearray) -> bytes:
         """Do an order; what goes wrong is told."""
@@ -270,6 +278,18 @@ class Shard:
     def _path(self, order: Message) -> Message:
         own = self._told(order)
         return {"path": own.tracker.workflow_path(order["session"])}
+
+    def _save(self, order: Message) -> Message:
+        return {"state": self._detectors[order["detector"]].tracker.state()}
+
+    def _restore(self, order: Message) -> Message:
+        own, shard, shards = self._told(order), order["own"], order["shards"]
+        own.tracker.restore(
+            order["state"],
+            is_own=lambda identifier: shard_of(identifier, shards) == shard,
+            is_own_key=lambda key: key % shards == shard,
+        )
+        return self._standing(own, [])
 
     def _told(self, order: Message) -> _Tracked:
         own = self._detectors[order["detector"]]

@@ -10,6 +10,7 @@ from functools import cache
 from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from zlib import crc32
 
 import msgpack
 import numpy as np
@@ -22,6 +23,11 @@ Thing = TypeVar("Thing")
 Element = TypeVar("Element", bound=np.generic)
 _Change = Callable[[Any], Any] | None
 """Turns a field's value into plain data, or back; None = it goes as it is."""
+
+
+def shard_of(identifier: str, shards: int) -> int:
+    """Where the session of an identifier is, always and everywhere."""
+    return crc32(identifier.encode()) % shards
 
 
 def packed(message: Message) -> bytes:

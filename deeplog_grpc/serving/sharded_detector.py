@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from deeplog_grpc.detection import ApplicationModel, DetectorConfig, EntryBatch, Judges, Kind, Verdict
 from deeplog_grpc.detection.identifiers import cut
 from deeplog_grpc.detection.reading import Reader, Reading
+from deeplog_grpc.detection.saving import joined
 from deeplog_grpc.detection.shared_values import VectorsAside
 from deeplog_grpc.detection.states import surprise
 from deeplog_grpc.detection.verdicts import EndReason
@@ -194,6 +195,30 @@ class ShardedDetector:
         path: tuple[int, ...] | None = reply["path"]
         return path
 
+    def state(self) -> dict[str, Any]:
+        """All that a restart needs, as plain data and columns; as of a :class:`~deeplog_grpc.detection.Detector`."""
+        orders: dict[int, Order] = {shard: partial(self._named, "save") for shard in range(len(self._shards))}
+        replies = self._shards.exchange(orders)
+        return {"reader": self._reader.state(), "tracker": joined([replies[shard]["state"] for shard in orders])}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where a detector stood, whatever processes its sessions were divided over; before any entry.
+
+        Raises
+        ------
+        ValueError
+            If it is of another training, or malformed; the detector must not be used then.
+        """
+        self._reader.restore(state["reader"])
+        self._changed = [set(range(len(self._reader))) for _ in self._changed]
+        count = len(self._shards)
+        for shard in range(count):
+            order = self._order("restore", shard, state=state["tracker"], own=shard, shards=count)
+            reply = self._shards.ask_beside(shard, order)
+            self._changed[shard].clear()
+            self._stand_ins_told[shard] = len(self.stand_ins)
+            self._standing[shard] = _standing_of(reply)
+
     def prepare(self, model: ApplicationModel) -> None:
         """Have the shards get ready to judge by another version, beside the scoring: the costly part of `adopt`."""
         for shard in range(len(self._shards)):
@@ -269,7 +294,7 @@ class ShardedDetector:
             raise
         for shard, reply in replies.items():
             if "open" in reply:
-                self._standing[shard] = {name: reply[name] for name in ("open", "evicted", "deadline_ns")}
+                self._standing[shard] = _standing_of(reply)
         return replies
 
     def _deadline_ns(self, shard: int) -> int:
@@ -393,6 +418,10 @@ class ShardedDetector:
 
 
 _NO_ENTRIES = EntryBatch.of([])
+
+
+def _standing_of(reply: Message) -> Message:
+    return {name: reply[name] for name in ("open", "evicted", "deadline_ns")}
 
 
 def _ends_in_order(replies: Iterable[Message], start: int) -> list[Verdict]:

@@ -21,7 +21,7 @@ import structlog
 from numpy.typing import NDArray
 
 from deeplog_grpc.errors import RefusedError
-from deeplog_grpc.serving.shard_codec import Message, packed, unpacked
+from deeplog_grpc.serving.shard_codec import Message, packed, shard_of, unpacked
 from deeplog_grpc.serving.shard_links import Link
 
 MAX_DEATHS = 5
@@ -110,7 +110,7 @@ class Shards:
 
     def shard_of(self, identifier: str) -> int:
         """Where the session of an identifier is, always and everywhere."""
-        return crc32(identifier.encode()) % len(self._links)
+        return shard_of(identifier, len(self._links))
 
     def shards_of(self, identifiers: Sequence[str]) -> NDArray[np.int64]:
         """Where the sessions of identifiers are. Shape [n]."""

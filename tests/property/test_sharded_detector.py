@@ -33,7 +33,7 @@ _ODD = [
 ]
 _STEPS_S = [0.0, 0.5, 2.0, 2.0, 2.0, 61.0, 5_000.0, 100_000.0]
 ModelOf = Callable[[int], ApplicationModel]
-_relaxed = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _trained(*, streams: bool, values: ValueModelConfig, semantic: bool = False) -> ApplicationModel:
@@ -72,7 +72,7 @@ def model_of() -> ModelOf:
 
 
 @st.composite
-def _entries(draw: st.DrawFn) -> EntryBatch:
+def entries(draw: st.DrawFn) -> EntryBatch:
     """Jobs, some with other lines, in sessions and streams, at times that stand, run, jump and are not known."""
     count = draw(st.integers(0, 60))
     steps = draw(st.lists(st.sampled_from(_STEPS_S), min_size=count, max_size=count))
@@ -100,7 +100,7 @@ def _entries(draw: st.DrawFn) -> EntryBatch:
     )
 
 
-_options = st.fixed_dictionaries(
+options = st.fixed_dictionaries(
     {
         "timeout_s": st.sampled_from([0.0, 60.0]),
         "cold_start_s": st.sampled_from([0.0, 100.0, None]),
@@ -111,7 +111,7 @@ _options = st.fixed_dictionaries(
 _divisions = st.lists(st.tuples(st.integers(0, 12), st.sampled_from(["", "", "parse", "flush", "adopt"])), max_size=8)
 
 
-def _said(scored: VerdictBatch | ShardedBatch) -> tuple[Any, ...]:
+def said(scored: VerdictBatch | ShardedBatch) -> tuple[Any, ...]:
     """All that is said, to the last bit; the ends in no order, for that of those at one entry is not promised."""
     columns = (scored.keys, scored.kinds, scored.ranks, scored.probabilities, scored.scores)
     return (
@@ -124,8 +124,8 @@ def _said(scored: VerdictBatch | ShardedBatch) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("place", range(3))
-@_relaxed
-@given(batch=_entries(), division=_divisions, count=st.integers(1, 3), options=_options)
+@relaxed
+@given(batch=entries(), division=_divisions, count=st.integers(1, 3), options=options)
 def test_shards_change_nothing_that_is_said(
     model_of: ModelOf,
     place: int,
@@ -141,13 +141,13 @@ def test_shards_change_nothing_that_is_said(
     for number, (size, then) in enumerate([*division, (len(batch), "flush")], start=2):
         part = batch.slice(start, start + size)
         start += size
-        assert _said(many.score(part)) == _said(one.score(part))
+        assert said(many.score(part)) == said(one.score(part))
         match then:
             case "parse":
                 assert many.parse(_ODD).keys.tolist() == one.parse(_ODD).keys.tolist()
             case "flush":
                 names = [*part.sessions[:2], "job-1", "@host"]
-                assert _said(many.flush(names)) == _said(one.flush(names))
+                assert said(many.flush(names)) == said(one.flush(names))
             case "adopt":
                 judges = one.judges_of(replace(model, version=number))
                 one.adopt(judges)
@@ -156,15 +156,15 @@ def test_shards_change_nothing_that_is_said(
                 many.adopt(Judges(judges.model, cache_bytes=1 << 20))
         now_ns = one.event_time_ns + 90 * NS_PER_S * (number % 3 == 0 < one.event_time_ns)
         assert many.next_deadline_ns == one.next_deadline_ns
-        assert _said(many.advance(now_ns)) == _said(one.advance(now_ns))
+        assert said(many.advance(now_ns)) == said(one.advance(now_ns))
         assert many.open_sessions == one.open_sessions
         assert many.event_time_ns == one.event_time_ns
-    assert _said(many.flush()) == _said(one.flush())
+    assert said(many.flush()) == said(one.flush())
     assert many.open_sessions == many.evicted_sessions == 0
 
 
-@_relaxed
-@given(batch=_entries(), sizes=st.lists(st.integers(1, 12), min_size=6, max_size=6), count=st.integers(1, 3))
+@relaxed
+@given(batch=entries(), sizes=st.lists(st.integers(1, 12), min_size=6, max_size=6), count=st.integers(1, 3))
 def test_reading_ahead_changes_nothing_that_is_said(
     model_of: ModelOf, batch: EntryBatch, sizes: list[int], count: int
 ) -> None:
@@ -172,14 +172,14 @@ def test_reading_ahead_changes_nothing_that_is_said(
     many = sharded_detector(model_of(0), local_shards(count), timeout_s=60.0)
     stops = np.minimum(np.cumsum([0, *sizes, len(batch)]), len(batch)).tolist()
     parts = [batch.slice(start, stop) for start, stop in pairwise(stops)]
-    expected = [_said(one.score(part)) for part in parts]
+    expected = [said(one.score(part)) for part in parts]
     # Templates grow more general with what is read ahead: what is compared is all but the texts of evidence.
-    found = [_said(scored) for scored in many.score_each(parts)]
+    found = [said(scored) for scored in many.score_each(parts)]
     assert [said[:6] for said in found] == [said[:6] for said in expected]
     assert [len(said[-1]) for said in found] == [len(said[-1]) for said in expected]
 
 
-@_relaxed
+@relaxed
 @given(numbers=st.lists(st.integers(0, 10**6), min_size=1, max_size=80), limit=st.integers(2, 9))
 def test_open_sessions_are_bounded_in_all_shards_together(model_of: ModelOf, numbers: list[int], limit: int) -> None:
     detector = sharded_detector(model_of(0), local_shards(2), max_open_sessions=limit, timeout_s=0.0)
