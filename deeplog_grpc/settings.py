@@ -28,7 +28,7 @@ from deeplog_grpc.models import KeyModelConfig, ThresholdConfig, ValueModelConfi
 from deeplog_grpc.outputs.config import OUTPUT_TYPES, OutputsConfig
 from deeplog_grpc.parsing import ParserConfig
 from deeplog_grpc.receivers.config import ReceiversConfig
-from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
+from deeplog_grpc.serving.config import DeliveriesConfig, RecoveryConfig, ServerConfig
 from deeplog_grpc.serving.metrics_config import MetricsConfig
 from deeplog_grpc.shipping.config import ShipConfig
 from deeplog_grpc.storage import StateConfig
@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     """How long the server remembers what it answered, so that what is sent again is not applied again."""
     state: StateConfig = StateConfig()
     """Where the server keeps feedback, model versions and anomalies, and how much of it."""
+    recovery: RecoveryConfig = RecoveryConfig()
+    """How open sessions, and what the server remembers of deliveries, outlive its process."""
     learning: LearningConfig = LearningConfig()
     """When the server learns applications from what it is sent, and trains them anew."""
     feedback: FeedbackConfig = FeedbackConfig()

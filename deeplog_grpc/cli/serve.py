@@ -70,6 +70,7 @@ def serve(
         detector=settings.detector,
         learning=settings.learning,
         recipe=settings.recipe(),
+        recovery=settings.recovery,
         workers=settings.server.workers,
         torch_threads=settings.server.torch_threads,
     )

@@ -157,7 +157,9 @@ def _paths_state(paths: list[Path]) -> dict[str, Any]:
     return {
         "path_keys": column(keys, np.int32),
         "path_times_ns": column(times_ns, np.int64),
-        "path_sizes": np.array([len(past.keys) + len(own) // 2 for past, own in zip(pasts, paths, strict=True)], np.int32),
+        "path_sizes": np.array(
+            [len(past.keys) + len(own) // 2 for past, own in zip(pasts, paths, strict=True)], np.int32
+        ),
         "path_packed": np.array([len(past.keys) for past in pasts], np.int32),
         "path_dropped": np.array([past.dropped for past in pasts], np.int64),
         "path_whole": np.array([past.whole for past in pasts], np.bool_),

@@ -35,6 +35,8 @@ def attach(server: Server, config: ReceiversConfig, ingest: RecordIngest, *, sin
         If a certificate or key cannot be used.
     """
     intake = Intake(ingest, server.queue, server.deliveries, server.config, sink)
+    for found in server.remembered_deliveries:
+        intake.remember(found)
     max_wait_s, max_bytes = server.config.max_wait_s, server.config.max_message_bytes
     otlp = OtlpGrpcReceiver(intake, max_wait_s)
     server.add_service(otlp_grpc.SERVICE, otlp.methods(server.calls))

@@ -134,3 +134,23 @@ class DeliveriesConfig:
     max_mb: Annotated[int, Field(ge=1)] = 64
     """Mebibytes of answers at most; past it the oldest are forgotten. Answers with a verdict on each entry are large:
     a sender that asks for anomalies only is remembered longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class RecoveryConfig:
+    """How open sessions outlive the process.
+
+    Examples
+    --------
+    >>> RecoveryConfig().max_entries
+    1000000
+    """
+
+    enabled: bool = True
+    """Whether open sessions, and answers to deliveries that have a name, are kept in the state folder. Without, each
+    restart begins cold: sessions that were open are tracked from their middle, and a delivery that comes again is
+    scored again."""
+
+    max_entries: Annotated[int, Field(ge=1_000, le=100_000_000)] = 1_000_000
+    """Entries after which the open sessions are saved anew, or later where there are many: at least ten entries for
+    each. After a kill so many are read back, 6 to 10 s a million; they take some 20 MB on the disk."""

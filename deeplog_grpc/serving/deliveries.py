@@ -3,8 +3,9 @@
 Whoever sends at least once sends some things again: because an answer was lost, came too late, or the connection broke
 while the work was under way. A sender that gives each delivery a name gets each applied once.
 
-What is remembered lives in memory, as the open sessions that it protects do. After the process was killed both are
-gone, and to feed a repetition to the sessions is then right.
+What is remembered lives in memory, as the open sessions that it protects do; both come back after a restart (see
+:mod:`~deeplog_grpc.serving.recovery`). Where open sessions are not kept both are gone, and to feed a repetition to the
+sessions is then right.
 """
 
 import asyncio
@@ -88,6 +89,10 @@ class Deliveries:
     def under_way(self) -> int:
         """Deliveries that are not answered yet."""
         return len(self._under_way)
+
+    def remember(self, key: Key, digest: bytes, answer: Any, size_bytes: int) -> None:
+        """Take up an answer that was given before the process was started."""
+        self._keep(key, digest, answer, size_bytes)
 
     async def once(
         self,
@@ -180,8 +185,13 @@ class Deliveries:
         digest = self._under_way.pop(key).digest
         if task.cancelled() or task.exception() is not None:
             return
-        size_bytes = _OVERHEAD_BYTES + sum(_length(part) for part in key) + size_of(task.result())
-        self._kept[key] = _Kept(digest, task.result(), size_bytes, self._clock())
+        self._keep(key, digest, task.result(), size_of(task.result()))
+
+    def _keep(self, key: Key, digest: bytes, answer: Any, size_bytes: int) -> None:
+        size_bytes += _OVERHEAD_BYTES + sum(_length(part) for part in key)
+        if (known := self._kept.pop(key, None)) is not None:
+            self.size_bytes -= known.size_bytes
+        self._kept[key] = _Kept(digest, answer, size_bytes, self._clock())
         self.size_bytes += size_bytes
         self._make_room()
 

@@ -22,6 +22,18 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """The names of what a job holds, under which its answer is remembered."""
+
+    keys: tuple[Key, ...]
+    """At least one."""
+    digest: bytes
+    """Of the content."""
+    is_record_delivery: bool
+    """Whether it is of records, whose sender is told an :class:`Accepted`; else it is told the ``ScoreResponse``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """What became of a delivery."""
 

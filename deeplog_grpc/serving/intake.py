@@ -6,6 +6,7 @@ scored; an anomaly is stored by then.
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,8 +21,9 @@ from deeplog_grpc.ingest.records import Records
 from deeplog_grpc.serving.answers import AnswerOptions, add_faults
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.deliveries import Deliveries
-from deeplog_grpc.serving.delivery import Accepted, Delivery, Key
+from deeplog_grpc.serving.delivery import Accepted, Delivery, Key, Named
 from deeplog_grpc.serving.queue import ScoringQueue, Size
+from deeplog_grpc.serving.recovery import Remembered
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.scoring import Job, Reply, ScoreJob
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
@@ -29,6 +31,8 @@ from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 _SHOWN_REASONS = 3
 _PIECE = 1_000
 """Records that are divided at once: some ten milliseconds."""
+MAX_UNPASSED = 1_000
+"""Deliveries scored before a restart that may still have to be passed on; the newest, for those are sent again."""
 _ACCEPTED_BYTES = 256
 """What a remembered :class:`Accepted` takes, roughly."""
 
@@ -93,6 +97,8 @@ class Intake:
         """Writing to the disk must not hold up the event loop; one thread keeps the order."""
         self._blocked = 0
         """Deliveries that are scored, and for which the sink has no room."""
+        self._unpassed: OrderedDict[Key, pb.ScoreResponse] = OrderedDict()
+        """Deliveries that were scored before the process was started, and perhaps not passed on."""
         self._rejections = ScarceLog(_log)
         self.refused = 0
         """Times that deliveries were refused for now."""
@@ -101,6 +107,22 @@ class Intake:
     def is_blocked(self) -> bool:
         """Whether the sink has no room for something that is scored."""
         return self._blocked > 0
+
+    def remember(self, found: Remembered) -> None:
+        """Take up a delivery that was scored before the process was started.
+
+        Nobody knows whether it was passed on too: if it comes again it is, with what was said of it then. Where it was
+        scored together with others that is not known any more, and its records go without.
+        """
+        response = pb.ScoreResponse.FromString(found.answer)
+        if self._sink is None:
+            self._deliveries.remember(found.key, b"", self._accepted(response), _ACCEPTED_BYTES)
+            return
+        if not found.is_alone:
+            response = pb.ScoreResponse(entry_count=response.entry_count, anomaly_count=response.anomaly_count)
+        self._unpassed[found.key] = response
+        if len(self._unpassed) > MAX_UNPASSED:
+            self._unpassed.popitem(last=False)
 
     async def accept(self, records: Records, *, size_bytes: int, key: Key | None, timeout_s: float) -> Accepted:
         """Have one delivery scored; see :meth:`accept_together`."""
@@ -164,6 +186,22 @@ class Intake:
     async def _score(self, deliveries: Sequence[Delivery], timeout_s: float) -> Accepted:
         if self.is_blocked:
             raise QueueFullError("what was scored finds no room on its way out")
+        scored_before = [delivery for delivery in deliveries if delivery.key in self._unpassed]
+        results = [await self._passed_now(delivery) for delivery in scored_before]
+        if fresh := [delivery for delivery in deliveries if delivery not in scored_before]:
+            results.append(await self._scored(fresh, timeout_s))
+        return results[0] if len(results) == 1 else _sum(results)
+
+    async def _passed_now(self, delivery: Delivery) -> Accepted:
+        """Pass on what was scored before the process was started."""
+        if delivery.key is None or self._sink is None:
+            raise AssertionError("only named deliveries are remembered, and only where there is a sink")
+        response = self._unpassed[delivery.key]
+        await self._pass_on(self._sink, delivery.records, response)
+        self._unpassed.pop(delivery.key, None)
+        return self._accepted(response)
+
+    async def _scored(self, deliveries: Sequence[Delivery], timeout_s: float) -> Accepted:
         records = _joined([delivery.records for delivery in deliveries])
         ingested = await self._ingested(records)
         response = pb.ScoreResponse()
@@ -174,6 +212,7 @@ class Intake:
                 flush=None,
                 options=self._options,
                 entry_count=len(records),
+                named=_named(deliveries),
             )
             size = Size(entries=len(records), size_bytes=sum(delivery.size_bytes for delivery in deliveries))
             response = cast(pb.ScoreResponse, await self._reply(job, size, timeout_s))
@@ -237,6 +276,20 @@ class Intake:
             message=message,
             anomaly_count=response.anomaly_count,
         )
+
+
+def _named(deliveries: Sequence[Delivery]) -> Named | None:
+    keys = tuple(delivery.key for delivery in deliveries if delivery.key is not None)
+    return Named(keys=keys, digest=b"", is_record_delivery=True) if keys else None
+
+
+def _sum(results: Sequence[Accepted]) -> Accepted:
+    return Accepted(
+        entry_count=sum(result.entry_count for result in results),
+        rejected_count=sum(result.rejected_count for result in results),
+        message="; ".join(result.message for result in results if result.message),
+        anomaly_count=sum(result.anomaly_count for result in results),
+    )
 
 
 def _ingested_together(pieces: Sequence[tuple[int, Ingested]]) -> Ingested:

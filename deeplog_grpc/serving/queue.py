@@ -201,6 +201,10 @@ class ScoringQueue(Generic[Job, Reply]):
                 waiting.admitted.set_exception(_draining())
         await self._idle.wait()
 
+    async def after_all(self, do: Callable[[], None]) -> None:
+        """Do something in the worker's thread, after all that it has begun."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, do)
+
     async def close(self) -> None:
         """Stop the worker; jobs that were not started are cancelled."""
         if self._runner is not None:

@@ -14,14 +14,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import structlog
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as config_dataclass
 
 from deeplog_grpc.detection.entries import EntryBatch
+from deeplog_grpc.serving.config import RecoveryConfig
 from deeplog_grpc.serving.delivery import Key, Named
 from deeplog_grpc.serving.detectors import ScoredBatch, Scorer
 from deeplog_grpc.serving.status import log_unexpected
@@ -32,35 +31,14 @@ SYNC_S = 1.0
 TRY_AGAIN_S = 60.0
 """Seconds between two attempts to save after the disk has failed."""
 ENTRIES_A_SESSION = 10
-"""A log is not closed before it has so many entries for each open session: to save one costs as much as half an entry."""
+"""A log is not closed before it has so many entries for each open session; to save one costs as much as half of one."""
 APPLIED_AT_ONCE = 8_192
 """Entries."""
 
 _log = structlog.get_logger("deeplog_grpc.serving")
 
 
-@config_dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class RecoveryConfig:
-    """How open sessions outlive the process.
-
-    Examples
-    --------
-    >>> RecoveryConfig().max_entries
-    1000000
-    """
-
-    enabled: bool = True
-    """Whether open sessions, and answers to deliveries that have a name, are kept in the state folder. Without, each
-    restart begins cold: sessions that were open are tracked from their middle, and a delivery that comes again is
-    scored again."""
-
-    max_entries: Annotated[int, Field(ge=1_000, le=100_000_000)] = 1_000_000
-    """Entries after which the open sessions are saved anew, or later where there are many: at least ten entries for
-    each. After a kill so many are read back, 6 to 10 s a million; they take some 20 MB on the disk."""
-
-
-@runtime_checkable
-class Restorable(Protocol):
+class Restorable(Scorer, Protocol):
     """A detector whose sessions can be saved."""
 
     @property
@@ -83,6 +61,11 @@ class Restorable(Protocol):
         ...
 
 
+def is_restorable(detector: object) -> TypeGuard[Restorable]:
+    """Whether a detector's sessions can be saved; those of one that still learns cannot."""
+    return hasattr(detector, "restore")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
     """What a delivery was answered before the restart."""
@@ -91,6 +74,8 @@ class Remembered:
     digest: bytes
     is_record_delivery: bool
     """Whether it came from a receiver: see :class:`~deeplog_grpc.serving.delivery.Named`."""
+    is_alone: bool
+    """Whether the answer is on this delivery alone."""
     answer: bytes
     """A serialised ``ScoreResponse``."""
 
@@ -172,7 +157,9 @@ class Recovery:
         if found is None:
             return Restored()
         if found.start != self._start - 1:
-            _log.warning("saved sessions are of an earlier run: sessions begin cold", runs_ago=self._start - found.start)
+            _log.warning(
+                "saved sessions are of an earlier run: sessions begin cold", runs_ago=self._start - found.start
+            )
             return Restored()
         again = _Again(detectors, seen)
         last_number: int = again.begin(found.state)
@@ -201,7 +188,7 @@ class Recovery:
 
     def entries(self, detector: Scorer, batch: EntryBatch) -> None:
         """Entries were judged."""
-        if isinstance(detector, Restorable):
+        if len(batch) and is_restorable(detector):
             self._applied.append(("entries", detector.application, *packed_batch(batch)))
             self._entries += len(batch)
 
@@ -269,11 +256,11 @@ class Recovery:
         self._recovery_log.close()
 
     def _apply(self, detector: Scorer, kind: str, content: Any) -> None:
-        if isinstance(detector, Restorable):
+        if is_restorable(detector):
             self._applied.append((kind, detector.application, content))
 
     def _save_if_due(self, detectors: Mapping[str, Scorer]) -> None:
-        sessions = sum(one.open_sessions for one in detectors.values() if isinstance(one, Restorable))
+        sessions = sum(one.open_sessions for one in detectors.values() if is_restorable(one))
         is_busy = self._saving is not None and not self._saving.done()
         if not is_busy and (self._is_due or self._entries >= ENTRIES_A_SESSION * sessions):
             self._save(detectors)
@@ -290,7 +277,7 @@ class Recovery:
     def _begun(self, detectors: Mapping[str, Scorer]) -> tuple[int, Mapping[str, Any]]:
         number = self._recovery_log.begin(start=self._start)
         self._is_writing, self._is_due, self._entries = True, False, 0
-        states = {name: one.state() for name, one in detectors.items() if isinstance(one, Restorable)}
+        states = {name: one.state() for name, one in detectors.items() if is_restorable(one)}
         return number, {"detectors": states, "last": self._last_number()}
 
     def _write(self, number: int, state: Mapping[str, Any]) -> None:
@@ -318,10 +305,8 @@ class Recovery:
 class _Again:
     """Applies to detectors what was applied to those of the server before."""
 
-    def __init__(
-        self, detectors: Mapping[str, Scorer], seen: Callable[[str, EntryBatch, Sequence[str]], None]
-    ) -> None:
-        self._detectors = {name: one for name, one in detectors.items() if isinstance(one, Restorable)}
+    def __init__(self, detectors: Mapping[str, Scorer], seen: Callable[[str, EntryBatch, Sequence[str]], None]) -> None:
+        self._detectors = {name: one for name, one in detectors.items() if is_restorable(one)}
         self._scorers = detectors
         self._seen = seen
         self._waiting: dict[str, list[EntryBatch]] = {}
@@ -386,7 +371,13 @@ class _Again:
 
 def _remembered(found: Found) -> list[Remembered]:
     return [
-        Remembered(key=tuple(key), digest=digest, is_record_delivery=is_record_delivery, answer=answer)
+        Remembered(
+            key=tuple(key),
+            digest=digest,
+            is_record_delivery=is_record_delivery,
+            is_alone=len(keys) == 1,
+            answer=answer,
+        )
         for content in found.answers()
         for keys, digest, is_record_delivery, answer in unpacked(content)["answers"]
         for key in keys
@@ -394,15 +385,15 @@ def _remembered(found: Found) -> list[Remembered]:
 
 
 def packed_batch(batch: EntryBatch) -> tuple[Any, ...]:
-    """A batch as plain data; 0.1 us an entry.
+    r"""A batch as plain data; 0.1 us an entry.
 
     Examples
     --------
     >>> batch = EntryBatch.of(["one", "two"], sessions=["a", "b"])
     >>> packed_batch(batch)[1:]
-    (b'one\\x00two', b'a\\x00b', '')
-    >>> batch_of([batch.times_ns.tobytes(), *packed_batch(batch)[1:]]) == batch
-    True
+    (b'one\x00two', b'a\x00b', '')
+    >>> batch_of(packed_batch(batch)).bodies
+    ['one', 'two']
     """
     return (
         np.ascontiguousarray(batch.times_ns),
@@ -413,7 +404,7 @@ def packed_batch(batch: EntryBatch) -> tuple[Any, ...]:
 
 
 def batch_of(content: Sequence[Any]) -> EntryBatch:
-    """What :func:`packed_batch` gave, the times as bytes."""
+    """What :func:`packed_batch` gave, the times perhaps as bytes."""
     times_ns = np.frombuffer(content[0], np.int64)
     bodies, sessions, sources = (_texts(column, len(times_ns)) for column in content[1:])
     return EntryBatch(bodies=bodies, times_ns=times_ns, sessions=sessions, sources=sources)

@@ -28,8 +28,10 @@ from deeplog_grpc.ingest import EntryFault, Part
 from deeplog_grpc.serving.answers import AnswerOptions, ScoreAnswer, late_end, parse_response
 from deeplog_grpc.serving.attempts import Attempts, halves, unjudged
 from deeplog_grpc.serving.clock import EventClock
+from deeplog_grpc.serving.delivery import Named
 from deeplog_grpc.serving.detectors import ScoredBatch, Scorer
 from deeplog_grpc.serving.recorder import LAST_ROW, Noted
+from deeplog_grpc.serving.recovery import Recovery
 from deeplog_grpc.serving.status import log_unexpected
 from deeplog_grpc.serving.turns import Pieces, ReadsAhead, groups_of
 from deeplog_grpc.serving.watch import Watch
@@ -56,6 +58,8 @@ class ScoreJob:
     options: AnswerOptions
     entry_count: int
     """Entries of the request, the bad ones included."""
+    named: Named | None = None
+    """Under which names the answer is remembered; None = it has none."""
 
     @property
     def applications(self) -> set[str]:
@@ -151,6 +155,8 @@ class ScoringWorker:
         By application; others may come later.
     watch : Watch, optional
         What is done with all that is scored, beside answering it.
+    recovery : Recovery, optional
+        Where what is applied to the detectors is written down.
     clock : callable
         Seconds that never run backwards.
     """
@@ -160,19 +166,23 @@ class ScoringWorker:
         detectors: Mapping[str, Scorer],
         *,
         watch: Watch | None = None,
+        recovery: Recovery | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._detectors = dict(detectors)
         self._watch = watch
+        self._recovery = recovery
         self._clock = clock
         self._event_clocks = {application: EventClock() for application in detectors}
+        for application, detector in detectors.items():  # one that was restored goes on from its time
+            self._event_clocks[application].set(detector.event_time_ns, at_s=clock())
         self._attempts = Attempts()
         self.tick_due_s = math.inf
         """Time of ``clock`` before which a tick would find nothing. Other threads may read it."""
 
     def __call__(self, jobs: Sequence[Job]) -> list[Reply | Exception]:
         """Answer jobs, in their order; a detector's exception is the answer to the job whose entries it fails at."""
-        run = _Run(self._detectors, self._watch, self._event_clocks, self._clock, self._attempts)
+        run = _Run(self._detectors, self._watch, self._recovery, self._event_clocks, self._clock, self._attempts)
         for number, job in enumerate(jobs):
             match job:
                 case ParseJob():
@@ -184,6 +194,23 @@ class ScoringWorker:
                 case AdoptJob() | InstallJob() | InspectJob():
                     run.maintain(number, job)
         replies = run.finish(len(jobs))
+        if self._recovery is not None:
+            self._write_down(self._recovery, jobs, replies)
+        self._note_when_due()
+        return replies
+
+    def close(self) -> None:
+        """Save what the detectors hold; after the last run, in the thread of the others."""
+        if self._recovery is not None:
+            self._recovery.close(self._detectors)
+
+    def _write_down(self, recovery: Recovery, jobs: Sequence[Job], replies: Sequence[Reply | Exception]) -> None:
+        for job, reply in zip(jobs, replies, strict=True):
+            if isinstance(job, ScoreJob) and job.named is not None and isinstance(reply, pb.ScoreResponse):
+                recovery.answered(job.named, reply.SerializeToString())
+        recovery.commit(self._detectors)
+
+    def _note_when_due(self) -> None:
         self.tick_due_s = min(
             (
                 self._event_clocks[application].time_of(detector.next_deadline_ns)
@@ -191,7 +218,6 @@ class ScoringWorker:
             ),
             default=math.inf,
         )
-        return replies
 
 
 class _Run:
@@ -201,12 +227,14 @@ class _Run:
         self,
         detectors: MutableMapping[str, Scorer],
         watch: Watch | None,
+        recovery: Recovery | None,
         event_clocks: MutableMapping[str, EventClock],
         clock: Callable[[], float],
         attempts: Attempts,
     ) -> None:
         self._detectors = detectors
         self._watch = watch
+        self._recovery = recovery
         self._attempts = attempts
         self._done: dict[int, DoneReply] = {}
         self._event_clocks = event_clocks
@@ -228,7 +256,10 @@ class _Run:
         self._score_pending(job.application)
         detector = self._detectors[job.application]
         try:
-            self._parsed[number] = parse_response(detector, detector.parse(job.bodies))
+            parsed = detector.parse(job.bodies)
+            if self._recovery is not None and (parsed.is_new.any() or parsed.is_changed.any()):
+                self._recovery.parse(detector, job.bodies)
+            self._parsed[number] = parse_response(detector, parsed)
         except Exception as error:
             self._failures[number] = error
 
@@ -239,7 +270,12 @@ class _Run:
             self._score_pending(application)
             now_ns = self._event_clocks[application].now_ns(self._clock())
             try:
-                if now_ns > detector.next_deadline_ns and (found := detector.advance(now_ns).session_ends):
+                if now_ns <= detector.next_deadline_ns:
+                    continue
+                found = detector.advance(now_ns).session_ends
+                if self._recovery is not None:
+                    self._recovery.advance(detector, now_ns)
+                if found:
                     ends[application] = self._stored(application, found)
             except Exception as error:
                 errors.append(error)
@@ -262,6 +298,8 @@ class _Run:
     def _install(self, job: InstallJob) -> DoneReply:
         for batch in job.missed():
             job.detector.score(batch)
+        if self._recovery is not None:
+            self._recovery.save_soon()
         self._detectors[job.application] = job.detector
         clock = self._event_clocks[job.application] = EventClock()
         clock.set(job.detector.event_time_ns, at_s=self._clock())
@@ -308,6 +346,8 @@ class _Run:
         detector = self._detectors[flush.application]
         try:
             ends = detector.flush(flush.sessions or None).session_ends
+            if self._recovery is not None:
+                self._recovery.flush(detector, flush.sessions or None)
             self._answers[number].add_flushed(detector, ends, entry_count)
             self._record(detector, [number])
         except Exception as error:
@@ -393,6 +433,8 @@ class _Run:
         self, detector: Scorer, pieces: Sequence[tuple[int, Part]], batch: EntryBatch, scored: ScoredBatch
     ) -> None:
         self._event_clocks[detector.application].set(detector.event_time_ns, at_s=self._clock())
+        if self._recovery is not None:
+            self._recovery.entries(detector, batch)
         starts = [0, *accumulate(len(part.batch) for _, part in pieces[:-1])]
         for (number, part), start in zip(pieces, starts, strict=True):
             self._answers[number].add_part(detector, part, scored, start)

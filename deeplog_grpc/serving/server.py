@@ -85,7 +85,11 @@ class Server:
         _check(bool(detectors) or learns, config, ingest)
         self.config = config
         """How it serves."""
-        worker = ScoringWorker(detectors, watch=None if state is None else state.watch)
+        self._worker = worker = ScoringWorker(
+            detectors,
+            watch=None if state is None else state.watch,
+            recovery=None if state is None else state.recovery,
+        )
         self.metrics = Metrics()
         """What it says of itself."""
         self._sampler = Sampler(self.metrics)
@@ -97,6 +101,12 @@ class Server:
         """Ends of sessions that no client was told of yet."""
         self.deliveries = Deliveries(deliveries or DeliveriesConfig())
         """What was answered before."""
+        remembered = () if state is None else state.restored.remembered
+        for found in remembered:
+            if not found.is_record_delivery:
+                self.deliveries.remember(found.key, found.digest, found.answer, len(found.answer))
+        self.remembered_deliveries = tuple(found for found in remembered if found.is_record_delivery)
+        """What the receivers' deliveries were answered before a restart."""
         self.calls = Calls(limit=config.max_concurrent_rpcs)
         """Of gRPC methods, whosoever they are."""
         self.is_draining = False
@@ -196,6 +206,7 @@ class Server:
                     await self._learning.close()
                 await self.queue.drain()
                 await self.calls.finish()
+                await self.queue.after_all(self._worker.close)
         except TimeoutError:
             _log.warning("work cut off at the end of the grace time", waiting_entries=self.queue.waiting_entries)
         self._ticker.cancel()

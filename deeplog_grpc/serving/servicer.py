@@ -1,6 +1,7 @@
 """The service's methods. Thin: they read a request, wait for its reply, and turn every error into a status."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import grpc
@@ -12,6 +13,7 @@ from deeplog_grpc.serving.answers import add_late
 from deeplog_grpc.serving.calls import Calls, Context, Method, time_left
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.deliveries import Deliveries
+from deeplog_grpc.serving.delivery import Named
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.operator_calls import OperatorCalls
 from deeplog_grpc.serving.queue import ScoringQueue, Size
@@ -173,13 +175,14 @@ class DeepLogServicer:
 
     async def _score_once(self, request: LenientMessage, job: ScoreJob, size: Size) -> pb.ScoreResponse:
         """Score what no earlier request of its name had; goes on if this client goes away, for it will ask again."""
-
-        async def work() -> bytes:
-            reply = await self._queue.offer(job, size, timeout_s=self._max_wait_s, order=Order.SMALL_FIRST)
-            return cast(pb.ScoreResponse, reply).SerializeToString()
-
         digest = content_digest(request.entries, request.flush if request.HasField("flush") else None)
         key = ("score", request.batch_id)
+        named = replace(job, named=Named(keys=(key,), digest=digest, is_record_delivery=False))
+
+        async def work() -> bytes:
+            reply = await self._queue.offer(named, size, timeout_s=self._max_wait_s, order=Order.SMALL_FIRST)
+            return cast(pb.ScoreResponse, reply).SerializeToString()
+
         answer, is_repeat = await self._deliveries.once(key, digest, work, len, field="batch_id")
         response = pb.ScoreResponse.FromString(answer)
         response.is_repeat = is_repeat

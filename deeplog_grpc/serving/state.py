@@ -13,9 +13,11 @@ import structlog
 from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, Judges
 from deeplog_grpc.errors import BundleError
 from deeplog_grpc.feedback import DriftConfig, DriftMonitor, FeedbackConfig
+from deeplog_grpc.serving.config import RecoveryConfig
 from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.learning_detector import LearningDetector
 from deeplog_grpc.serving.recorder import AnomalyRecorder
+from deeplog_grpc.serving.recovery import Recovery, Restored, is_restorable
 from deeplog_grpc.serving.right_of_way import RightOfWay
 from deeplog_grpc.serving.shard_links import ProcessLink
 from deeplog_grpc.serving.sharded_detector import ShardedDetector
@@ -35,12 +37,15 @@ from deeplog_grpc.storage import (
     new_folder,
     newest_entries,
 )
+from deeplog_grpc.storage.anomaly_rows import BOOT_BITS
 from deeplog_grpc.storage.holding import hold
+from deeplog_grpc.storage.recovery import RecoveryLog
 from deeplog_grpc.training import LearningConfig, Recipe
 
 LOCK = "lock"
 JOURNAL = "journal.sqlite"
 ANOMALIES = "anomalies.sqlite"
+RECOVERY = "recovery"
 _MIB = 1 << 20
 TAKEN_UP = 20_000
 """Entries of its sample, the newest, that an application which was still learning parses again at a start."""
@@ -79,6 +84,8 @@ class ServerState:
         Whether applications are learned; those that were are served either way.
     recipe : Recipe
         How they are trained.
+    recovery : RecoveryConfig
+        Whether open sessions are kept.
     workers : int
         Processes that track sessions and judge them; 1 = this one alone.
     torch_threads : int
@@ -101,6 +108,7 @@ class ServerState:
         detector: DetectorConfig,
         learning: LearningConfig = FIXED,
         recipe: Recipe | None = None,
+        recovery: RecoveryConfig | None = None,
         workers: int = 1,
         torch_threads: int = 1,
     ) -> None:
@@ -120,13 +128,13 @@ class ServerState:
         try:
             if workers > 1:
                 self.shards = Shards(workers, partial(ProcessLink, torch_threads))
-            self._open(models, state)
+            self._open(models, state, recovery or RecoveryConfig())
         except BaseException:
             self._end_shards()
             os.close(self._lock)
             raise
 
-    def _open(self, models: Models, state: StateConfig) -> None:
+    def _open(self, models: Models, state: StateConfig, recovery: RecoveryConfig) -> None:
         directory = self.directory
         self.journal = Journal(directory / JOURNAL, keep_versions=state.keep_versions)
         self.anomalies = AnomalyStore(directory / ANOMALIES, max_age_s=state.max_age_s, max_bytes=state.max_mb * _MIB)
@@ -147,6 +155,34 @@ class ServerState:
                 if kept.learner is not None:
                     self.detectors[name] = kept.learner
                 self.watch.install(name, None, kept.sample)
+        self.recovery: Recovery | None = None
+        """What is applied to the detectors, written down."""
+        self.restored = Restored()
+        """What the server before left behind."""
+        if recovery.enabled:
+            self._recover(recovery)
+
+    def _recover(self, config: RecoveryConfig) -> None:
+        """Go on where the server before stopped."""
+        log, store = RecoveryLog(self.directory / RECOVERY), self.anomalies
+        self.recovery = recovery = Recovery(
+            log, config, start=store.start, last_number=lambda: self.recorder.last_number
+        )
+        began_s = time.monotonic()
+        self.restored = restored = recovery.restore(self.detectors, seen=self.recorder.seen)
+        for name in restored.failed & self.updaters.keys():
+            self.detectors[name] = self.detector_of(self.updaters[name])
+        if restored.last_number is not None:
+            # They were stored, but what they are about was never answered: it will come again, and they with it.
+            unanswered = store.remove_after(max(restored.last_number, (store.start - 1) << BOOT_BITS))
+            _log.info(
+                "sessions restored",
+                open_sessions=sum(one.open_sessions for one in self.detectors.values() if is_restorable(one)),
+                entries_applied_again=restored.entries,
+                unanswered_anomalies=unanswered,
+                seconds=round(time.monotonic() - began_s, 3),
+            )
+        recovery.begin(self.detectors)
 
     def begin(self, application: str, now_ns: int) -> Kept:
         """Make ready for the first entry of an application, at a time in nanoseconds since 1970 UTC."""
@@ -180,6 +216,8 @@ class ServerState:
 
     def close(self) -> None:
         """End the other processes, close the databases, and let another server have the folder."""
+        if self.recovery is not None:
+            self.recovery.end()
         self._end_shards()
         for kept in self.kept.values():
             kept.sample.close()

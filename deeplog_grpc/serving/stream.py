@@ -9,7 +9,7 @@ their turn has come and the client reads.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import grpc
@@ -19,6 +19,7 @@ from deeplog_grpc.errors import DrainingError, InputError
 from deeplog_grpc.ingest import LenientDecoder, LenientMessage
 from deeplog_grpc.serving.answers import add_faults, add_late
 from deeplog_grpc.serving.deliveries import Deliveries
+from deeplog_grpc.serving.delivery import Named
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.queue import ScoringQueue, Size
 from deeplog_grpc.serving.requests import RequestOptions, RequestReader, check_name, content_digest
@@ -171,15 +172,16 @@ class ScoreStream:
 
     def _promise_once(self, request: LenientMessage, kind: str, job: ScoreJob, size: Size) -> _Promise:
         """Put a job in the queue if no message of the client's had its sequence; it stays there if the client goes."""
-
-        async def work() -> bytes:
-            reply = await self._queue.put(job, size)
-            return cast(pb.ScoreResponse, await reply).SerializeToString()
-
         message = getattr(request, kind)
         flush = request.flush.flush if kind == "flush" else None
         digest = content_digest(() if kind == "flush" else message.entries, flush)
         key = ("stream", self._client_id, message.sequence)
+        named = replace(job, named=Named(keys=(key,), digest=digest, is_record_delivery=False))
+
+        async def work() -> bytes:
+            reply = await self._queue.put(named, size)
+            return cast(pb.ScoreResponse, await reply).SerializeToString()
+
         reply, is_repeat = self._deliveries.begin(key, digest, work, len, field=f"{kind}.sequence")
         applications = frozenset(job.applications)
         return _Promise(sequence=message.sequence, reply=reply, is_repeat=is_repeat, applications=applications)

@@ -77,7 +77,9 @@ class AnomalyStore:
         # On the disk before any number of this run is given away: a loss of power may take stored anomalies with it,
         # and must not take this.
         with self._database.writing() as connection:
-            self._reserved = changes.next_boot(connection) << BOOT_BITS
+            self.start = changes.next_boot(connection)
+            """Which time this is that the file was opened for writing, from 1; verdict ids hold it."""
+        self._reserved = self.start << BOOT_BITS
         self._database.relax()
 
     def close(self) -> None:
@@ -111,6 +113,17 @@ class AnomalyStore:
         with self._database.writing() as connection:
             changes.insert(connection, anomalies, now_ns)
             changes.make_room(connection, self._limits(now_ns), _MAKE_ROOM * len(anomalies))
+
+    def remove_after(self, number: int) -> int:
+        """Let the anomalies with greater numbers go as if they had never been stored; how many went.
+
+        Raises
+        ------
+        sqlite3.Error
+            If the disk is full, or another process holds the database; nothing is removed then.
+        """
+        with self._database.writing() as connection:
+            return changes.remove_after(connection, number, self._clock_ns())
 
     def prune(self, limit: int) -> int:
         """Let old anomalies go, at most so many, and as many groups: for a server that nothing comes to.

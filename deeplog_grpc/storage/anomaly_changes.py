@@ -130,6 +130,29 @@ def _beyond(connection: sqlite3.Connection, limits: Limits, at_most: int) -> lis
     return gone
 
 
+def remove_after(connection: sqlite3.Connection, number: int, now_ns: int) -> int:
+    """Take out anomalies with greater numbers, as if they had never been put in; how many there were."""
+    gone: list[_Row] = connection.execute(
+        "SELECT number, stored_ns, bytes, group_id, state FROM anomalies WHERE number > ?", (number,)
+    ).fetchall()
+    if not gone:
+        return 0
+    connection.execute("DELETE FROM anomalies WHERE number > ?", (number,))
+    connection.execute("DELETE FROM evidence WHERE number > ?", (number,))
+    _take_from_groups(connection, gone, now_ns)
+    counts = Counter(row[3] for row in gone)
+    connection.executemany(
+        "UPDATE groups SET count = count - ?, last_number = min(last_number, ?) WHERE group_id = ?",
+        [(count, number, group_id) for group_id, count in counts.items()],
+    )
+    emptied = connection.executemany("DELETE FROM groups WHERE group_id = ? AND count <= 0", [(own,) for own in counts])
+    connection.execute(
+        "UPDATE totals SET anomalies = anomalies - ?, evidence_bytes = evidence_bytes - ?, groups = groups - ?",
+        (len(gone), sum(row[2] for row in gone), max(0, emptied.rowcount)),
+    )
+    return len(gone)
+
+
 def _take_from_groups(connection: sqlite3.Connection, gone: Sequence[_Row], now_ns: int) -> None:
     stored = Counter(row[3] for row in gone)
     opened = Counter(row[3] for row in gone if row[4] == AnomalyState.OPEN)

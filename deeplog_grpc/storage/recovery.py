@@ -12,7 +12,7 @@ All that was appended survives a kill of the process. After a loss of power the 
 
 import os
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +99,7 @@ class RecoveryLog:
     def __init__(self, directory: Path, *, machine_run: str | None = None) -> None:
         self.directory = directory
         self._machine_run = (_machine_run() if machine_run is None else machine_run).encode()[:36].ljust(36)
-        self._number = max((number for number, _ in _files(directory, "*")), default=0)
+        self._number = max((number for number, _ in _files(directory, "")), default=0)
         self._file = -1
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
         self.written_bytes = 0
@@ -134,8 +134,13 @@ class RecoveryLog:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._number += 1
         content = _HEAD.pack(_MAGIC, FORMAT, start, self._machine_run)
-        before, self._file = self._file, os.open(
-            self._path(self._number, ".log"), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
+        before, self._file = (
+            self._file,
+            os.open(
+                self._path(self._number, ".log"),
+                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC,
+                0o600,
+            ),
         )
         if before >= 0:
             os.close(before)
@@ -215,7 +220,7 @@ class RecoveryLog:
                 path.unlink(missing_ok=True)
 
 
-def frames(path: Path, *, only: int | None = None) -> Iterator[Record]:
+def frames(path: Path, *, only: int | None = None) -> Generator[Record, None, bool]:
     """The records of a file, up to the first that is not whole; returns whether all are.
 
     Parameters

@@ -28,7 +28,9 @@ def test_restored_after_any_entry(
     start = 0
     for size, count in [*sizes, (len(batch), 0)]:
         state = unpacked(packed_state(restored.state()))
-        restored = sharded_detector(model, local_shards(count), **options) if count else fresh_detector(model, **options)
+        restored = (
+            sharded_detector(model, local_shards(count), **options) if count else fresh_detector(model, **options)
+        )
         restored.restore(state)
         assert restored.open_sessions == going_on.open_sessions
         assert restored.next_deadline_ns == going_on.next_deadline_ns
