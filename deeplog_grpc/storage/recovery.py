@@ -212,11 +212,13 @@ class RecoveryLog:
         return self.directory / f"{number:08}{suffix}"
 
     def _tidy(self, number: int) -> None:
-        for own, path in _files(self.directory, ".state") + _files(self.directory, ".unfinished"):
-            if own < number:
-                path.unlink(missing_ok=True)
-        for own, path in _files(self.directory, ".log"):
-            if own < number - OLDER_LOGS:
+        """Keep this state and the one before, should this one turn out to be damaged, and the logs that they need."""
+        *gone, before, _ = [(0, Path()), (0, Path()), *_files(self.directory, ".state")]
+        needed = min(before[0] or number, number - OLDER_LOGS)
+        gone += [found for found in _files(self.directory, ".unfinished") if found[0] < number]
+        gone += [found for found in _files(self.directory, ".log") if found[0] < needed]
+        for own, path in gone:
+            if own:
                 path.unlink(missing_ok=True)
 
 

@@ -386,3 +386,25 @@ def _state(store: AnomalyStore) -> tuple[AnomalyState, int]:
 
 def _names(store: AnomalyStore) -> set[str]:
     return {group.group_id for group in store.groups(limit=99)}
+
+
+class TestRemoving:
+    @given(kept=st.lists(st.integers(1, 4), max_size=8), removed=st.lists(st.integers(1, 4), max_size=8))
+    def test_what_comes_after_a_number_was_never_there(
+        self, tmp_path_factory: pytest.TempPathFactory, kept: list[int], removed: list[int]
+    ) -> None:
+        path = tmp_path_factory.mktemp("store") / "anomalies.db"
+        store = open_store(path)
+        first = [number for key in kept for number in add(store, key=key)]
+        last = first[-1] if first else store.last_number()
+        before = [(group.group_id, group.count, group.open_count) for group in store.groups(limit=10)]
+        for key in removed:
+            add(store, key=key)
+        assert store.remove_after(last) == len(removed)
+        assert numbers(all_of(store)) == first
+        after = [(group.group_id, group.count, group.open_count) for group in store.groups(limit=10)]
+        assert sorted(after) == sorted(before)
+        check_counts(store, path)
+        assert all(number > last for number in add(store))
+        check_counts(store, path)
+        store.close()
