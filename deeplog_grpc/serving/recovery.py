@@ -23,6 +23,7 @@ from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.serving.config import RecoveryConfig
 from deeplog_grpc.serving.delivery import Key, Named
 from deeplog_grpc.serving.detectors import ScoredBatch, Scorer
+from deeplog_grpc.serving.shards import ShardLostError
 from deeplog_grpc.serving.status import log_unexpected
 from deeplog_grpc.storage.recovery import ANSWERS, APPLIED, Found, RecoveryLog, packed_state, unpacked
 
@@ -242,7 +243,7 @@ class Recovery:
             try:
                 number, state = self._begun(detectors)
                 self._recovery_log.save(number, state)
-            except OSError as error:  # what is there goes on to be right
+            except Exception as error:  # what is there goes on to be right
                 log_unexpected(error, "open sessions not saved: the next start reads what came since they were")
         self.end()
 
@@ -271,6 +272,9 @@ class Recovery:
             number, state = self._begun(detectors)
         except OSError as error:
             self._failed(error)
+            return
+        except ShardLostError as error:  # the state before and its logs are still there
+            log_unexpected(error, "open sessions not saved: it is tried again with the next ones")
             return
         self._saving = self._saver.submit(self._write, number, state)
 

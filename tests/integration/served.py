@@ -18,6 +18,7 @@ from deeplog_grpc.detection import DetectorConfig, EntryBatch
 from deeplog_grpc.feedback import DriftConfig, FeedbackConfig
 from deeplog_grpc.ingest import IngestConfig
 from deeplog_grpc.serving import Server, ServerConfig, ServerState
+from deeplog_grpc.serving.config import RecoveryConfig
 from deeplog_grpc.storage import StateConfig, bundle_checksum, load_bundle
 from deeplog_grpc.testing import Fault
 from deeplog_grpc.v1 import anomaly_pb2, verdict_pb2
@@ -33,7 +34,13 @@ _numbers = itertools.count(1)
 
 
 def opened(
-    bundle: Path, directory: Path, *, keep_versions: int = 10, drift: DriftConfig | None = None, workers: int = 1
+    bundle: Path,
+    directory: Path,
+    *,
+    keep_versions: int = 10,
+    drift: DriftConfig | None = None,
+    workers: int = 1,
+    recovery: RecoveryConfig | None = None,
 ) -> ServerState:
     """The state of a server, with wide limits for a small application."""
     model = load_bundle(bundle)
@@ -44,6 +51,7 @@ def opened(
         feedback=FeedbackConfig(margin=0.05),
         drift=drift or DriftConfig(),
         detector=DetectorConfig(cold_start_s=0.0, cache_mb=8),
+        recovery=recovery,
         workers=workers,
     )
 

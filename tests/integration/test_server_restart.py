@@ -11,6 +11,7 @@ import pytest
 
 from deeplog_grpc.client import AsyncDeepLogClient
 from deeplog_grpc.errors import InputError, StateError
+from deeplog_grpc.serving.config import RecoveryConfig
 from deeplog_grpc.serving.evidence import lesson_of
 from deeplog_grpc.serving.state import ANOMALIES, JOURNAL
 from deeplog_grpc.storage import NewRecord, save_bundle
@@ -132,7 +133,9 @@ def _lesson(verdict: verdict_pb2.Verdict) -> dict[str, Any]:
     return lesson_of(verdict).to_json()
 
 
-async def test_a_kill_after_the_answer_loses_nothing_and_mixes_no_log_keys(small_bundle: Path, tmp_path: Path) -> None:
+async def test_without_saved_sessions_a_kill_loses_no_feedback_and_mixes_no_log_keys(
+    small_bundle: Path, tmp_path: Path
+) -> None:
     process = await started(small_bundle, tmp_path)
     async with asyncio.timeout(BOUND_S):
         port, _ = await port_of(process)
@@ -145,7 +148,7 @@ async def test_a_kill_after_the_answer_loses_nothing_and_mixes_no_log_keys(small
                 await client.feedback(CONFIRMED, verdict_id=found.verdict_id, feedback_id="mine")
         process.kill()
         await process.communicate()
-    async with served(small_bundle, tmp_path) as up:
+    async with served(small_bundle, tmp_path, state={"recovery": RecoveryConfig(enabled=False)}) as up:
         again = await up.client.feedback(FALSE_POSITIVE, verdict_id=found.verdict_id, feedback_id="mine")
         known = await up.score(with_message(BODIES[0]))
         with pytest.raises(InputError, match=f"there is no log key {lost.key}, or no longer"):
@@ -159,6 +162,28 @@ async def test_a_kill_after_the_answer_loses_nothing_and_mixes_no_log_keys(small
     assert {(one.kind, one.model_version) for one in known} == {(NORMAL, 4)}
     assert other.key == lost.key
     assert other.kind == verdict_pb2.KIND_UNSEEN_KEY
+
+
+async def test_after_a_kill_log_keys_and_open_sessions_are_those_of_before(small_bundle: Path, tmp_path: Path) -> None:
+    entries = order_of(None, seed=5)
+    half = len(entries) // 2
+    process = await started(small_bundle, tmp_path)
+    async with asyncio.timeout(BOUND_S):
+        port, _ = await port_of(process)
+        async with AsyncDeepLogClient(f"127.0.0.1:{port}") as client:
+            new = next(one for one in (await client.score(with_message(BODIES[1]))).verdicts if one.verdict_id)
+            first = await client.score(entries[:half], batch_id="first")
+        process.kill()
+        await process.communicate()
+    async with served(small_bundle, tmp_path) as up:
+        learned = await up.client.feedback(FALSE_POSITIVE, verdict_id=new.verdict_id)
+        repeated = await up.client.score(entries[:half], batch_id="first")
+        rest = await up.score(entries[half:])
+    assert learned.outcome == LEARNED
+    assert repeated.is_repeat
+    repeated.is_repeat = False
+    assert repeated == first
+    assert [one.verdict_id for one in rest] == [""] * len(rest)
 
 
 @pytest.fixture(scope="module")

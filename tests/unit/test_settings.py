@@ -48,6 +48,7 @@ SECTIONS: list[tuple[str, str, Any]] = [
     ("metrics", "allow_public", True),
     ("deliveries", "max_count", 5),
     ("state", "keep_versions", 3),
+    ("recovery", "max_entries", 5_000),
     ("feedback", "margin", 0.25),
     ("drift", "windows", 5),
     ("workflow", "distance", 7),
