@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import orjson
 import typer
 from rich.console import Console
@@ -49,8 +50,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machine
 def settings_of(config: Path | None, assignments: list[str] | None, **flags: Any) -> Settings:
     """The configuration; a flag of its own is named by its key with ``__`` for the dot, None = not given."""
     named = {name.replace("__", "."): value for name, value in flags.items()}
+    context = click.get_current_context(silent=True)
+    before: dict[str, Any] = {} if context is None else context.find_root().obj or {}
     return load_settings(
-        config, {**parse_overrides(assignments or []), **{k: v for k, v in named.items() if v is not None}}
+        config, {**before, **parse_overrides(assignments or []), **{k: v for k, v in named.items() if v is not None}}
     )
 
 

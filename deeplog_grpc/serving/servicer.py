@@ -6,6 +6,7 @@ from typing import Any, cast
 import grpc
 from google.protobuf.message import Message
 
+from deeplog_grpc.access.grants import current_grant
 from deeplog_grpc.errors import DrainingError
 from deeplog_grpc.ingest import Applications, IngestConfig, LenientMessage, RoutingConfig
 from deeplog_grpc.serving.answers import add_late
@@ -179,7 +180,7 @@ class DeepLogServicer:
             return cast(pb.ScoreResponse, reply).SerializeToString()
 
         digest = content_digest(request.entries, request.flush if request.HasField("flush") else None)
-        key = ("score", request.batch_id)
+        key = ("score", current_grant.get().name, request.batch_id)  # of another token it is another
         answer, is_repeat = await self._deliveries.once(key, digest, work, len, field="batch_id")
         response = pb.ScoreResponse.FromString(answer)
         response.is_repeat = is_repeat
