@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from deeplog_grpc import __version__
+from deeplog_grpc.cli.given import before_command
 from deeplog_grpc.errors import DeepLogError
 
 EXIT_INPUT = 2
@@ -81,7 +82,6 @@ def loaded(name: str) -> Any:
 
 @app.callback(invoke_without_command=True)
 def program(
-    context: typer.Context,
     show: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
     tls: Annotated[bool | None, typer.Option("--tls", help="Speak TLS with servers.", show_default=False)] = None,
     ca_file: Annotated[str | None, typer.Option(metavar="PEM", help="Authorities of servers; means --tls.")] = None,
@@ -94,7 +94,7 @@ def program(
         print(__version__)
         raise typer.Exit
     given = {"tls": tls, "ca_file": ca_file, "cert_file": cert_file, "key_file": key_file, "token_file": token_file}
-    context.obj = {f"client.{name}": value for name, value in given.items() if value is not None}
+    before_command.set({f"client.{name}": value for name, value in given.items() if value is not None})
 
 
 def main() -> None:

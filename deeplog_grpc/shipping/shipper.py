@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from deeplog_grpc.client.config import ClientConfig
 from deeplog_grpc.errors import ConfigError
 from deeplog_grpc.serving.logs import configure_logging
 from deeplog_grpc.shipping.annotated import AnnotatedFile
@@ -46,6 +47,8 @@ class Shipper:
     config : ShipConfig
     is_once : bool
         Whether it ends when all that is there now is answered. Otherwise it follows files until it is told to stop.
+    client : ClientConfig, optional
+        Certificates and token for the server. Default: none, in plain text.
 
     Raises
     ------
