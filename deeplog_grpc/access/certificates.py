@@ -152,11 +152,14 @@ class Certificates:
         return context
 
     def _read(self) -> tuple[bytes, bytes, bytes | None]:
+        chain, key = (self._bytes(path, self._fields[0]) for path in (self._cert, self._key))
+        return chain, key, None if self._client_ca is None else self._bytes(self._client_ca, self._fields[1])
+
+    def _bytes(self, path: Path, field: str) -> bytes:
         try:
-            authorities = None if self._client_ca is None else self._client_ca.read_bytes()
-            return self._cert.read_bytes(), self._key.read_bytes(), authorities
+            return path.read_bytes()
         except OSError as error:
-            raise _unusable(self._fields[0], str(error.filename), error) from error
+            raise _unusable(field, str(path), error) from error
 
 
 class _FollowingContext(ssl.SSLContext):

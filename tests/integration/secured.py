@@ -143,12 +143,13 @@ async def secured(
     folder: Path,
     *applications: str,
     mutual: bool = False,
+    plain: bool = False,
     access: Mapping[str, Any] | None = None,
     authority: Authority | None = None,
     max_message_bytes: int = 2**20,
     stop: bool = True,
 ) -> AsyncIterator[Secured]:
-    """A server with TLS and tokens on all its ports, with fake detectors."""
+    """A server with TLS (unless plain) and tokens on all its ports, with fake detectors."""
     authority = authority or Authority(folder)
     tokens = {name: new_token() for name in TOKENS}
     tokens_file = folder / "tokens.yaml"
@@ -159,7 +160,7 @@ async def secured(
         detectors,
         ServerConfig(listen="127.0.0.1:0", max_message_bytes=max_message_bytes),
         limits,
-        tls=authority.tls(**({"client_ca": authority.ca_file} if mutual else {})),
+        tls=None if plain else authority.tls(**({"client_ca": authority.ca_file} if mutual else {})),
         access=AccessConfig(**{"tokens_file": tokens_file, "reload_s": RELOAD_S, "metrics": True, **(access or {})}),
     )
     receivers = ReceiversConfig(otlp_http=OtlpHttpConfig(listen="127.0.0.1:0"), forward=ForwardConfig(listen=None))

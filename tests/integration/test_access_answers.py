@@ -177,22 +177,25 @@ async def test_certificates_of_clients(tmp_path: Path, kind: str) -> None:
     authority = Authority(tmp_path)
     authority.write("client", "node-1", is_expired=kind == "expired", ca=trustme.CA() if "stranger" in kind else None)
     shown = "" if kind == "missing" else "client"
-    async with secured(tmp_path, authority=authority, mutual=True) as up, up.session(shown) as session:
-        async with up.channel(shown) as channel:
-            call = called(channel, f"{SERVICE}/Score", GOOD, up.tokens["shipper"])
-            post = session.post(
-                up.url("otlp_http", LOGS), data=raw_request(["a"]), headers={**PROTOBUF, **up.headers("shipper")}
-            )
-            if kind == "good":
-                assert pb.ScoreResponse.FromString(await call).entry_count == 1
-                async with post as response:
-                    assert response.status == 200
-            else:
-                with pytest.raises(grpc.aio.AioRpcError) as refusal:
-                    await call
-                assert refusal.value.code() is C.UNAVAILABLE
-                with pytest.raises((aiohttp.ClientError, ssl.SSLError, OSError)):
-                    await post
+    async with (
+        secured(tmp_path, authority=authority, mutual=True) as up,
+        up.session(shown) as session,
+        up.channel(shown) as channel,
+    ):
+        call = called(channel, f"{SERVICE}/Score", GOOD, up.tokens["shipper"])
+        post = session.post(
+            up.url("otlp_http", LOGS), data=raw_request(["a"]), headers={**PROTOBUF, **up.headers("shipper")}
+        )
+        if kind == "good":
+            assert pb.ScoreResponse.FromString(await call).entry_count == 1
+            async with post as response:
+                assert response.status == 200
+        else:
+            with pytest.raises(grpc.aio.AioRpcError) as refusal:
+                await call
+            assert refusal.value.code() is C.UNAVAILABLE
+            with pytest.raises((aiohttp.ClientError, ssl.SSLError, OSError)):
+                await post
 
 
 async def test_the_metrics_are_for_readers(tmp_path: Path) -> None:
