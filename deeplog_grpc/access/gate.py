@@ -1,6 +1,6 @@
 """Decides on a call by its token. Knows no protocol: it is given the header ``authorization``, and raises."""
 
-from collections.abc import Callable
+from collections import Counter
 from typing import Any
 
 import structlog
@@ -43,8 +43,8 @@ class Gate:
         self._without = Grant(roles=with_included(config.without_token))
         self.failed_reloads = 0
         """Times that the file was changed to something that cannot be used."""
-        self.on_refusal: Callable[[str], None] = lambda reason: None
-        """Called with the reason of each refusal, to count them."""
+        self.refusals: Counter[str] = Counter()
+        """How often callers were refused, by reason."""
 
     def admit(self, header: str | None, role: Role) -> tuple[Grant, bytes]:
         """What the caller may do, and the digest of its token (empty = it has none).
@@ -64,7 +64,7 @@ class Gate:
         try:
             return self._admitted(header, role)
         except AccessError as error:
-            self.on_refusal(error.reason)
+            self.refusals[error.reason] += 1
             raise
 
     def recheck(self, digest: bytes) -> Grant | None:

@@ -61,13 +61,18 @@ def _denied(status: status_pb2.Status) -> DeepLogError:
     return _ACCESS_ERRORS.get(reason, AccessError)(status.message)
 
 
+def is_broken_write(error: Any) -> bool:
+    """Whether a failed call tells only that the other side had ended it before all was written, and not why."""
+    return bool(error.details() == _BROKEN_WRITE)
+
+
 def error_of_call(error: Any) -> DeepLogError:
     """The exception that stands for a failed call (``grpc.RpcError``)."""
     for key, value in error.trailing_metadata() or ():
         if key == _DETAILS_KEY:
             return error_of(status_pb2.Status.FromString(value))
     # Without details it is not our server that speaks, but gRPC or a proxy.
-    if error.code() is grpc.StatusCode.UNAVAILABLE or error.details() == _BROKEN_WRITE:
+    if error.code() is grpc.StatusCode.UNAVAILABLE or is_broken_write(error):
         cause = (error.details() or "").rpartition("last error: ")[2]
         return RefusedError(f"cannot reach the server, is it running? {cause}")
     if error.code().value[0] in _DENIED:

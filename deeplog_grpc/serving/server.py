@@ -19,6 +19,7 @@ from deeplog_grpc.access.scope import ScopedApplications
 from deeplog_grpc.errors import ConfigError
 from deeplog_grpc.ingest import Applications, FixedApplications, IngestConfig, RoutingConfig
 from deeplog_grpc.models import set_threads
+from deeplog_grpc.serving.access_metrics import AccessMetrics
 from deeplog_grpc.serving.address import bound_socket, cannot_listen, check_public
 from deeplog_grpc.serving.applications import LearningApplications
 from deeplog_grpc.serving.calls import Calls
@@ -111,6 +112,7 @@ class Server:
         worker = ScoringWorker(detectors, watch=None if state is None else state.watch)
         self.metrics = Metrics()
         """What it says of itself."""
+        self.metrics.registry.register(AccessMetrics(self.certificates, self.gate))
         self._sampler = Sampler(self.metrics)
         self.queue: ScoringQueue[Job, Reply] = ScoringQueue(
             worker, config, None if state is None else state.right_of_way, self.metrics

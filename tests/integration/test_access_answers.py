@@ -203,6 +203,7 @@ async def test_the_metrics_are_for_readers(tmp_path: Path) -> None:
     authority.write("client", "prometheus")
     async with secured(tmp_path, authority=authority, mutual=True) as up:
         url = up.url("metrics", "/metrics")
+        value = up.server.metrics.registry.get_sample_value
         for certificate, token, status in (
             ("client", "reader", 200),
             ("client", "admin", 200),
@@ -216,6 +217,9 @@ async def test_the_metrics_are_for_readers(tmp_path: Path) -> None:
             ):
                 assert response.status == status, (certificate, token)
                 assert ("deeplog_queue_entries" in await response.text()) == (status == 200)
+        for reason, count in (("TOKEN_MISSING", 1), ("ROLE_MISSING", 1), ("TOKEN_UNKNOWN", 0)):
+            assert value("deeplog_access_refusals_total", {"reason": reason}) == count
+        assert value("deeplog_access_reload_failures_total", {"file": "tokens"}) == 0
 
 
 async def test_neither_the_log_nor_an_answer_shows_a_token(tmp_path: Path) -> None:
