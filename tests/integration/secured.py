@@ -52,7 +52,7 @@ class Authority:
 
     def write(self, name: str, *identities: str, is_expired: bool = False, ca: trustme.CA | None = None) -> bytes:
         """Write NAME.crt and NAME.key; returns the certificate."""
-        times = {"not_before": EXPIRED - datetime.timedelta(1), "not_after": EXPIRED} if is_expired else {}
+        times: Any = {"not_before": EXPIRED - datetime.timedelta(1), "not_after": EXPIRED} if is_expired else {}
         made = (ca or self.ca).issue_cert(*(identities or ("127.0.0.1", "localhost")), **times)
         for suffix, pem in (("crt", made.cert_chain_pems[0].bytes()), ("key", made.private_key_pem.bytes())):
             (self.folder / f"{name}.new").write_bytes(pem)

@@ -81,13 +81,13 @@ async def test_the_commands_take_certificate_and_token(tmp_path: Path, call: Any
         (tmp_path / "app.log").write_text("a\nb\n")
 
         token_file.write_text(f"{up.tokens['shipper']}\n")
-        options = ("--ca-file", ca_file, "--token-file", token_file)
+        options: tuple[Any, ...] = ("--ca-file", ca_file, "--token-file", token_file)
         assert (await asyncio.to_thread(score, call, up, tmp_path, options))[0] == 0
         token_file.write_text(up.tokens["reader"])
         code, _, said = await asyncio.to_thread(score, call, up, tmp_path, options)
         assert code == 2
         assert "deeplog-grpc: the token 'reader' does not have the role 'ingest'" in said
-        code, _, said = await asyncio.to_thread(call, *options, "drift", "--server", up.address)
+        code, _, said = await asyncio.to_thread(lambda: call(*options, "drift", "--server", up.address))
         assert (code, said[:32]) == (2, "deeplog-grpc: UNIMPLEMENTED: Met")
 
 

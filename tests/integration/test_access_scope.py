@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ MEANT: dict[str, Token] = {
     "theirs": ((Role.ADMIN,), ("shop-*",)),
     "all": ((Role.ADMIN,), ()),
 }
+
+
+AioServer: Any = import_module("grpc.aio._server").Server
 
 
 class Asked:
@@ -97,7 +101,7 @@ async def test_operators_see_and_change_their_own_applications_only(small_bundle
             .anomalies[0]
             .group_id
         )
-        name = {"application": "orders"}
+        name: Any = {"application": "orders"}
         refused: list[tuple[str, Message, str]] = [
             (
                 "ListAnomalies",
@@ -164,14 +168,14 @@ async def test_every_method_of_every_service_has_a_role(
     small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: set[str] = set()
-    add: Any = grpc.aio._server.Server.add_generic_rpc_handlers
+    add: Any = AioServer.add_generic_rpc_handlers
 
     def noted(self: Any, handlers: Any) -> None:
         for handler in handlers:
             found.update(handler._method_handlers)
         add(self, handlers)
 
-    monkeypatch.setattr(grpc.aio._server.Server, "add_generic_rpc_handlers", noted)
+    monkeypatch.setattr(AioServer, "add_generic_rpc_handlers", noted)
     kept = opened(small_bundle, tmp_path / "state")
     server = Server(kept.detectors, ServerConfig(listen="127.0.0.1:0"), IngestConfig(), state=kept)
     receivers = ReceiversConfig(otlp_http=OtlpHttpConfig(listen=None), forward=ForwardConfig(listen=None))

@@ -10,6 +10,7 @@ from deeplog_grpc.settings import load_settings
 
 def test_a_public_address_of_forward_needs_leave_or_a_guard() -> None:
     public: Any = {"listen": "0.0.0.0:1"}
+    unguarded: Any
     for unguarded in ({}, {"shared_key": "k"}, {"tls_cert": "c", "tls_key": "k"}):
         with pytest.raises(ConfigError, match=r"^receivers\.forward\.listen: .* set receivers\.forward\.allow_public"):
             ForwardConfig(**public, **unguarded)
