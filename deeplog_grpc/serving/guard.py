@@ -26,6 +26,10 @@ Handler = Any
 """``grpc.RpcMethodHandler``, whose fields depend on what kind of method it is."""
 Behaviour = Callable[[Any, Context[Any, Any]], Awaitable[Any]]
 
+_FIRST_WRITE_S = 0.1
+"""Seconds that a stream lasts before it is refused: gRPC's own clients forget why a call has ended if they write to it
+after that, and most write at once."""
+
 _log: Any = structlog.get_logger("deeplog_grpc.access")
 
 
@@ -77,16 +81,17 @@ class Guard(grpc.aio.ServerInterceptor):
         try:
             grant, digest = self._gate.admit(_header(details.invocation_metadata), role)
         except AccessError as error:
-            return self._refusing(error)
+            return self._refusing(error, _FIRST_WRITE_S if handler.request_streaming else 0.0)
         current_grant.set(grant)  # of the task in which the handler runs
         if handler.response_streaming:
             return self._ending(handler, digest, grant)
         return handler
 
-    def _refusing(self, error: AccessError) -> Handler:
+    def _refusing(self, error: AccessError, delay_s: float) -> Handler:
         """Refuses. It streams on both sides, whatever the method does: then nothing is read before it answers."""
 
         async def refuse(_: Any, context: Context[Any, Any]) -> NoReturn:
+            await asyncio.sleep(delay_s)
             self._faults.warning("call refused", peer=context.peer(), reason=error.reason, message=str(error))
             await abort(context, error)
 
