@@ -11,11 +11,16 @@ The tree::
         NotFoundError       what is named is not there                            (NOT_FOUND)
         PreconditionError   the input is fine, but what it needs is missing here  (FAILED_PRECONDITION)
           DrawingError      a picture cannot be drawn here
+        ApplicationForbiddenError  the caller's token is not for this application  (PERMISSION_DENIED)
       RefusedError          the input is fine, the moment is not: try again        (UNAVAILABLE + RetryInfo)
         QueueFullError      the bounded queue has no room
         SpoolFullError      the bounded queue on disk has no room
         DrainingError       the server is about to stop
         ExpiredError        the call waited until its deadline                    (DEADLINE_EXCEEDED)
+      AccessError           who calls may not do this: come with another token
+        TokenMissingError   there is no token                                     (UNAUTHENTICATED)
+        TokenUnknownError   the token is not one of the server's                  (UNAUTHENTICATED)
+        RoleMissingError    the token is not for this method                      (PERMISSION_DENIED)
 
 Each class carries its ``reason`` (upper snake case, never changes its meaning) and whether a retry of the same
 call can succeed. ``serving/status.py`` is the only place that turns them into a gRPC status; the CLI prints the
@@ -98,6 +103,12 @@ class DrawingError(PreconditionError):
     reason: ClassVar[str] = "NO_PICTURE"
 
 
+class ApplicationForbiddenError(InputError):
+    """The caller's token is not for the application; ``field`` is what names it."""
+
+    reason: ClassVar[str] = "APPLICATION_FORBIDDEN"
+
+
 class RefusedError(DeepLogError):
     """The server cannot take the call now; nothing of it was applied.
 
@@ -139,3 +150,27 @@ class ExpiredError(RefusedError):
     """The call waited in the queue until its deadline."""
 
     reason: ClassVar[str] = "EXPIRED"
+
+
+class AccessError(DeepLogError):
+    """Who calls may not do this. The message never holds anything of a token."""
+
+    reason: ClassVar[str] = "ACCESS_DENIED"
+
+
+class TokenMissingError(AccessError):
+    """The call has no token, or not in the form that is read."""
+
+    reason: ClassVar[str] = "TOKEN_MISSING"
+
+
+class TokenUnknownError(AccessError):
+    """The token is not one of the server's, or no longer."""
+
+    reason: ClassVar[str] = "TOKEN_UNKNOWN"
+
+
+class RoleMissingError(AccessError):
+    """The token does not have the role that the method needs."""
+
+    reason: ClassVar[str] = "ROLE_MISSING"

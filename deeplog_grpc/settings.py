@@ -19,6 +19,8 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from deeplog_grpc.access.config import AccessConfig, TlsConfig
+from deeplog_grpc.client.config import ClientConfig
 from deeplog_grpc.detection import DetectorConfig, SessionConfig
 from deeplog_grpc.errors import ConfigError
 from deeplog_grpc.feedback import DriftConfig, FeedbackConfig
@@ -73,6 +75,10 @@ class Settings(BaseSettings):
     """How the server listens, what it admits and how it stops."""
     receivers: ReceiversConfig = ReceiversConfig()
     """Where else the server listens, for what shippers speak."""
+    tls: TlsConfig = TlsConfig()
+    """Certificates of the server's ports."""
+    access: AccessConfig = AccessConfig()
+    """Who may call what."""
     metrics: MetricsConfig = MetricsConfig()
     """Where the server tells Prometheus how it does."""
     deliveries: DeliveriesConfig = DeliveriesConfig()
@@ -90,6 +96,8 @@ class Settings(BaseSettings):
     outputs: OutputsConfig = {}
     """Where anomalies and scored records go: a name of your choice for each output, which keeps its place by it. Of an
     output `pager`, a key `url` is the variable DEEPLOG_GRPC_OUTPUTS__PAGER__URL."""
+    client: ClientConfig = ClientConfig()
+    """How the shipper, and all commands that ask a server, reach it."""
     ship: ShipConfig = ShipConfig()
     """The shipper: what it reads, where lines wait, and to whom it sends."""
 

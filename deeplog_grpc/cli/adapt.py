@@ -16,6 +16,7 @@ from deeplog_grpc.cli.remote import (
     NoteOption,
     ServerOption,
     actor_of,
+    connected,
     named_order,
 )
 from deeplog_grpc.cli.times import time_ns
@@ -49,7 +50,7 @@ def adapt(
     from_ns = time_ns(since, now_ns, "--since")
     to_ns = 0 if until is None else time_ns(until, now_ns, "--until")
     order = feedback_id or new_feedback_id()
-    with DeepLogClient(server) as client:
+    with connected(server) as client:
         if sys.stdin.isatty() and not yes:
             typer.confirm(f"Learn {_open_text(client, application, from_ns, to_ns)} as normal?", abort=True, err=True)
         with named_order(order):

@@ -18,9 +18,8 @@ from deeplog_grpc.cli.anomaly_rows import (
 )
 from deeplog_grpc.cli.console import MESSAGES, OUTPUT, JsonOption, print_json
 from deeplog_grpc.cli.messages import numbers_of, plain, plain_anomaly
-from deeplog_grpc.cli.remote import DEFAULT_SERVER, ServerOption
+from deeplog_grpc.cli.remote import DEFAULT_SERVER, ServerOption, connected
 from deeplog_grpc.cli.times import second, span_ns, time_ns
-from deeplog_grpc.client import DeepLogClient
 from deeplog_grpc.errors import DeepLogError, InputError
 from deeplog_grpc.v1 import anomaly_pb2, verdict_pb2
 
@@ -68,7 +67,7 @@ def list_(
     **Example:** `deeplog-grpc anomalies list --state open --since 2h --no-muted`
     """
     wanted = _filter(application, kind, state, session, group, since, until, min_score, no_muted=no_muted)
-    with DeepLogClient(server) as client:
+    with connected(server) as client:
         read = client.anomalies(wanted, page_size=min(limit + 1, _MAX_PAGE))
         found = list(itertools.islice(read, limit + 1))
     if not json:
@@ -97,7 +96,7 @@ def watch(
     """
     wanted = _filter(application, kind, state, session, group, None, None, min_score, no_muted=no_muted)
     last = after
-    with DeepLogClient(server) as client:
+    with connected(server) as client:
         if not json:
             show_anomalies_head()
         try:
@@ -144,7 +143,7 @@ def show(
 
     **Example:** `deeplog-grpc anomalies show 3-128`
     """
-    with DeepLogClient(server) as client:
+    with connected(server) as client:
         found = next(client.anomalies(anomaly_pb2.AnomalyFilter(verdict_ids=[verdict])), None)
     if found is None:
         raise InputError(f"there is no stored anomaly '{verdict}'", field="VERDICT")
@@ -165,7 +164,7 @@ def groups(
     **Example:** `deeplog-grpc anomalies groups --state open --no-muted`
     """
     states = numbers_of(anomaly_pb2.AnomalyState.DESCRIPTOR, state or [], "--state")
-    with DeepLogClient(server) as client:
+    with connected(server) as client:
         size = min(limit + 1, _MAX_PAGE)
         read = client.anomaly_groups(application=application, states=states, exclude_muted=no_muted, page_size=size)
         found = list(itertools.islice(read, limit + 1))
@@ -207,7 +206,7 @@ def unmute(group: GroupArgument, server: ServerOption = DEFAULT_SERVER, json: Js
 
 
 def _set_mute(server: str, group_id: str, until_ns: int, *, json: bool) -> None:
-    with DeepLogClient(server) as client:
+    with connected(server) as client:
         group = client.mute_group(group_id, muted_until_unix_nano=until_ns)
     if json:
         print_json(plain(group))

@@ -3,13 +3,14 @@
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
 from deeplog_grpc import __version__
+from deeplog_grpc.cli.given import before_command
 from deeplog_grpc.errors import DeepLogError
 
 EXIT_INPUT = 2
@@ -27,6 +28,7 @@ COMMANDS = {
     "workflow": "Show the workflow of an application: tasks, where they branch, loops, slow steps, and what h and g it "
     "suggests.",
     "demo": "Learn from a simulated log, start a server, stream a second log with known faults, and compare.",
+    "token": "Make a token for callers of a server: print it, once, and the line for the server's file.",
     "config": "Print every key of the configuration with its value, meaning and range.",
     "evaluate": "Measure detection on labelled data.",
     "templates": "See and edit the message templates of a model bundle.",
@@ -79,11 +81,20 @@ def loaded(name: str) -> Any:
 
 
 @app.callback(invoke_without_command=True)
-def version(show: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
-    """Options of the program itself."""
+def program(
+    show: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    tls: Annotated[bool | None, typer.Option("--tls", help="Speak TLS with servers.", show_default=False)] = None,
+    ca_file: Annotated[str | None, typer.Option(metavar="PEM", help="Authorities of servers; means --tls.")] = None,
+    cert_file: Annotated[str | None, typer.Option(metavar="PEM", help="Certificate for servers that ask.")] = None,
+    key_file: Annotated[str | None, typer.Option(metavar="PEM", help="Key of that certificate.")] = None,
+    token_file: Annotated[str | None, typer.Option(metavar="FILE", help="File with the token for servers.")] = None,
+) -> None:
+    """Options of the program itself; those on servers stand before the command, and in the section `client`."""
     if show:
         print(__version__)
         raise typer.Exit
+    given = {"tls": tls, "ca_file": ca_file, "cert_file": cert_file, "key_file": key_file, "token_file": token_file}
+    before_command.set({f"client.{name}": value for name, value in given.items() if value is not None})
 
 
 def main() -> None:

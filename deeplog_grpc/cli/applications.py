@@ -11,7 +11,7 @@ from rich.text import Text
 
 from deeplog_grpc.cli.console import OUTPUT, JsonOption, print_json
 from deeplog_grpc.cli.messages import name_of, plain
-from deeplog_grpc.cli.remote import DEFAULT_SERVER, ServerOption
+from deeplog_grpc.cli.remote import DEFAULT_SERVER, ServerOption, connected
 from deeplog_grpc.cli.times import second
 from deeplog_grpc.client import DeepLogClient
 from deeplog_grpc.v1 import application_pb2 as pb
@@ -44,7 +44,7 @@ def list_(
     """
     if context.invoked_subcommand is not None:
         return
-    with DeepLogClient(server) as client:
+    with connected(server) as client:
         if watch:
             _watch(client)
         elif json:
@@ -68,7 +68,7 @@ def train(
 
     **Example:** `deeplog-grpc applications train orders --wait`
     """
-    with DeepLogClient(server) as client:
+    with connected(server) as client:
         found = client.train_application(application)
         while wait and _is_under_way(found):
             time.sleep(LOOK_S)

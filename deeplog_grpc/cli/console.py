@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from deeplog_grpc.cli.given import before_command
 from deeplog_grpc.settings import CONFIG_VARIABLE, Settings, load_settings, parse_overrides
 
 if TYPE_CHECKING:  # the models need torch
@@ -48,10 +49,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machine
 
 def settings_of(config: Path | None, assignments: list[str] | None, **flags: Any) -> Settings:
     """The configuration; a flag of its own is named by its key with ``__`` for the dot, None = not given."""
-    named = {name.replace("__", "."): value for name, value in flags.items()}
-    return load_settings(
-        config, {**parse_overrides(assignments or []), **{k: v for k, v in named.items() if v is not None}}
-    )
+    named = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
+    return load_settings(config, {**before_command.get(), **parse_overrides(assignments or []), **named})
 
 
 def training_threads(wanted: int | None) -> int:

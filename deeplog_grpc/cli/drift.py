@@ -5,9 +5,8 @@ from rich.text import Text
 
 from deeplog_grpc.cli.console import OUTPUT, JsonOption, print_json
 from deeplog_grpc.cli.messages import plain
-from deeplog_grpc.cli.remote import DEFAULT_SERVER, ApplicationOption, ServerOption
+from deeplog_grpc.cli.remote import DEFAULT_SERVER, ApplicationOption, ServerOption, connected
 from deeplog_grpc.cli.times import second
-from deeplog_grpc.client import DeepLogClient
 from deeplog_grpc.v1 import model_pb2
 
 
@@ -16,7 +15,7 @@ def drift(application: ApplicationOption = "", server: ServerOption = DEFAULT_SE
 
     **Example:** `deeplog-grpc drift --server 127.0.0.1:50051`
     """
-    with DeepLogClient(server) as client:
+    with connected(server) as client:
         report = client.drift(application=application)
     if json:
         print_json(plain(report))

@@ -14,10 +14,11 @@ from deeplog_grpc.cli.remote import (
     NoteOption,
     ServerOption,
     actor_of,
+    connected,
     named_order,
 )
 from deeplog_grpc.cli.update import show_update
-from deeplog_grpc.client import DeepLogClient, FeedbackFields, new_feedback_id
+from deeplog_grpc.client import FeedbackFields, new_feedback_id
 from deeplog_grpc.errors import InputError
 from deeplog_grpc.v1 import feedback_pb2, verdict_pb2
 
@@ -66,7 +67,7 @@ def feedback(
     )
     order = feedback_id or new_feedback_id()
     fields |= {"feedback_id": order, "application": application, "actor": actor_of(actor), "note": note}
-    with named_order(order), DeepLogClient(server) as client:
+    with named_order(order), connected(server) as client:
         update = client.feedback(label, **fields)
     show_update(update, json=json)
 

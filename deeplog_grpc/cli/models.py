@@ -16,10 +16,11 @@ from deeplog_grpc.cli.remote import (
     NoteOption,
     ServerOption,
     actor_of,
+    connected,
     named_order,
 )
 from deeplog_grpc.cli.times import second
-from deeplog_grpc.client import DeepLogClient, new_feedback_id
+from deeplog_grpc.client import new_feedback_id
 from deeplog_grpc.v1 import model_pb2
 
 models = typer.Typer(help="See the versions of a server's models, and go back to one.", no_args_is_help=True)
@@ -33,7 +34,7 @@ def list_(application: ApplicationOption = "", server: ServerOption = DEFAULT_SE
 
     **Example:** `deeplog-grpc models list --server 127.0.0.1:50051`
     """
-    with DeepLogClient(server) as client:
+    with connected(server) as client:
         versions = client.model_versions(application=application)
     if json:
         for version in versions:
@@ -59,7 +60,7 @@ def rollback(
     **Example:** `deeplog-grpc models rollback 3 --note 'too many alarms missed'`
     """
     order = feedback_id or new_feedback_id()
-    with named_order(order), DeepLogClient(server) as client:
+    with named_order(order), connected(server) as client:
         made = client.rollback_model(
             version, feedback_id=order, application=application, actor=actor_of(actor), note=note
         )

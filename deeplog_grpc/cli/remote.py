@@ -1,13 +1,18 @@
 """What the commands that ask a running server share."""
 
 import getpass
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deeplog_grpc.errors import DeepLogError, InputError, RefusedError
+from deeplog_grpc.cli.console import settings_of
+from deeplog_grpc.client import ClientConfig, DeepLogClient
+from deeplog_grpc.errors import AccessError, DeepLogError, InputError, RefusedError
+from deeplog_grpc.settings import CONFIG_VARIABLE
 
 DEFAULT_SERVER = "127.0.0.1:50051"
 
@@ -18,6 +23,23 @@ NoteOption = Annotated[str, typer.Option(help="Why; kept with it.")]
 IdOption = Annotated[
     str, typer.Option("--id", help="Name of this order: the same one again is done once. Default: a new one.")
 ]
+
+
+def client_config() -> ClientConfig:
+    """How servers are reached: as the options before the command say, the environment, and the configuration.
+
+    Raises
+    ------
+    ConfigError
+        If a key is wrong.
+    """
+    path = os.environ.get(CONFIG_VARIABLE)
+    return settings_of(Path(path) if path else None, None).client
+
+
+def connected(server: str) -> DeepLogClient:
+    """A client of a server; raises as :func:`client_config`."""
+    return DeepLogClient(server, config=client_config())
 
 
 def actor_of(actor: str | None) -> str:
@@ -37,11 +59,11 @@ def named_order(feedback_id: str) -> Iterator[None]:
     Raises
     ------
     RefusedError
-        In place of every error but a wrong input.
+        In place of every error but a wrong input or token.
     """
     try:
         yield
-    except InputError:
+    except (InputError, AccessError):
         raise
     except DeepLogError as error:
         raise RefusedError(f"{error}; to repeat the order, and have it done once, add --id {feedback_id}") from None

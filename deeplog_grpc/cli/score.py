@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deeplog_grpc.cli.console import MESSAGES, ConfigOption, JsonOption, SetOption, print_json, settings_of
+from deeplog_grpc.cli.remote import client_config
 from deeplog_grpc.cli.rows import AnomalyRow, Places, print_head, row_of, row_of_message
 from deeplog_grpc.cli.train import reference_ns
 from deeplog_grpc.client import AsyncDeepLogClient, StreamItem, error_of
@@ -135,7 +136,7 @@ async def served_rows(
             sent.append(sent[-1].last())
             yield pb.Flush(application=name or options.application)
 
-    async with AsyncDeepLogClient(address) as client:
+    async with AsyncDeepLogClient(address, config=client_config()) as client:
         async for message in client.responses(items(), options=options):
             if message.WhichOneof("message") == "late":
                 for end in message.late.session_ends:

@@ -94,6 +94,8 @@ async def _serve(kept: ServerState, directory: Path, settings: Settings) -> None
             settings.ingest,
             deliveries=settings.deliveries,
             routing=settings.routing,
+            tls=settings.tls,
+            access=settings.access,
             prepare=lambda server: _attach(server, settings, outputs.sink),
         )
     finally:
@@ -104,4 +106,4 @@ def _attach(server: Server, settings: Settings, sink: RecordSink | None) -> None
     records = RecordIngest(server.applications, settings.ingest, settings.routing)
     attach(server, settings.receivers, records, sink=sink)
     if settings.metrics.listen is not None:
-        server.add_listener(MetricsListener(server.metrics, settings.metrics))
+        server.add_listener(MetricsListener(server.metrics, settings.metrics, server.certificates, server.gate))

@@ -58,6 +58,6 @@ def ship(
             raise InputError("no such file: give a path, a quoted glob, or - for standard input", field=path)
         if os.path.isdir(path):
             raise InputError("is a folder: give a quoted glob, such as '*.log' in it", field=path)
-    is_answered = asyncio.run(ship_lines(settings.ship, is_once=once))
+    is_answered = asyncio.run(ship_lines(settings.ship, is_once=once, client=settings.client))
     if once and not is_answered:
         raise typer.Exit(EXIT_UNFINISHED)

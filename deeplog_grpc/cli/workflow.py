@@ -12,8 +12,8 @@ from rich.text import Text
 from deeplog_grpc import drawing
 from deeplog_grpc.cli.console import MESSAGES, OUTPUT, JsonOption, print_json
 from deeplog_grpc.cli.messages import plain
-from deeplog_grpc.cli.remote import ApplicationOption
-from deeplog_grpc.client import DeepLogClient, WorkflowFields
+from deeplog_grpc.cli.remote import ApplicationOption, connected
+from deeplog_grpc.client import WorkflowFields
 from deeplog_grpc.drawing import Rows, View
 from deeplog_grpc.drawing.tables import facts, loop_rows, point_rows, slow_rows, task_rows
 from deeplog_grpc.errors import DrawingError, InputError, NotFoundError, PreconditionError
@@ -132,7 +132,7 @@ class ServerSource:
     def _ask(self, form: workflow_pb2.WorkflowFormat) -> workflow_pb2.GetWorkflowResponse:
         asked = self.fields.copy()
         asked["format"] = form
-        with DeepLogClient(self.address) as client:
+        with connected(self.address) as client:
             return client.get_workflow(**asked)
 
 

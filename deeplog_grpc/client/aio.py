@@ -10,12 +10,17 @@ import grpc
 
 from deeplog_grpc.client import requests
 from deeplog_grpc.client.channel import OPTIONS, TIMEOUT_S, UPDATE_TIMEOUT_S, Stub
-from deeplog_grpc.client.failures import error_of_call
+from deeplog_grpc.client.config import ClientConfig
+from deeplog_grpc.client.connecting import aio_channel
+from deeplog_grpc.client.failures import error_of_call, is_broken_write
 from deeplog_grpc.client.requests import AdaptFields, FeedbackFields, OrderFields, WorkflowFields
 from deeplog_grpc.client.streaming import StreamItem, put_before, send
 from deeplog_grpc.client.watching import OnBreak, Position
 from deeplog_grpc.v1 import anomaly_pb2, application_pb2, feedback_pb2, log_entry_pb2, model_pb2, workflow_pb2
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
+
+_OPENING_TRIES = 5
+"""A server may refuse a stream before its first message is written, and gRPC forgets why then: it is asked again."""
 
 
 class AsyncDeepLogClient:
@@ -29,15 +34,22 @@ class AsyncDeepLogClient:
         Seconds that one unary call may take, its repetitions included. Streams have no limit.
     update_timeout_s : float
         The same of ``feedback``, ``adapt`` and ``rollback_model``, which wait for a new model version.
+    config : ClientConfig, optional
+        Certificates and token. Default: none, in plain text.
     """
 
     def __init__(
-        self, address: str, *, timeout_s: float = TIMEOUT_S, update_timeout_s: float = UPDATE_TIMEOUT_S
+        self,
+        address: str,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        update_timeout_s: float = UPDATE_TIMEOUT_S,
+        config: ClientConfig | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._update_timeout_s = update_timeout_s
         self._closed = asyncio.Event()
-        self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        self._channel = aio_channel(address, config or ClientConfig(), OPTIONS)
         self._stub = Stub(self._channel)
 
     async def score(
@@ -128,10 +140,9 @@ class AsyncDeepLogClient:
         RefusedError
             If the server stops or cannot be reached. Batches without a result have to be sent again.
         """
-        call = self._stub.StreamScore()
+        call = await self._opened(pb.StreamConfig(options=options, client_id=client_id))
         sender: asyncio.Task[None] | None = None
         try:
-            await call.write(pb.StreamScoreRequest(config=pb.StreamConfig(options=options, client_id=client_id)))
             first = await call.read()
             slots = asyncio.Semaphore(min(window, first.ready.max_outstanding_batches))
             sender = asyncio.create_task(send(call, batches, slots, first_sequence))
@@ -281,6 +292,18 @@ class AsyncDeepLogClient:
             return await method(request, timeout=timeout_s or self._timeout_s)
         except grpc.RpcError as error:
             raise error_of_call(error) from None
+
+    async def _opened(self, config: pb.StreamConfig) -> Any:
+        """A stream of entries, with its configuration sent."""
+        for tries_left in reversed(range(_OPENING_TRIES)):
+            call = self._stub.StreamScore()
+            try:
+                await call.write(pb.StreamScoreRequest(config=config))
+                break
+            except grpc.RpcError as error:
+                if not (tries_left and is_broken_write(error)):
+                    raise error_of_call(error) from None
+        return call
 
     async def _pages(self, method: Any, request: Any) -> AsyncIterator[Any]:
         while True:

@@ -9,6 +9,8 @@ import grpc
 
 from deeplog_grpc.client import requests
 from deeplog_grpc.client.channel import OPTIONS, TIMEOUT_S, UPDATE_TIMEOUT_S, Stub
+from deeplog_grpc.client.config import ClientConfig
+from deeplog_grpc.client.connecting import channel
 from deeplog_grpc.client.failures import error_of_call
 from deeplog_grpc.client.requests import AdaptFields, FeedbackFields, OrderFields, WorkflowFields
 from deeplog_grpc.client.watching import OnBreak, Position
@@ -27,6 +29,8 @@ class DeepLogClient:
         Seconds that one call may take, its repetitions included.
     update_timeout_s : float
         The same of ``feedback``, ``adapt`` and ``rollback_model``, which wait for a new model version.
+    config : ClientConfig, optional
+        Certificates and token. Default: none, in plain text.
 
     Examples
     --------
@@ -37,12 +41,17 @@ class DeepLogClient:
     """
 
     def __init__(
-        self, address: str, *, timeout_s: float = TIMEOUT_S, update_timeout_s: float = UPDATE_TIMEOUT_S
+        self,
+        address: str,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        update_timeout_s: float = UPDATE_TIMEOUT_S,
+        config: ClientConfig | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._update_timeout_s = update_timeout_s
         self._closed = threading.Event()
-        self._channel = grpc.insecure_channel(address, options=OPTIONS)
+        self._channel = channel(address, config or ClientConfig(), OPTIONS)
         self._stub = Stub(self._channel)
 
     def score(

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from deeplog_grpc.access.scope import in_scope
+
 
 class Applications(Protocol):
     """The applications of a server, at this moment. Asked on the event loop only."""
@@ -50,6 +52,8 @@ def admitted(applications: Applications, name: str) -> str:
 
     Where the name is not served and cannot be, the default takes them: a rule that fits is a guess, not an order.
     """
+    if name and not in_scope(name):
+        return ""  # what a token is not for must not end up among what it is for
     if name and applications.admit(name):
         return name
     default = applications.default

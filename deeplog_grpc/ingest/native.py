@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from deeplog_grpc.access.scope import FORBIDDEN, check_scope, in_scope, scope_message
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.errors import InputError
 from deeplog_grpc.ingest.applications import Applications, admitted
@@ -122,8 +123,10 @@ class NativeIngest:
         Raises
         ------
         InputError
-            If there is none of that name, or it is empty where there is no default.
+            If there is none of that name, it is empty where there is no default, or the caller's token is not for it.
         """
+        if name:
+            check_scope(name, field=field)
         names = self._applications.names
         meant = name or (names[0] if len(names) == 1 else self._applications.default)
         if meant not in names:
@@ -136,9 +139,11 @@ class NativeIngest:
         Raises
         ------
         InputError
-            If it names an application that is not served, or a source that is too long.
+            If it names an application that is not served or that the token is not for, or a source that is too long.
         """
         application = text(options.application)
+        if application:
+            check_scope(application, field=f"{field}.application")
         if application and not self._applications.admit(application):
             raise InputError(self._unknown_application(application), field=f"{field}.application")
         if len(options.source) > self._config.max_id_bytes:
@@ -249,7 +254,7 @@ class NativeIngest:
                 or time_ns > _MAX_TIME_NS
                 or len(attributes) > max_attributes
             ):
-                faults.append(self._fault(position, entry))
+                faults.append(self._fault(position, entry, name))
                 continue
             column.positions.append(position)
             column.entry_ids.append(entry_id.decode(errors="replace"))
@@ -299,11 +304,12 @@ class NativeIngest:
             return name, session, source
         route = self._router.route({text(pair.key): text(pair.value) for pair in entry.attributes}, _NOWHERE)
         if not name and not defaults.application and route.application:
-            name = admitted(self._applications, route.application).encode()
+            allowed = in_scope(route.application)
+            name = (admitted(self._applications, route.application) if allowed else route.application).encode()
         return name, session or route.session.encode(), source or route.source.encode()
 
-    def _fault(self, position: int, entry: Any) -> EntryFault:
-        """The first thing wrong with an entry that something is wrong with."""
+    def _fault(self, position: int, entry: Any, application: bytes) -> EntryFault:
+        """The first thing wrong with an entry that something is wrong with; its application, as far as it has one."""
         for name in ("entry_id", "session", "source"):
             if len(size := getattr(entry, name)) > self._config.max_id_bytes:
                 return _fault(position, entry, name, ("ID_TOO_LONG", self._too_long(len(size), "max_id_bytes")))
@@ -316,6 +322,8 @@ class NativeIngest:
             limit = self._config.max_attributes
             message = f"{len(entry.attributes)} attributes are more than {limit} (ingest.max_attributes): send fewer"
             return _fault(position, entry, "attributes", ("TOO_MANY_ATTRIBUTES", message))
+        if application and not in_scope(text(application)):
+            return _fault(position, entry, "application", (FORBIDDEN, scope_message(text(application))))
         reason = "UNKNOWN_APPLICATION" if entry.application else "NO_APPLICATION"
         problem = (reason, self._unknown_application(text(entry.application)))
         return _fault(position, entry, "application", problem)

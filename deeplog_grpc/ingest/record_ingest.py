@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from deeplog_grpc.access.scope import FORBIDDEN, in_scope, scope_message
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.ingest.applications import Applications, admitted
 from deeplog_grpc.ingest.config import IngestConfig
@@ -203,7 +204,9 @@ def _part(name: str, places: Sequence[int], lines: LineEntries, routes: _Routes,
 
 
 def _fault(position: int, application: str) -> EntryFault:
-    if application:
+    if application and not in_scope(application):
+        reason, message = FORBIDDEN, scope_message(application)
+    elif application:
         reason, message = (
             "UNKNOWN_APPLICATION",
             f"'{application[:64]}' is not served here, and cannot be added (learning.max_applications)",

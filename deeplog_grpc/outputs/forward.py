@@ -9,6 +9,7 @@ from typing import Any
 
 import msgpack
 
+from deeplog_grpc.access.trust import ssl_context
 from deeplog_grpc.errors import InputError
 from deeplog_grpc.ingest.forward_handshake import check_pong, ping, read_hello
 from deeplog_grpc.ingest.forward_messages import acknowledged, encode_forward
@@ -16,7 +17,6 @@ from deeplog_grpc.outputs.config import ForwardOutput, secret
 from deeplog_grpc.outputs.encoding import tame
 from deeplog_grpc.outputs.failures import TryAgainError
 from deeplog_grpc.outputs.shapes import OutRecord
-from deeplog_grpc.outputs.tls import ssl_context
 
 MESSAGE_FIELD = "message"
 _MAX_ANSWER_BYTES = 65_536
@@ -41,7 +41,9 @@ class ForwardSender:
     def __init__(self, config: ForwardOutput) -> None:
         self.batch = config.batch
         self._config = config
-        self._tls = ssl_context(config.ca_file, config.cert_file, config.key_file) if config.tls else None
+        self._tls = (
+            ssl_context(config.ca_file, config.cert_file, config.key_file, field="outputs") if config.tls else None
+        )
         self._connection: _Connection | None = None
 
     async def send(self, items: Sequence[OutRecord]) -> None:

@@ -7,11 +7,11 @@ import structlog
 from google.rpc import error_details_pb2, status_pb2
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 
+from deeplog_grpc.access.trust import grpc_credentials
 from deeplog_grpc.outputs.config import OtlpOutput
 from deeplog_grpc.outputs.encoding import otlp_request
 from deeplog_grpc.outputs.failures import NotTakenError, TryAgainError
 from deeplog_grpc.outputs.shapes import OutRecord
-from deeplog_grpc.outputs.tls import grpc_credentials
 
 METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 _TRY_AGAIN = frozenset(
@@ -55,7 +55,7 @@ class OtlpSender:
         options = [("grpc.max_reconnect_backoff_ms", round(config.retry_max_s * 1000))]
         compression = grpc.Compression.Gzip if config.gzip else grpc.Compression.NoCompression
         if scheme == "https":
-            credentials = grpc_credentials(config.ca_file, config.cert_file, config.key_file)
+            credentials = grpc_credentials(config.ca_file, config.cert_file, config.key_file, field="outputs")
             self._channel = grpc.aio.secure_channel(target, credentials, options, compression)
         else:
             self._channel = grpc.aio.insecure_channel(target, options, compression)

@@ -10,11 +10,11 @@ import aiohttp
 import jinja2
 import orjson
 
+from deeplog_grpc.access.trust import ssl_context
 from deeplog_grpc.outputs.alert_shapes import alertmanager_alerts, rendered, slack_message
 from deeplog_grpc.outputs.alerts import Notice
 from deeplog_grpc.outputs.config import AlertmanagerOutput, AlertOutput, SlackOutput, WebhookOutput, secret
 from deeplog_grpc.outputs.failures import NotTakenError, TryAgainError
-from deeplog_grpc.outputs.tls import ssl_context
 
 _BUSY = frozenset({408, 429})
 _ANSWER_BYTES = 4_096
@@ -51,7 +51,7 @@ class WebSender:
         self._url = url
         self._body = body
         self._method = method
-        self._tls = ssl_context(config.ca_file, config.cert_file, config.key_file)
+        self._tls = ssl_context(config.ca_file, config.cert_file, config.key_file, field="outputs")
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, items: Sequence[Notice]) -> None:

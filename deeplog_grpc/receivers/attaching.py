@@ -8,6 +8,8 @@ from deeplog_grpc.receivers.otlp_grpc import OtlpGrpcReceiver
 from deeplog_grpc.receivers.otlp_http import OtlpHttpListener
 from deeplog_grpc.receivers.vector import VectorReceiver
 from deeplog_grpc.serving import Server
+from deeplog_grpc.serving.address import check_public
+from deeplog_grpc.serving.http_guard import HttpGuard
 from deeplog_grpc.serving.intake import Intake, RecordSink
 
 
@@ -32,7 +34,7 @@ def attach(server: Server, config: ReceiversConfig, ingest: RecordIngest, *, sin
     Raises
     ------
     ConfigError
-        If a certificate or key cannot be used.
+        If a certificate or key cannot be used, or strangers could reach a receiver.
     """
     intake = Intake(ingest, server.queue, server.deliveries, server.config, sink)
     for found in server.remembered_deliveries:
@@ -43,7 +45,21 @@ def attach(server: Server, config: ReceiversConfig, ingest: RecordIngest, *, sin
     pushed = VectorReceiver(intake, max_wait_s, lambda: server.is_draining)
     server.add_service(vector.SERVICE, pushed.methods(server.calls))
     if config.otlp_http.listen is not None:
-        server.add_listener(OtlpHttpListener(intake, config.otlp_http, max_bytes=max_bytes, max_wait_s=max_wait_s))
+        check_public(
+            config.otlp_http.listen,
+            allow_public=config.otlp_http.allow_public,
+            is_guarded=server.keeps_strangers_out,
+            section="receivers.otlp_http",
+        )
+        listener = OtlpHttpListener(
+            intake,
+            config.otlp_http,
+            max_bytes=max_bytes,
+            max_wait_s=max_wait_s,
+            certificates=server.certificates,
+            guard=HttpGuard(server.gate),
+        )
+        server.add_listener(listener)
     if config.forward.listen is not None:
         server.add_listener(ForwardListener(intake, config.forward, max_wait_s=max_wait_s))
     return intake

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, model_valida
 from pydantic.dataclasses import dataclass
 
 from deeplog_grpc.errors import ConfigError
-from deeplog_grpc.serving.address import check_listen
+from deeplog_grpc.serving.address import check_listen, check_public
 
 
 def _text(value: Any) -> Any:
@@ -41,7 +41,8 @@ class OtlpHttpConfig:
     """Address and port, `HOST:PORT`; port 0 = any free one, null = do not listen."""
 
     allow_public: bool = False
-    """Whether `listen` may be an address that other machines reach. There is neither TLS nor a login."""
+    """Whether `listen` may be an address that other machines reach although there is not both TLS and a login (tokens
+    or client certificates)."""
 
     max_connections: Annotated[int, Field(ge=1)] = 1_000
     """Connections at once; more are closed."""
@@ -52,7 +53,7 @@ class OtlpHttpConfig:
     @model_validator(mode="after")
     def _check(self) -> "OtlpHttpConfig":
         if self.listen is not None:
-            check_listen(self.listen, allow_public=self.allow_public, section="receivers.otlp_http")
+            check_listen(self.listen, section="receivers.otlp_http")
         return self
 
 
@@ -81,7 +82,8 @@ class ForwardConfig:
     """Address and port, `HOST:PORT`; port 0 = any free one, null = do not listen."""
 
     allow_public: bool = False
-    """Whether `listen` may be an address that other machines reach. Without `shared_key` anybody there can send."""
+    """Whether `listen` may be an address that other machines reach although there is not both TLS and a login:
+    `shared_key` or `tls_client_ca`. Without `shared_key` anybody there can send."""
 
     shared_key: Secret | None = None
     """What every sender must know; null = senders are not asked. Better given by the variable
@@ -119,8 +121,14 @@ class ForwardConfig:
     def _check(self) -> "ForwardConfig":
         section = self.section
         if self.listen is not None:
-            risk = "only shared_key, users and TLS, where they are set, keep strangers out"
-            check_listen(self.listen, allow_public=self.allow_public, section=section, risk=risk)
+            check_listen(self.listen, section=section)
+        check_public(
+            self.listen,
+            allow_public=self.allow_public,
+            is_guarded=self.tls_cert is not None and (self.shared_key is not None or self.tls_client_ca is not None),
+            section=section,
+            guard=f"set {section}.tls_cert and tls_key together with shared_key or tls_client_ca",
+        )
         if self.users and self.shared_key is None:
             raise ConfigError("are only asked for with a shared_key: set that too", field=f"{section}.users")
         if (self.tls_cert is None) != (self.tls_key is None):

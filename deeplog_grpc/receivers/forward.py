@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from deeplog_grpc.errors import ConfigError, DrainingError, InputError, RefusedError
+from deeplog_grpc.access.certificates import Certificates
+from deeplog_grpc.errors import DrainingError, InputError, RefusedError
 from deeplog_grpc.ingest.forward import ForwardDecoder, ForwardMessage
 from deeplog_grpc.ingest.forward_handshake import SALT_BYTES, check_ping, hello
 from deeplog_grpc.ingest.forward_messages import acknowledgement
@@ -266,20 +267,5 @@ def _delivery(message: ForwardMessage, size_bytes: int, peer: str) -> Delivery:
 def _tls(config: ForwardConfig) -> ssl.SSLContext | None:
     if config.tls_cert is None or config.tls_key is None:
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(config.tls_cert, config.tls_key)
-    except OSError as error:
-        raise _unusable(f"{config.section}.tls_cert", f"{config.tls_cert} and {config.tls_key}", error) from error
-    if config.tls_client_ca is not None:
-        try:
-            context.load_verify_locations(config.tls_client_ca)
-        except OSError as error:
-            raise _unusable(f"{config.section}.tls_client_ca", str(config.tls_client_ca), error) from error
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def _unusable(field: str, what: str, error: OSError) -> ConfigError:
-    reason = os.strerror(error.errno) if error.errno and not isinstance(error, ssl.SSLError) else str(error)
-    return ConfigError(f"{what} cannot be used ({reason}): give PEM files that belong together", field=field)
+    fields = (f"{config.section}.tls_cert", f"{config.section}.tls_client_ca")
+    return Certificates(config.tls_cert, config.tls_key, config.tls_client_ca, fields=fields).context()

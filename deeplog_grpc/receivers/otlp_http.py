@@ -1,7 +1,7 @@
 """OTLP logs over HTTP: ``POST /v1/logs``, in protobuf and JSON, at an address of its own.
 
 Answers as the OTLP specification has them: an ``ExportLogsServiceResponse``, or a ``google.rpc.Status``, in the form of
-the request. 400, 413 and 415 are for good; after 429 and 503 the sender tries again.
+the request. 400, 401, 403, 413 and 415 are for good; after 429 and 503 the sender tries again.
 """
 
 import asyncio
@@ -16,7 +16,9 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
 
-from deeplog_grpc.errors import InputError, RefusedError
+from deeplog_grpc.access.certificates import Certificates
+from deeplog_grpc.access.roles import Role
+from deeplog_grpc.errors import AccessError, InputError, RefusedError
 from deeplog_grpc.ingest import Records
 from deeplog_grpc.ingest.compression import decompress
 from deeplog_grpc.ingest.otlp import decode_logs
@@ -26,6 +28,7 @@ from deeplog_grpc.receivers.decoding import decoded
 from deeplog_grpc.receivers.identity import content_key, deeplog_headers
 from deeplog_grpc.receivers.otlp_grpc import export_response
 from deeplog_grpc.serving.address import bound_socket
+from deeplog_grpc.serving.http_guard import UNAUTHORISED, HttpGuard, http_status
 from deeplog_grpc.serving.intake import Intake
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.status import status_of
@@ -38,7 +41,12 @@ _DECODERS: Mapping[str, Callable[[bytes, Mapping[str, str]], Records]] = {
 }
 _IDLE_S = 75.0
 """Seconds between two requests on a connection; the last ones wait no longer for their head either."""
-_STATUSES = {code_pb2.INVALID_ARGUMENT: 400, code_pb2.UNAVAILABLE: 503, code_pb2.DEADLINE_EXCEEDED: 503}
+_STATUSES = {
+    code_pb2.INVALID_ARGUMENT: 400,
+    code_pb2.UNAVAILABLE: 503,
+    code_pb2.DEADLINE_EXCEEDED: 503,
+    code_pb2.PERMISSION_DENIED: 403,
+}
 _log = structlog.get_logger("deeplog_grpc.receivers")
 _CODES = {408: code_pb2.DEADLINE_EXCEEDED, 404: code_pb2.NOT_FOUND}
 
@@ -65,11 +73,26 @@ class OtlpHttpListener:
         Of a request, as it comes and when it is not compressed any more.
     max_wait_s : float
         Seconds in which a request must be scored.
+    certificates : Certificates, optional
+        With them it speaks TLS.
+    guard : HttpGuard, optional
+        Asks callers for tokens.
     """
 
     name = "otlp_http"
 
-    def __init__(self, intake: Intake, config: OtlpHttpConfig, *, max_bytes: int, max_wait_s: float) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        config: OtlpHttpConfig,
+        *,
+        max_bytes: int,
+        max_wait_s: float,
+        certificates: Certificates | None = None,
+        guard: HttpGuard | None = None,
+    ) -> None:
+        self._certificates = certificates
+        self._guard = guard or HttpGuard(None)
         self._intake = intake
         self._config = config
         self._max_bytes = max_bytes
@@ -93,7 +116,12 @@ class OtlpHttpListener:
         self._http = web.Server(
             self._answer, auto_decompress=False, access_log=None, logger=_no_http_log(), keepalive_timeout=_IDLE_S
         )
-        self._server = await asyncio.get_running_loop().create_server(self._connection, sock=listening)
+        self._server = await asyncio.get_running_loop().create_server(
+            self._connection,
+            sock=listening,
+            ssl=None if self._certificates is None else self._certificates.context(),
+            ssl_handshake_timeout=None if self._certificates is None else self._config.receive_timeout_s,
+        )
         port: int = listening.getsockname()[1]
         return port
 
@@ -135,6 +163,9 @@ class OtlpHttpListener:
         except _Refusal as refusal:
             status = status_pb2.Status(code=_CODES.get(refusal.status, code_pb2.INVALID_ARGUMENT), message=str(refusal))
             return _response(refusal.status, status, is_json=is_json, headers=refusal.headers)
+        except AccessError as error:
+            code = http_status(error)
+            return _response(code, status_of(error), is_json=is_json, headers=UNAUTHORISED if code == 401 else {})
         except Exception as error:
             status = status_of(error)
             delay_s = error.retry_after_s if isinstance(error, RefusedError) else 1.0
@@ -147,6 +178,7 @@ class OtlpHttpListener:
             raise _Refusal(404, f"there is only {_PATH} here: logs, no traces or metrics")
         if request.method != "POST":
             raise _Refusal(405, "send logs with POST", Allow="POST")
+        self._guard.check(request, Role.INGEST)
         if (decode := _DECODERS.get(request.content_type)) is None:
             raise _Refusal(415, f"{request.content_type[:64]} is not one of {', '.join(_DECODERS)}")
         encoding = request.headers.get("Content-Encoding", "").strip().lower()

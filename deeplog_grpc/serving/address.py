@@ -19,35 +19,51 @@ def host_and_port(listen: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def check_listen(
-    listen: str, *, allow_public: bool, section: str, risk: str = "the server has neither TLS nor a login"
-) -> None:
-    """Refuse an address that is none, or that other machines reach without leave.
-
-    Parameters
-    ----------
-    listen : str
-        ``HOST:PORT``.
-    allow_public : bool
-        Whether other machines may reach it.
-    section : str
-        Where the configuration has ``listen`` and ``allow_public``, for example ``server``.
-    risk : str
-        Why leave is asked for.
+def check_listen(listen: str, *, section: str) -> None:
+    """Refuse an address that is none; ``section`` is where the configuration has it, for example ``server``.
 
     Raises
     ------
     ConfigError
-        Naming the key and the remedy.
+        Naming the key, with an example.
     """
     host, _, port = listen.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65_535:
         raise ConfigError(f"'{listen}' is not HOST:PORT, for example 127.0.0.1:50051", field=f"{section}.listen")
+
+
+GUARD = "set tls.cert and tls.key together with access.tokens_file or tls.client_ca"
+"""What makes the ports of gRPC and OTLP/HTTP fit for other machines."""
+
+
+def check_public(listen: str | None, *, allow_public: bool, is_guarded: bool, section: str, guard: str = GUARD) -> None:
+    """Refuse an address that other machines reach where neither TLS and a login nor the user's leave stand for it.
+
+    Parameters
+    ----------
+    listen : str, optional
+        A checked ``HOST:PORT``; None = nothing listens.
+    allow_public : bool
+        Whether other machines may reach it, however it is guarded.
+    is_guarded : bool
+        Whether there is TLS, and callers must prove who they are.
+    section : str
+        Where the configuration has ``listen`` and ``allow_public``, for example ``server``.
+    guard : str
+        What would guard it.
+
+    Raises
+    ------
+    ConfigError
+        Naming the key and the remedies.
+    """
+    if listen is None or allow_public or is_guarded:
+        return
     host = host_and_port(listen)[0]
-    if not allow_public and not _is_loopback(host):
+    if not is_loopback(host):
         raise ConfigError(
-            f"{host} can be reached from other machines, and {risk}: "
-            f"listen on 127.0.0.1, or set {section}.allow_public to true if the network is trusted",
+            f"{host} can be reached from other machines, and nothing keeps strangers out: {guard}; or listen on "
+            f"127.0.0.1; or set {section}.allow_public to true if the network is trusted",
             field=f"{section}.listen",
         )
 
@@ -76,7 +92,14 @@ def cannot_listen(listen: str, error: Exception, *, field: str, remedy: str = _R
     return InputError(f"cannot listen on {listen} ({reason}): {remedy}", field=field)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address.
+
+    Examples
+    --------
+    >>> is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
+    (True, False)
+    """
     if host == "localhost":
         return True
     try:

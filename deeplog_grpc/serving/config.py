@@ -16,24 +16,25 @@ class ServerConfig:
     Raises
     ------
     ConfigError
-        If ``listen`` is not an address, or is public without ``allow_public``; if the queue could never take one
-        message of the permitted size.
+        If ``listen`` is not an address; if the queue could never take one message of the permitted size. Whether it
+        may be a public one is for the server to say, which knows what guards it.
 
     Examples
     --------
     >>> ServerConfig(listen="[::1]:0").address
     ('::1', 0)
-    >>> ServerConfig(listen="0.0.0.0:50051")
+    >>> ServerConfig(listen="50051")
     Traceback (most recent call last):
         ...
-    deeplog_grpc.errors.ConfigError: server.listen: 0.0.0.0 can be reached from other machines, and the server ...
+    deeplog_grpc.errors.ConfigError: server.listen: '50051' is not HOST:PORT, for example 127.0.0.1:50051
     """
 
     listen: str = "127.0.0.1:50051"
     """Address and port, ``HOST:PORT``; port 0 = any free one."""
 
     allow_public: bool = False
-    """Whether ``listen`` may be an address that other machines reach. There is neither TLS nor a login."""
+    """Whether `listen` may be an address that other machines reach although there is not both TLS and a login (tokens
+    or client certificates)."""
 
     max_message_bytes: Annotated[int, Field(ge=2**16, le=2**30)] = 64 * 2**20
     """Bytes of one request or answer; 64 MiB is what OTLP recommends. gRPC refuses more with RESOURCE_EXHAUSTED."""
@@ -105,7 +106,7 @@ class ServerConfig:
 
     @model_validator(mode="after")
     def _check(self) -> "ServerConfig":
-        check_listen(self.listen, allow_public=self.allow_public, section="server")
+        check_listen(self.listen, section="server")
         if self.max_queue_bytes < self.max_message_bytes:
             raise ConfigError(
                 f"{self.max_queue_bytes} is less than one message may have: give it at least max_message_bytes "

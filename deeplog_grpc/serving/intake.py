@@ -26,6 +26,7 @@ from deeplog_grpc.serving.queue import ScoringQueue, Size
 from deeplog_grpc.serving.recovery import Remembered
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.scoring import Job, Reply, ScoreJob
+from deeplog_grpc.serving.status import check_any_in_scope
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
 _SHOWN_REASONS = 3
@@ -151,6 +152,8 @@ class Intake:
         ------
         RefusedError
             If the queue has no room, the time is up, or the server stops.
+        ApplicationForbiddenError
+            If no record is of an application that the caller's token is for.
         """
         fresh: list[Delivery] = []
         answers: list[asyncio.Future[Accepted]] = []
@@ -204,6 +207,8 @@ class Intake:
     async def _scored(self, deliveries: Sequence[Delivery], timeout_s: float) -> Accepted:
         records = _joined([delivery.records for delivery in deliveries])
         ingested = await self._ingested(records)
+        if not ingested.parts:
+            check_any_in_scope(ingested.faults)
         response = pb.ScoreResponse()
         if ingested.parts:
             job = ScoreJob(

@@ -5,6 +5,7 @@ version. All else (gradient steps, gate, disk) is done beside it.
 """
 
 import asyncio
+import contextvars
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
@@ -159,8 +160,12 @@ class Learning:
         return await self._in_thread(work)
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
-        """Run a look at the journal or the store beside the event loop, and beside updates."""
-        return await asyncio.get_running_loop().run_in_executor(self._looks, work)
+        """Run a look at the journal or the store beside the event loop, and beside updates.
+
+        It knows what the caller may see, which is a matter of the context.
+        """
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._looks, lambda: context.run(work))
 
     def start(self) -> None:
         """Begin to save the parsers' states now and then; needs a running event loop."""

@@ -20,10 +20,11 @@ class MetricsConfig:
     """Address and port, `HOST:PORT`, of `GET /metrics`; port 0 = any free one, null = do not listen."""
 
     allow_public: bool = False
-    """Whether `listen` may be an address that other machines reach. There is neither TLS nor a login."""
+    """Whether `listen` may be an address that other machines reach although there is not both TLS and a login: client
+    certificates, or tokens and `access.metrics`."""
 
     @model_validator(mode="after")
     def _check(self) -> "MetricsConfig":
         if self.listen is not None:
-            check_listen(self.listen, allow_public=self.allow_public, section="metrics")
+            check_listen(self.listen, section="metrics")
         return self

@@ -5,7 +5,12 @@ import asyncio
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from deeplog_grpc.serving.address import bound_socket
+from deeplog_grpc.access.certificates import Certificates
+from deeplog_grpc.access.gate import Gate
+from deeplog_grpc.access.roles import Role
+from deeplog_grpc.errors import AccessError
+from deeplog_grpc.serving.address import bound_socket, check_public
+from deeplog_grpc.serving.http_guard import UNAUTHORISED, HttpGuard, http_status
 from deeplog_grpc.serving.metrics import Metrics
 from deeplog_grpc.serving.metrics_config import MetricsConfig
 
@@ -21,11 +26,36 @@ class MetricsListener:
         What is answered.
     config : MetricsConfig
         With an address.
+    certificates : Certificates, optional
+        With them it speaks TLS, and where clients need a certificate too, the metrics are for those who have one.
+    gate : Gate, optional
+        With it, and if its configuration says so, the metrics need a token.
+
+    Raises
+    ------
+    ConfigError
+        If strangers could read the metrics.
     """
 
     name = "metrics"
 
-    def __init__(self, metrics: Metrics, config: MetricsConfig) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        config: MetricsConfig,
+        certificates: Certificates | None = None,
+        gate: Gate | None = None,
+    ) -> None:
+        self._certificates = certificates
+        asks = gate is not None and gate.config.metrics
+        self._guard = HttpGuard(gate if asks else None)
+        check_public(
+            config.listen,
+            allow_public=config.allow_public,
+            is_guarded=certificates is not None and (asks or certificates.asks_clients),
+            section="metrics",
+            guard="set tls.cert and tls.key together with tls.client_ca or access.metrics",
+        )
         self._registry = metrics.registry
         self._config = config
         self._http: web.Server | None = None
@@ -42,7 +72,11 @@ class MetricsListener:
         remedy = "choose another, or null to have no metrics"
         listening = bound_socket(self._config.listen or "", field="metrics.listen", remedy=remedy)
         self._http = web.Server(self._answer, access_log=None)
-        self._server = await asyncio.get_running_loop().create_server(self._http, sock=listening)
+        self._server = await asyncio.get_running_loop().create_server(
+            self._http,
+            sock=listening,
+            ssl=None if self._certificates is None else self._certificates.context(needs_client=False),
+        )
         port: int = listening.getsockname()[1]
         return port
 
@@ -53,10 +87,26 @@ class MetricsListener:
             self._server = None
             await self._http.shutdown(0)
 
+    @property
+    def _needs_certificate(self) -> bool:
+        return self._certificates is not None and self._certificates.asks_clients
+
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path != _PATH:
             return web.Response(status=404, text=f"there is only {_PATH} here\n")
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, headers={"Allow": "GET, HEAD"}, text="read the metrics with GET\n")
+        if self._needs_certificate and not _has_certificate(request):
+            return web.Response(status=403, text="the metrics are for clients with a certificate\n")
+        try:
+            self._guard.check(request, Role.READ)
+        except AccessError as error:
+            status = http_status(error)
+            return web.Response(status=status, headers=UNAUTHORISED if status == 401 else {}, text=f"{error}\n")
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+
+
+def _has_certificate(request: web.BaseRequest) -> bool:
+    """Whether the client showed one, which was checked in the handshake then."""
+    return request.transport is not None and bool(request.transport.get_extra_info("peercert"))

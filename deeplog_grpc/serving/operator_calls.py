@@ -5,8 +5,11 @@ They check, look up and convert.
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 
+from deeplog_grpc.access.grants import current_grant
+from deeplog_grpc.access.scope import check_scope
 from deeplog_grpc.errors import InputError
 from deeplog_grpc.ingest import Applications
 from deeplog_grpc.serving.application_calls import ApplicationCalls
@@ -111,7 +114,7 @@ class OperatorCalls:
     async def list_anomalies(self, raw: bytes) -> anomaly_pb2.ListAnomaliesResponse:
         """``ListAnomalies``."""
         request = read_request(anomaly_pb2.ListAnomaliesRequest, raw)
-        wanted, size = filter_of(request.filter), page_size(request.page_size)
+        wanted, size = self._in_scope(filter_of(request.filter)), page_size(request.page_size)
         before = stored_number(request.page_token, "page_token") if request.page_token else None
         found = await self._learning.in_thread(lambda: self._store.page(wanted, before=before, limit=size + 1))
         shown = found[:size]
@@ -122,13 +125,16 @@ class OperatorCalls:
         """``WatchAnomalies``: ends when the server stops."""
         request = read_request(anomaly_pb2.WatchAnomaliesRequest, raw)
         wanted = filter_of(request.filter)
+        self._in_scope(wanted)
         given = request.after_verdict_id
         after = stored_number(given, "after_verdict_id") if given else self._recorder.last_number
         yield anomaly_pb2.WatchAnomaliesResponse(position=verdict_id(max(after, BEFORE_ALL)))
         while not self._stopping.is_set():
             last = self._recorder.last_number
             if after < last:
-                found = await self._learning.in_thread(partial(self._store.since, after, wanted, limit=USUAL_PAGE))
+                found = await self._learning.in_thread(
+                    partial(self._store.since, after, self._in_scope(wanted), limit=USUAL_PAGE)
+                )
                 for anomaly in found:
                     name = verdict_id(anomaly.number)
                     yield anomaly_pb2.WatchAnomaliesResponse(anomaly=anomaly_message(anomaly), position=name)
@@ -145,11 +151,12 @@ class OperatorCalls:
     async def list_groups(self, raw: bytes) -> anomaly_pb2.ListAnomalyGroupsResponse:
         """``ListAnomalyGroups``."""
         request = read_request(anomaly_pb2.ListAnomalyGroupsRequest, raw)
-        size = page_size(request.page_size)
+        size, applications = page_size(request.page_size), self._applications_in_scope(request.application)
         before = stored_number(request.page_token, "page_token") if request.page_token else None
         found = await self._learning.in_thread(
             lambda: self._store.groups(
                 application=request.application,
+                applications=applications,
                 states=states_of(request.states, "states"),
                 exclude_muted=request.exclude_muted,
                 before=before,
@@ -163,6 +170,9 @@ class OperatorCalls:
     async def mute_group(self, raw: bytes) -> anomaly_pb2.MuteAnomalyGroupResponse:
         """``MuteAnomalyGroup``."""
         request = read_request(anomaly_pb2.MuteAnomalyGroupRequest, raw)
+        known = await self._learning.in_thread(lambda: self._store.group(request.group_id))
+        if known is not None:
+            check_scope(known.application, field="group_id")
         group = await self._learning.in_thread(
             lambda: self._store.mute(request.group_id, request.muted_until_unix_nano)
         )
@@ -225,8 +235,21 @@ class OperatorCalls:
         wanted = read_request(application_pb2.TrainApplicationRequest, raw).application
         return self._of_applications.train(self._served(wanted))
 
+    def _in_scope(self, wanted: AnomalyFilter) -> AnomalyFilter:
+        """A filter that lets nothing pass of what the caller's token is not for."""
+        return replace(wanted, applications=self._applications_in_scope(wanted.application))
+
+    def _applications_in_scope(self, named: str) -> tuple[str, ...] | None:
+        """The applications that the caller's token is for; None = all, or the one that is named."""
+        if named:
+            check_scope(named, field="application")
+            return None
+        return tuple(self._applications.names) if current_grant.get().applications else None
+
     def _served(self, name: str) -> str:
         """An application, whether or not it has a model."""
+        if name:
+            check_scope(name, field="application")
         names = self._applications.names
         if not name and len(names) == 1:
             return names[0]
@@ -253,6 +276,8 @@ class OperatorCalls:
         elif request.WhichOneof("target") == "group_id":
             group = self._store.group(request.group_id)
             found = "" if group is None else group.application
+        if found:
+            check_scope(found, field=str(request.WhichOneof("target")))
         if found and request.application and found != request.application:
             raise InputError(f"what is named belongs to '{found}'", field="application")
         named = found or request.application

@@ -19,7 +19,7 @@ from deeplog_grpc.ingest import (
 )
 from deeplog_grpc.serving.answers import AnswerOptions
 from deeplog_grpc.serving.scoring import FlushOrder, ParseJob, ScoreJob
-from deeplog_grpc.serving.status import EntriesRejectedError
+from deeplog_grpc.serving.status import EntriesRejectedError, check_any_in_scope
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 
 _NOTHING = b"\0"
@@ -104,6 +104,7 @@ class RequestReader:
         order = None if flush is None else self._flush_order(flush, options.defaults)
         ingested = self._ingest.ingest(entries, options.defaults, arrival_ns=time.time_ns(), plain=plain)
         if entries and not ingested.parts:
+            check_any_in_scope(ingested.faults)
             raise EntriesRejectedError(ingested.faults)
         return ScoreJob(
             parts=ingested.parts,

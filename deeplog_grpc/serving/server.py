@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -12,16 +12,22 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
+from deeplog_grpc.access.certificates import Certificates
+from deeplog_grpc.access.config import AccessConfig, TlsConfig
+from deeplog_grpc.access.gate import Gate
+from deeplog_grpc.access.scope import ScopedApplications
 from deeplog_grpc.errors import ConfigError
 from deeplog_grpc.ingest import Applications, FixedApplications, IngestConfig, RoutingConfig
 from deeplog_grpc.models import set_threads
-from deeplog_grpc.serving.address import bound_socket, cannot_listen
+from deeplog_grpc.serving.access_metrics import AccessMetrics
+from deeplog_grpc.serving.address import bound_socket, cannot_listen, check_public
 from deeplog_grpc.serving.applications import LearningApplications
 from deeplog_grpc.serving.calls import Calls
 from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
 from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.garbage import ShortPauses
+from deeplog_grpc.serving.guard import Guard
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.learning import Learning
 from deeplog_grpc.serving.listener import Listener
@@ -64,11 +70,18 @@ class Server:
         How long answers are remembered.
     routing : RoutingConfig, optional
         What attributes of entries say.
+    tls : TlsConfig, optional
+        Certificates of its ports.
+    access : AccessConfig, optional
+        Who may call what.
+    interceptors : sequence of grpc.aio.ServerInterceptor
+        See every call, also those that are refused.
 
     Raises
     ------
     ConfigError
-        If there is no application, or the queue could never take one full request.
+        If there is no application, the queue could never take one full request, certificates or tokens cannot be used,
+        or strangers could reach it.
     """
 
     def __init__(
@@ -80,11 +93,22 @@ class Server:
         state: ServerState | None = None,
         deliveries: DeliveriesConfig | None = None,
         routing: RoutingConfig | None = None,
+        tls: TlsConfig | None = None,
+        access: AccessConfig | None = None,
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     ) -> None:
         learns = state is not None and state.learning.enabled
         _check(bool(detectors) or learns, config, ingest)
         self.config = config
         """How it serves."""
+        self.certificates = Certificates.of(tls or TlsConfig())
+        """Those of its ports; None = there is no TLS."""
+        self.gate = Gate(access) if access is not None and access.tokens_file is not None else None
+        """Knows the tokens; None = nobody is asked for one."""
+        check_public(
+            config.listen, allow_public=config.allow_public, is_guarded=self.keeps_strangers_out, section="server"
+        )
+        self._guard = None if self.gate is None else Guard(self.gate)
         self._worker = worker = ScoringWorker(
             detectors,
             watch=None if state is None else state.watch,
@@ -92,6 +116,7 @@ class Server:
         )
         self.metrics = Metrics()
         """What it says of itself."""
+        self.metrics.registry.register(AccessMetrics(self.certificates, self.gate))
         self._sampler = Sampler(self.metrics)
         self.queue: ScoringQueue[Job, Reply] = ScoringQueue(
             worker, config, None if state is None else state.right_of_way, self.metrics
@@ -113,12 +138,12 @@ class Server:
         """Whether it has been told to stop."""
         self._learning = None if state is None else Learning(state.updaters, state.journal, state.anomalies, self.queue)
         self._trainings: Trainings | None = None
-        self.applications: Applications = FixedApplications(tuple(detectors))
+        self.applications: Applications = ScopedApplications(FixedApplications(tuple(detectors)))
         """Which applications take entries."""
         operator_calls = None
         if state is not None and self._learning is not None:
             if learns:
-                self.applications = LearningApplications(state, self.queue)
+                self.applications = ScopedApplications(LearningApplications(state, self.queue))
                 self._trainings = Trainings(state, self._learning, self.queue)
             operator_calls = OperatorCalls(self.applications, state, self._learning, self._trainings)
         self._servicer = DeepLogServicer(
@@ -135,7 +160,9 @@ class Server:
         self._ticker = Ticker(worker, self.queue, self.late, self._servicer.tell, config.tick_s)
         self._health = health_aio.HealthServicer()
         self._server = grpc.aio.server(
-            options=_channel_options(config), maximum_concurrent_rpcs=_LAST_RESORT * config.max_concurrent_rpcs
+            interceptors=[*interceptors, *([] if self._guard is None else [self._guard])],
+            options=_channel_options(config),
+            maximum_concurrent_rpcs=_LAST_RESORT * config.max_concurrent_rpcs,
         )
         self._services = [SERVICE]
         self._listeners: list[Listener] = []
@@ -150,6 +177,13 @@ class Server:
     def add_listener(self, listener: Listener) -> None:
         """Listen with something else too; before :meth:`start`."""
         self._listeners.append(listener)
+
+    @property
+    def keeps_strangers_out(self) -> bool:
+        """Whether there is TLS, and callers must have a token or a certificate."""
+        if self.certificates is None:
+            return False
+        return self.certificates.asks_clients or (self.gate is not None and not self.gate.config.without_token)
 
     @property
     def open_streams(self) -> int:
@@ -179,6 +213,8 @@ class Server:
         if self._trainings is not None:
             self._trainings.start()
         self._sampler.start()
+        if self._guard is not None:
+            self._guard.start()
         await self._server.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         ports = {f"{name}_port": number for name, number in self.ports.items()}
@@ -211,6 +247,8 @@ class Server:
             _log.warning("work cut off at the end of the grace time", waiting_entries=self.queue.waiting_entries)
         self._ticker.cancel()
         self._sampler.stop()
+        if self._guard is not None:
+            self._guard.stop()
         await self._server.stop(_LAST_CALLS_S)
         await self.queue.close()
         if self._learning is not None:
@@ -240,7 +278,9 @@ class Server:
         # gRPC says neither why it cannot bind nor keeps silent about it: try first.
         bound_socket(self.config.listen, field="server.listen").close()
         try:
-            return self._server.add_insecure_port(self.config.listen)
+            if self.certificates is None:
+                return self._server.add_insecure_port(self.config.listen)
+            return self._server.add_secure_port(self.config.listen, self.certificates.grpc_credentials())
         except RuntimeError as error:
             raise cannot_listen(self.config.listen, error, field="server.listen") from error
 
@@ -252,6 +292,8 @@ async def serve(
     *,
     deliveries: DeliveriesConfig | None = None,
     routing: RoutingConfig | None = None,
+    tls: TlsConfig | None = None,
+    access: AccessConfig | None = None,
     prepare: Callable[[Server], None] = lambda server: None,
     ready: Callable[[int], None] = lambda port: None,
 ) -> None:
@@ -269,6 +311,10 @@ async def serve(
         How long answers are remembered.
     routing : RoutingConfig, optional
         What attributes of entries say.
+    tls : TlsConfig, optional
+        Certificates of its ports.
+    access : AccessConfig, optional
+        Who may call what.
     prepare : callable
         Called with the server before it starts, to add services and listeners.
     ready : callable
@@ -283,7 +329,9 @@ async def serve(
     """
     configure_logging()
     set_threads(config.torch_threads)
-    server = Server(state.detectors, config, ingest, state=state, deliveries=deliveries, routing=routing)
+    server = Server(
+        state.detectors, config, ingest, state=state, deliveries=deliveries, routing=routing, tls=tls, access=access
+    )
     prepare(server)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

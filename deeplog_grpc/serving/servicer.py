@@ -7,6 +7,7 @@ from typing import Any, cast
 import grpc
 from google.protobuf.message import Message
 
+from deeplog_grpc.access.grants import current_grant
 from deeplog_grpc.errors import DrainingError
 from deeplog_grpc.ingest import Applications, IngestConfig, LenientMessage, RoutingConfig
 from deeplog_grpc.serving.answers import add_late
@@ -176,7 +177,7 @@ class DeepLogServicer:
     async def _score_once(self, request: LenientMessage, job: ScoreJob, size: Size) -> pb.ScoreResponse:
         """Score what no earlier request of its name had; goes on if this client goes away, for it will ask again."""
         digest = content_digest(request.entries, request.flush if request.HasField("flush") else None)
-        key = ("score", request.batch_id)
+        key = ("score", current_grant.get().name, request.batch_id)  # of another token it is another
         named = replace(job, named=Named(keys=(key,), digest=digest, is_record_delivery=False))
 
         async def work() -> bytes:

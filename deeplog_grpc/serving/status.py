@@ -1,15 +1,18 @@
 """The one table from errors to gRPC statuses.
 
-========================  ===================  ===========================================
-error                     code                 details
-========================  ===================  ===========================================
-``NotFoundError``         NOT_FOUND            ErrorInfo, BadRequest
-``PreconditionError``     FAILED_PRECONDITION  ErrorInfo, BadRequest
-other ``InputError``      INVALID_ARGUMENT     ErrorInfo, BadRequest
-``ExpiredError``          DEADLINE_EXCEEDED    ErrorInfo
-other ``RefusedError``    UNAVAILABLE          ErrorInfo, RetryInfo
-anything else             UNAVAILABLE          ErrorInfo (INTERNAL_RETRY), RetryInfo
-========================  ===================  ===========================================
+=============================  ===================  ======================================
+error                          code                 details
+=============================  ===================  ======================================
+``NotFoundError``              NOT_FOUND            ErrorInfo, BadRequest
+``PreconditionError``          FAILED_PRECONDITION  ErrorInfo, BadRequest
+``ApplicationForbiddenError``  PERMISSION_DENIED    ErrorInfo, BadRequest
+other ``InputError``           INVALID_ARGUMENT     ErrorInfo, BadRequest
+``RoleMissingError``           PERMISSION_DENIED    ErrorInfo
+other ``AccessError``          UNAUTHENTICATED      ErrorInfo
+``ExpiredError``               DEADLINE_EXCEEDED    ErrorInfo
+other ``RefusedError``         UNAVAILABLE          ErrorInfo, RetryInfo
+anything else                  UNAVAILABLE          ErrorInfo (INTERNAL_RETRY), RetryInfo
+=============================  ===================  ======================================
 
 Shippers agree on the meaning of these codes only: they drop what is INVALID_ARGUMENT and send the rest again. An error
 that nobody foresaw is therefore not INTERNAL or UNKNOWN, on which some drop the logs; its text, which may hold log
@@ -17,6 +20,7 @@ lines, goes neither to the client nor to the log.
 """
 
 import traceback
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import grpc
@@ -24,13 +28,17 @@ import structlog
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from deeplog_grpc.access.scope import FORBIDDEN
 from deeplog_grpc.errors import (
+    AccessError,
+    ApplicationForbiddenError,
     DeepLogError,
     ExpiredError,
     InputError,
     NotFoundError,
     PreconditionError,
     RefusedError,
+    RoleMissingError,
 )
 from deeplog_grpc.ingest import EntryFault
 
@@ -62,6 +70,18 @@ class EntriesRejectedError(InputError):
         self.faults = faults
 
 
+def check_any_in_scope(faults: Sequence[EntryFault]) -> None:
+    """Refuse a request of which no entry is good since none is of an application that the caller's token is for.
+
+    Raises
+    ------
+    ApplicationForbiddenError
+        With what the first fault says.
+    """
+    if faults and all(fault.reason == FORBIDDEN for fault in faults):
+        raise ApplicationForbiddenError(faults[0].message, field=faults[0].field)
+
+
 def status_of(error: BaseException) -> status_pb2.Status:
     """The status that answers an error; one that was not foreseen is logged.
 
@@ -73,6 +93,9 @@ def status_of(error: BaseException) -> status_pb2.Status:
     """
     if isinstance(error, InputError):
         return _status(_input_code(error), error, _bad_request(error))
+    if isinstance(error, AccessError):
+        is_known = isinstance(error, RoleMissingError)
+        return _status(code_pb2.PERMISSION_DENIED if is_known else code_pb2.UNAUTHENTICATED, error)
     if isinstance(error, ExpiredError):
         return _status(code_pb2.DEADLINE_EXCEEDED, error)
     if isinstance(error, RefusedError):
@@ -96,6 +119,8 @@ _CODES = {
     code_pb2.INVALID_ARGUMENT: grpc.StatusCode.INVALID_ARGUMENT,
     code_pb2.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     code_pb2.FAILED_PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
+    code_pb2.PERMISSION_DENIED: grpc.StatusCode.PERMISSION_DENIED,
+    code_pb2.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
     code_pb2.DEADLINE_EXCEEDED: grpc.StatusCode.DEADLINE_EXCEEDED,
     code_pb2.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
@@ -107,6 +132,8 @@ def _input_code(error: InputError) -> int:
         code = code_pb2.NOT_FOUND
     elif isinstance(error, PreconditionError):
         code = code_pb2.FAILED_PRECONDITION
+    elif isinstance(error, ApplicationForbiddenError):
+        code = code_pb2.PERMISSION_DENIED
     return code
 
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 import grpc
 from google.rpc import status_pb2
 
+from deeplog_grpc.access.grants import current_grant
 from deeplog_grpc.errors import DrainingError, InputError
 from deeplog_grpc.ingest import LenientDecoder, LenientMessage
 from deeplog_grpc.serving.answers import add_faults, add_late
@@ -175,7 +176,7 @@ class ScoreStream:
         message = getattr(request, kind)
         flush = request.flush.flush if kind == "flush" else None
         digest = content_digest(() if kind == "flush" else message.entries, flush)
-        key = ("stream", self._client_id, message.sequence)
+        key = ("stream", current_grant.get().name, self._client_id, message.sequence)
         named = replace(job, named=Named(keys=(key,), digest=digest, is_record_delivery=False))
 
         async def work() -> bytes:

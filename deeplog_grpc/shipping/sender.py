@@ -20,8 +20,10 @@ import structlog
 from google.rpc import status_pb2
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from deeplog_grpc.client.config import ClientConfig
+from deeplog_grpc.client.connecting import aio_channel
 from deeplog_grpc.client.failures import error_of, error_of_call
-from deeplog_grpc.errors import DeepLogError, InputError, RefusedError, SpoolFullError
+from deeplog_grpc.errors import AccessError, ConfigError, DeepLogError, InputError, RefusedError, SpoolFullError
 from deeplog_grpc.shipping.answers import Answer
 from deeplog_grpc.shipping.counts import Counts
 from deeplog_grpc.shipping.settling import Settler
@@ -48,6 +50,8 @@ _ANSWERS = 4
 """Answers that wait to be settled; further ones wait in the transport."""
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT.value[0]
 """Code of what is a batch's own fault: another attempt is pointless."""
+_FINAL = (_INVALID, grpc.StatusCode.PERMISSION_DENIED.value[0])
+"""So it is for a batch whose entries are all of applications that the token is not for."""
 
 _Result = TypeVar("_Result")
 
@@ -79,7 +83,10 @@ class Sender:
         Of one thread, in which the spool is read and answers are settled.
     answer_timeout_s, max_backoff_s : float
     is_strict : bool
-        Whether a server that refuses the stream as wrong is an error rather than something to wait for.
+        Whether a server that refuses the stream as wrong, or not for this token, is an error rather than something to
+        wait for.
+    client : ClientConfig
+        Certificates and token.
     """
 
     def __init__(
@@ -94,8 +101,10 @@ class Sender:
         answer_timeout_s: float,
         max_backoff_s: float,
         is_strict: bool,
+        client: ClientConfig,
     ) -> None:
         self._address = address
+        self._client = client
         self._config = pb.StreamConfig(options=options, client_id=f"ship-{spool.name}")
         self._spool = spool
         self._settler = settler
@@ -168,20 +177,18 @@ class Sender:
         return self._stopping.is_set() or (self._is_complete and is_empty)
 
     async def _send_all(self) -> None:
-        async with grpc.aio.insecure_channel(self._address, options=_CHANNEL) as channel:
-            method: Any = channel.stream_stream(_METHOD, response_deserializer=pb.StreamScoreResponse.FromString)
-            while not self._is_done and not (self._stopping.is_set() and not self._counts.is_connected):
-                # A stream that brought an answer ends a series of failures: the next series begins with a short wait.
-                retrying = AsyncRetrying(
-                    retry=retry_if_exception_type(RefusedError),
-                    wait=self._delay_s,
-                    stop=lambda _: self._stopping.is_set(),
-                    sleep=self._sleep,
-                    before_sleep=_log_failure,
-                    reraise=True,
-                )
-                with suppress(RefusedError):  # raised when told to stop: what is not answered stays in the spool
-                    await retrying(self._converse, method)
+        while not self._is_done and not (self._stopping.is_set() and not self._counts.is_connected):
+            # A stream that brought an answer ends a series of failures: the next series begins with a short wait.
+            retrying = AsyncRetrying(
+                retry=retry_if_exception_type(RefusedError),
+                wait=self._delay_s,
+                stop=lambda _: self._stopping.is_set(),
+                sleep=self._sleep,
+                before_sleep=_log_failure,
+                reraise=True,
+            )
+            with suppress(RefusedError):  # raised when told to stop: what is not answered stays in the spool
+                await retrying(self._converse)
 
     def _delay_s(self, state: RetryCallState) -> float:
         error = None if state.outcome is None else state.outcome.exception()
@@ -192,7 +199,7 @@ class Sender:
             async with asyncio.timeout(delay_s):
                 await self._stopping.wait()
 
-    async def _converse(self, method: Any) -> None:
+    async def _converse(self) -> None:
         """Serve one stream until all is done or it breaks after it brought answers.
 
         Raises
@@ -206,13 +213,19 @@ class Sender:
             return
         answered = self._answered
         try:
-            await self._serve(method())
+            # Another channel each time: certificates may have been renewed meanwhile.
+            channel = aio_channel(self._address, self._client, _CHANNEL)
+            try:
+                method: Any = channel.stream_stream(_METHOD, response_deserializer=pb.StreamScoreResponse.FromString)
+                await self._serve(method())
+            finally:
+                await channel.close()
             return
         except grpc.RpcError as failure:
             error = error_of_call(failure)
-        except RefusedError as failure:
+        except (RefusedError, AccessError, ConfigError) as failure:
             error = failure
-        if self._is_strict and isinstance(error, InputError):
+        if self._is_strict and isinstance(error, InputError | AccessError):
             raise error
         refused = error if isinstance(error, RefusedError) else RefusedError(str(error))
         if self._answered == answered:
@@ -307,7 +320,7 @@ class Sender:
                 continue
             result = response.result
             code = result.status.code
-            if code and code != _INVALID:
+            if code and code not in _FINAL:
                 raise error_of(result.status)
             sent = self._unanswered.popleft()
             if sent.sequence != result.sequence:

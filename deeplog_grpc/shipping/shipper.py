@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from deeplog_grpc.client.config import ClientConfig
 from deeplog_grpc.errors import ConfigError
 from deeplog_grpc.serving.logs import configure_logging
 from deeplog_grpc.shipping.annotated import AnnotatedFile
@@ -46,6 +47,8 @@ class Shipper:
     config : ShipConfig
     is_once : bool
         Whether it ends when all that is there now is answered. Otherwise it follows files until it is told to stop.
+    client : ClientConfig, optional
+        Certificates and token for the server. Default: none, in plain text.
 
     Raises
     ------
@@ -55,7 +58,7 @@ class Shipper:
         If another process holds the spool, or it is damaged.
     """
 
-    def __init__(self, config: ShipConfig, *, is_once: bool = False) -> None:
+    def __init__(self, config: ShipConfig, *, is_once: bool = False, client: ClientConfig | None = None) -> None:
         check_address(config.server)
         if is_once and config.forward.listen is not None:
             raise ConfigError(
@@ -65,6 +68,7 @@ class Shipper:
             raise ConfigError("nothing to ship: give paths, quoted globs, or - for standard input", field="ship.files")
         self.counts = Counts()
         self._config = config
+        self._client = client or ClientConfig()
         self._is_once = is_once
         self._spool = Spool(config.spool, max_bytes=config.max_spool_mb * 2**20, sync=config.sync)
         try:
@@ -185,6 +189,7 @@ class Shipper:
             answer_timeout_s=config.answer_timeout_s,
             max_backoff_s=config.max_backoff_s,
             is_strict=self._is_once,
+            client=self._client,
         )
 
     def _forward(self, on_payloads: Any) -> "ForwardInput | None":
@@ -257,10 +262,10 @@ class Shipper:
             before, at = count, now
 
 
-async def ship(config: ShipConfig, *, is_once: bool = False) -> bool:
+async def ship(config: ShipConfig, *, is_once: bool = False, client: ClientConfig | None = None) -> bool:
     """Ship until SIGTERM or SIGINT, or once; whether it came to its end, with all answered; see :class:`Shipper`."""
     configure_logging()
-    shipper = Shipper(config, is_once=is_once)
+    shipper = Shipper(config, is_once=is_once, client=client)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = (signal.SIGTERM, signal.SIGINT)

@@ -205,14 +205,19 @@ class AnomalyStore:
         self,
         *,
         application: str = "",
+        applications: Sequence[str] | None = None,
         states: Sequence[AnomalyState] = (),
         exclude_muted: bool = False,
         before: int | None = None,
         limit: int,
     ) -> list[AnomalyGroup]:
-        """Groups, those with the latest anomaly first; the next page is what comes before the last ``last_number``."""
+        """Groups, those with the latest anomaly first; the next page is what comes before the last ``last_number``.
+
+        ``applications`` is as of :class:`AnomalyFilter`.
+        """
         query = tables.page_of_groups(
             application=application,
+            applications=applications,
             states=states,
             exclude_muted=exclude_muted,
             before=before,

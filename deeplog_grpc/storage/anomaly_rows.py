@@ -109,6 +109,8 @@ class AnomalyFilter:
 
     application: str = ""
     """Empty = all."""
+    applications: tuple[str, ...] | None = None
+    """One of these, besides; None = all, empty = none at all."""
     kinds: tuple[int, ...] = ()
     """Empty = all."""
     states: tuple[AnomalyState, ...] = ()

@@ -5,6 +5,7 @@ order in which SQLite would like to work, each question names the index it is ma
 not hang on statistics that nobody gathers.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -146,6 +147,7 @@ def has_time_of_its_own(wanted: AnomalyFilter) -> bool:
 def page_of_groups(
     *,
     application: str,
+    applications: Sequence[str] | None,
     states: Sequence[AnomalyState],
     exclude_muted: bool,
     before: int | None,
@@ -156,6 +158,8 @@ def page_of_groups(
     parts = [_Part("last_number < ?", (MAX_INTEGER if before is None else before,))]
     if application:
         parts.append(_Part("application = ?", (application,)))
+    if applications is not None:
+        parts.append(_of_applications(applications))
     if states:
         parts.append(_among("state", states))
     if exclude_muted:
@@ -226,6 +230,8 @@ def _conditions(wanted: AnomalyFilter, now_ns: int) -> list[_Part]:
         parts.append(_Part("group_id = ?", (wanted.group_id,)))
     if wanted.application:
         parts.append(_Part("application = ?", (wanted.application,)))
+    if wanted.applications is not None:
+        parts.append(_of_applications(wanted.applications))
     if wanted.session:
         parts.append(_Part("session = ?", (wanted.session,)))
     if wanted.states:
@@ -256,6 +262,10 @@ def _times(wanted: AnomalyFilter) -> list[_Part]:
 def _among(column: str, values: Sequence[int]) -> _Part:
     among = tuple(sorted({int(value) for value in values}))
     return _Part(f"{column} IN ({', '.join('?' * len(among))})", among)
+
+
+def _of_applications(names: Sequence[str]) -> _Part:
+    return _Part("application IN (SELECT value FROM json_each(?))", (json.dumps(list(names)),))
 
 
 def _all(parts: Sequence[_Part]) -> str:

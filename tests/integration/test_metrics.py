@@ -72,9 +72,11 @@ async def test_a_port_that_is_taken_is_named_with_the_remedies() -> None:
             await server.start()
 
 
-def test_a_public_address_needs_leave() -> None:
-    with pytest.raises(ConfigError, match=r"^metrics\.listen: "):
-        MetricsConfig(listen="0.0.0.0:9464")
+async def test_a_public_address_needs_leave() -> None:
+    server = Server({"app": FakeDetector("app")}, ServerConfig(listen="127.0.0.1:0"), IngestConfig())
+    with pytest.raises(ConfigError, match=r"^metrics\.listen: .* set metrics\.allow_public"):
+        MetricsListener(server.metrics, MetricsConfig(listen="0.0.0.0:9464"))
+    MetricsListener(server.metrics, MetricsConfig(listen="0.0.0.0:9464", allow_public=True))
     assert MetricsConfig(listen=None).listen is None
 
 

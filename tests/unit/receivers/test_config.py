@@ -8,14 +8,19 @@ from deeplog_grpc.receivers import ForwardConfig, OtlpHttpConfig, ReceiversConfi
 from deeplog_grpc.settings import load_settings
 
 
-@pytest.mark.parametrize("receiver", ["forward", "otlp_http"])
-def test_public_addresses_need_leave(receiver: str) -> None:
-    kind: Any = ForwardConfig if receiver == "forward" else OtlpHttpConfig
-    with pytest.raises(
-        ConfigError, match=rf"^receivers\.{receiver}\.listen: .* set receivers\.{receiver}\.allow_public"
-    ):
-        kind(listen="0.0.0.0:1")
-    assert kind(listen="0.0.0.0:1", allow_public=True).listen == "0.0.0.0:1"
+def test_a_public_address_of_forward_needs_leave_or_a_guard() -> None:
+    public: Any = {"listen": "0.0.0.0:1"}
+    unguarded: Any
+    for unguarded in ({}, {"shared_key": "k"}, {"tls_cert": "c", "tls_key": "k"}):
+        with pytest.raises(ConfigError, match=r"^receivers\.forward\.listen: .* set receivers\.forward\.allow_public"):
+            ForwardConfig(**public, **unguarded)
+    ForwardConfig(**public, allow_public=True)
+    ForwardConfig(**public, shared_key="k", tls_cert="c", tls_key="k")  # type: ignore[arg-type]  # as a file has them
+    ForwardConfig(**public, tls_client_ca="a", tls_cert="c", tls_key="k")  # type: ignore[arg-type]  # as above
+
+
+@pytest.mark.parametrize("kind", [ForwardConfig, OtlpHttpConfig])
+def test_what_is_no_address_is_refused(kind: Any) -> None:
     with pytest.raises(ConfigError, match="is not HOST:PORT"):
         kind(listen="4318")
     assert kind(listen=None).listen is None

@@ -8,8 +8,17 @@ import grpc
 from deeplog_grpc.errors import ConfigError
 
 
-def ssl_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
-    """For HTTP and plain connections; null files as :class:`~deeplog_grpc.outputs.config.AlertOutput` has them.
+def ssl_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | None, *, field: str) -> ssl.SSLContext:
+    """For HTTP and plain connections.
+
+    Parameters
+    ----------
+    ca_file : Path, optional
+        Authorities that are trusted; None = those of the system.
+    cert_file, key_file : Path, optional
+        What is shown to servers that ask for it.
+    field : str
+        Where the configuration has the files.
 
     Raises
     ------
@@ -22,15 +31,17 @@ def ssl_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | N
             context.load_cert_chain(cert_file, key_file)
     except (OSError, ssl.SSLError) as error:
         names = ", ".join(str(file) for file in (ca_file, cert_file, key_file) if file is not None)
-        raise ConfigError(
-            f"no certificates can be read ({error.strerror or error}): {names}", field="outputs"
-        ) from error
+        raise ConfigError(f"no certificates can be read ({error.strerror or error}): {names}", field=field) from error
     return context
 
 
-def grpc_credentials(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> grpc.ChannelCredentials:
+def grpc_credentials(
+    ca_file: Path | None, cert_file: Path | None, key_file: Path | None, *, field: str
+) -> grpc.ChannelCredentials:
     """For gRPC; see :func:`ssl_context`."""
-    ssl_context(ca_file, cert_file, key_file)  # gRPC itself would only say that the server cannot be reached
+    ssl_context(
+        ca_file, cert_file, key_file, field=field
+    )  # gRPC itself would only say that the server cannot be reached
     return grpc.ssl_channel_credentials(
         root_certificates=None if ca_file is None else ca_file.read_bytes(),
         private_key=None if key_file is None else key_file.read_bytes(),
