@@ -29,6 +29,7 @@ from deeplog_grpc.outputs.config import OUTPUT_TYPES, OutputsConfig
 from deeplog_grpc.parsing import ParserConfig
 from deeplog_grpc.receivers.config import ReceiversConfig
 from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
+from deeplog_grpc.serving.logs import LogsConfig
 from deeplog_grpc.serving.metrics_config import MetricsConfig
 from deeplog_grpc.shipping.config import ShipConfig
 from deeplog_grpc.storage import StateConfig
@@ -74,7 +75,9 @@ class Settings(BaseSettings):
     receivers: ReceiversConfig = ReceiversConfig()
     """Where else the server listens, for what shippers speak."""
     metrics: MetricsConfig = MetricsConfig()
-    """Where the server tells Prometheus how it does."""
+    """Where the server tells Prometheus, and whoever looks after it, how it does."""
+    logs: LogsConfig = LogsConfig()
+    """What the server logs of itself."""
     deliveries: DeliveriesConfig = DeliveriesConfig()
     """How long the server remembers what it answered, so that what is sent again is not applied again."""
     state: StateConfig = StateConfig()

@@ -34,14 +34,18 @@ def attach(server: Server, config: ReceiversConfig, ingest: RecordIngest, *, sin
     ConfigError
         If a certificate or key cannot be used.
     """
-    intake = Intake(ingest, server.queue, server.deliveries, server.config, sink)
+    intake = Intake(ingest, server.queue, server.deliveries, server.config, sink, server.metrics.entries)
     max_wait_s, max_bytes = server.config.max_wait_s, server.config.max_message_bytes
     otlp = OtlpGrpcReceiver(intake, max_wait_s)
     server.add_service(otlp_grpc.SERVICE, otlp.methods(server.calls))
     pushed = VectorReceiver(intake, max_wait_s, lambda: server.is_draining)
     server.add_service(vector.SERVICE, pushed.methods(server.calls))
     if config.otlp_http.listen is not None:
-        server.add_listener(OtlpHttpListener(intake, config.otlp_http, max_bytes=max_bytes, max_wait_s=max_wait_s))
+        http = OtlpHttpListener(intake, config.otlp_http, max_bytes=max_bytes, max_wait_s=max_wait_s)
+        server.add_listener(http)
+        server.receiver_counts[http.name] = http.counts
     if config.forward.listen is not None:
-        server.add_listener(ForwardListener(intake, config.forward, max_wait_s=max_wait_s))
+        forward = ForwardListener(intake, config.forward, max_wait_s=max_wait_s)
+        server.add_listener(forward)
+        server.receiver_counts[forward.name] = forward.counts
     return intake

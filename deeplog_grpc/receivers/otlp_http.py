@@ -27,6 +27,7 @@ from deeplog_grpc.receivers.identity import content_key, deeplog_headers
 from deeplog_grpc.receivers.otlp_grpc import export_response
 from deeplog_grpc.serving.address import bound_socket
 from deeplog_grpc.serving.intake import Intake
+from deeplog_grpc.serving.receiver_counts import ReceiverCounts
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.status import status_of
 
@@ -39,6 +40,8 @@ _DECODERS: Mapping[str, Callable[[bytes, Mapping[str, str]], Records]] = {
 _IDLE_S = 75.0
 """Seconds between two requests on a connection; the last ones wait no longer for their head either."""
 _STATUSES = {code_pb2.INVALID_ARGUMENT: 400, code_pb2.UNAVAILABLE: 503, code_pb2.DEADLINE_EXCEEDED: 503}
+_GRPC_CODES = {200: "OK", 404: "NOT_FOUND", 408: "DEADLINE_EXCEEDED", 413: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE"}
+"""Under what requests are counted."""
 _log = structlog.get_logger("deeplog_grpc.receivers")
 _CODES = {408: code_pb2.DEADLINE_EXCEEDED, 404: code_pb2.NOT_FOUND}
 
@@ -76,6 +79,8 @@ class OtlpHttpListener:
         self._max_wait_s = max_wait_s
         self._silent: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
         """Connections without a whole request head so far, and what will close them."""
+        self.counts = ReceiverCounts(lambda: 0 if self._http is None else len(self._http.connections))
+        """Of connections and requests."""
         self._http: web.Server | None = None
         self._server: asyncio.Server | None = None
 
@@ -114,6 +119,7 @@ class OtlpHttpListener:
 
     def _connection(self) -> asyncio.BaseProtocol:
         if self._http is None or len(self._http.connections) >= self._config.max_connections:
+            self.counts.closed["limit"] += 1
             return _Closing()
         connection = self._http()
         loop, timeout_s = asyncio.get_running_loop(), self._config.receive_timeout_s
@@ -126,6 +132,15 @@ class OtlpHttpListener:
         connection.force_close()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            response = await self._answered(request)
+        except asyncio.CancelledError:  # the sender has gone
+            self.counts.requests["CANCELLED"] += 1
+            raise
+        self.counts.requests[_GRPC_CODES.get(response.status, "INVALID_ARGUMENT")] += 1
+        return response
+
+    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         if (timer := self._silent.pop(request.protocol, None)) is not None:
             timer.cancel()
         is_json = request.content_type == _JSON

@@ -21,6 +21,7 @@ from deeplog_grpc.serving.answers import AnswerOptions, add_faults
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.delivery import Accepted, Delivery, Key
+from deeplog_grpc.serving.entries import EntryBook
 from deeplog_grpc.serving.queue import ScoringQueue, Size
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.scoring import Job, Reply, ScoreJob
@@ -72,6 +73,8 @@ class Intake:
         Waiting times.
     sink : RecordSink, optional
         Takes all that is scored.
+    book : EntryBook, optional
+        Counts what never comes to the queue.
     """
 
     def __init__(
@@ -81,7 +84,9 @@ class Intake:
         deliveries: Deliveries,
         config: ServerConfig,
         sink: RecordSink | None = None,
+        book: EntryBook | None = None,
     ) -> None:
+        self._book = book or EntryBook()
         self._ingest = ingest
         self._queue = queue
         self._deliveries = deliveries
@@ -141,7 +146,9 @@ class Intake:
             if delivery.key is not None:
                 answer, is_repeat = self._deliveries.begin(delivery.key, b"", work, lambda _: _ACCEPTED_BYTES)
                 answers.append(answer)
-            if not is_repeat:
+            if is_repeat:
+                self._book.repeated += len(delivery.records)
+            else:
                 fresh.append(delivery)
         if fresh:
             is_named = any(delivery.key is not None for delivery in fresh)
@@ -162,10 +169,11 @@ class Intake:
         return cast(Accepted, results[0])
 
     async def _score(self, deliveries: Sequence[Delivery], timeout_s: float) -> Accepted:
-        if self.is_blocked:
-            raise QueueFullError("what was scored finds no room on its way out")
         records = _joined([delivery.records for delivery in deliveries])
-        ingested = await self._ingested(records)
+        with self._book.reading(len(records)):
+            if self.is_blocked:
+                raise QueueFullError("what was scored finds no room on its way out")
+            ingested = await self._ingested(records)
         response = pb.ScoreResponse()
         if ingested.parts:
             job = ScoreJob(
@@ -179,6 +187,7 @@ class Intake:
             response = cast(pb.ScoreResponse, await self._reply(job, size, timeout_s))
         else:
             add_faults(response, ingested.faults)
+            self._book.answered_unscored(len(records), response)
         if self._sink is not None and len(records):
             await self._pass_on(self._sink, records, response)
         return self._accepted(response)
@@ -214,7 +223,9 @@ class Intake:
         # More than the whole queue may hold has room only when nothing else is there. It waits for that in line, since
         # otherwise it would be refused for ever; one at a time, since what waits in line takes no room.
         if self._large_one_waits:
-            raise QueueFullError("another delivery larger than the queue is waiting already")
+            error = QueueFullError("another delivery larger than the queue is waiting already")
+            self._book.unread(size.entries, error)
+            raise error
         self._large_one_waits = True
         try:
             async with asyncio.timeout(timeout_s):
