@@ -16,6 +16,7 @@ from deeplog_grpc.serving import Server, ServerState
 from deeplog_grpc.serving import serve as serve_state
 from deeplog_grpc.serving.logs import configure_logging
 from deeplog_grpc.serving.metrics_http import MetricsListener
+from deeplog_grpc.serving.tracing_config import start_tracing
 from deeplog_grpc.settings import Settings
 from deeplog_grpc.storage import bundle_checksum, load_bundle
 
@@ -86,6 +87,7 @@ async def _serve(kept: ServerState, directory: Path, settings: Settings) -> None
     from deeplog_grpc.outputs.service import Outputs  # brings an HTTP client that no other command needs
 
     configure_logging(settings.logs)
+    tracing = start_tracing(settings.tracing)
     outputs = Outputs(settings.outputs, kept.anomalies, directory, newest=lambda: kept.recorder.last_number)
     try:
         await outputs.start()
@@ -96,10 +98,13 @@ async def _serve(kept: ServerState, directory: Path, settings: Settings) -> None
             deliveries=settings.deliveries,
             routing=settings.routing,
             logs=settings.logs,
+            interceptors=() if tracing is None else (tracing,),
             prepare=lambda server: _attach(server, settings, outputs),
         )
     finally:
         await outputs.stop()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
 
 def _attach(server: Server, settings: Settings, outputs: "Outputs") -> None:
