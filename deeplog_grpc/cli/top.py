@@ -79,9 +79,9 @@ def _follow(address: str, every: float, groups: Callable[[], Groups]) -> None:
             try:
                 now = look_at(address)
             except RefusedError as error:
-                before, view = None, TopView(address, None, trouble=str(error), is_live=True)
+                before, view = None, TopView(address, None, trouble=str(error))
             else:
-                view = TopView(address, figures_of(now, before), groups=groups(), is_live=True)
+                view = TopView(address, figures_of(now, before), groups=groups())
                 before = now
             live.update(view, refresh=True)
             if waits_for_q(every):

@@ -35,8 +35,6 @@ class TopView:
         Why there was none.
     groups : sequence of AnomalyGroup, or str
         The newest first; or why there are none.
-    is_live : bool
-        Whether keys are obeyed.
     """
 
     def __init__(
@@ -46,13 +44,11 @@ class TopView:
         *,
         trouble: str = "",
         groups: Sequence[anomaly_pb2.AnomalyGroup] | str = (),
-        is_live: bool = False,
     ) -> None:
         self._address = address
         self._figures = figures
         self._trouble = trouble
         self._groups = groups
-        self._is_live = is_live
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """See rich."""
@@ -76,16 +72,18 @@ class TopView:
             return Text(self._groups, style="dim", overflow="ellipsis", no_wrap=True)
         if not self._groups:
             return Text("none", style="dim")
-        table = _table("last seen (UTC)", "application", "kind", ">times", "template" if width < _WIDE else "what")
+        table = _table("last (UTC)", "application", "kind", ">times", "=what")
         for group in self._groups[:rows]:
-            kind = name_of(group, "kind")
-            said = group.template or group.reason
+            kind, last_seen = name_of(group, "kind"), second(group.last_seen_unix_nano)
+            said = group.reason if group.key < 0 else group.template  # the end of a session has no template
+            if width >= _WIDE and group.key >= 0:
+                said = f"{said}  ({group.reason})"
             table.add_row(
-                second(group.last_seen_unix_nano),
+                last_seen if width >= _WIDE else last_seen[len("2024-05-01T") :],
                 group.application,
                 Text(kind.replace("_", " "), style=KIND_STYLE.get(group.kind, "")),
                 f"{group.count:,}",
-                Text(said if width < _WIDE or not group.template else f"{said}  ({group.reason})"),
+                Text(said),
             )
         return table
 
@@ -145,17 +143,16 @@ def _latencies(figures: Figures, width: int) -> Table:
 
 
 def _applications(found: Sequence[ApplicationFigures], rows: int) -> RenderableType:
-    table = _table("application", "state", ">version", ">entries/s", ">open sessions", ">anomalies/min", "")
+    table = _table("=application", "state", ">version", ">entries/s", ">sessions", ">anomalies/min")
     shown = found if len(found) <= rows else found[: rows - 1]
     for one in shown:
         table.add_row(
             one.application,
-            Text(one.state, style=_STATE_STYLE.get(one.state, "")),
+            Text.assemble((one.state, _STATE_STYLE.get(one.state, "")), (" drift" if one.is_drifting else "", "yellow")),
             str(one.model_version or ""),
             f"{one.entries_per_s:,.0f}",
             f"{one.open_sessions:,}",
             Text(f"{one.anomalies_per_min:,.1f}", style="red" if one.anomalies_per_min else "dim"),
-            Text("drift" if one.is_drifting else "", style="yellow"),
         )
     if len(shown) < len(found):
         table.add_row(Text(f"and {len(found) - len(shown):,} more", style="dim"))
@@ -163,16 +160,15 @@ def _applications(found: Sequence[ApplicationFigures], rows: int) -> RenderableT
 
 
 def _table(*columns: str) -> Table:
-    """A table over the whole width, a row a line; ``>`` before a name sets the column right."""
+    """A table over the whole width, a row a line; before a name ``>`` sets the column right, ``=`` gives it the rest."""
     table = Table(box=None, expand=True, padding=(0, 1), pad_edge=False, header_style="dim bold")
-    for place, name in enumerate(columns):
-        is_right, is_last = name.startswith(">"), place == len(columns) - 1
+    for name in columns:
         table.add_column(
-            name.removeprefix(">"),
-            justify="right" if is_right else "left",
+            name.lstrip(">="),
+            justify="right" if name.startswith(">") else "left",
             no_wrap=True,
             overflow="ellipsis",
-            ratio=1 if is_last or not place else None,
+            ratio=1 if name.startswith("=") else None,
         )
     return table
 

@@ -240,8 +240,9 @@ class Intake:
         reasons = list(dict.fromkeys(fault.message for fault in response.errors))
         message = "; ".join(reasons[:_SHOWN_REASONS])
         if response.errors:
-            # The senders of most protocols cannot be told, or do not look.
-            self._rejections.warning("records rejected", count=len(response.errors), message=message)
+            # The senders of most protocols cannot be told, or do not look. Their words, which may be log text, stay out.
+            codes = sorted({fault.reason for fault in response.errors})
+            self._rejections.warning("records rejected", count=len(response.errors), reasons=codes)
         return Accepted(
             entry_count=response.entry_count,
             rejected_count=len(response.errors),
