@@ -37,7 +37,9 @@ def top(
     server: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="The server, for its newest alarms. Default: without them.")
     ] = None,
-    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks; rates are those of this time.")] = 2.0,
+    every: Annotated[
+        float, typer.Option(min=0.2, help="Seconds between two looks; rates are those of this time.")
+    ] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Print one view, and stop.")] = False,
     json: JsonOption = False,
 ) -> None:

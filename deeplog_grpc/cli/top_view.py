@@ -148,7 +148,9 @@ def _applications(found: Sequence[ApplicationFigures], rows: int) -> RenderableT
     for one in shown:
         table.add_row(
             one.application,
-            Text.assemble((one.state, _STATE_STYLE.get(one.state, "")), (" drift" if one.is_drifting else "", "yellow")),
+            Text.assemble(
+                (one.state, _STATE_STYLE.get(one.state, "")), (" drift" if one.is_drifting else "", "yellow")
+            ),
             str(one.model_version or ""),
             f"{one.entries_per_s:,.0f}",
             f"{one.open_sessions:,}",
@@ -160,7 +162,7 @@ def _applications(found: Sequence[ApplicationFigures], rows: int) -> RenderableT
 
 
 def _table(*columns: str) -> Table:
-    """A table over the whole width, a row a line; before a name ``>`` sets the column right, ``=`` gives it the rest."""
+    """A table, a row a line; ``>`` before a name sets the column right, ``=`` gives it the rest of the width."""
     table = Table(box=None, expand=True, padding=(0, 1), pad_edge=False, header_style="dim bold")
     for name in columns:
         table.add_column(
@@ -176,7 +178,7 @@ def _table(*columns: str) -> Table:
 def _bar(value: int, limit: int) -> Text:
     share = min(1.0, value / limit) if limit else 0.0
     filled = math.ceil(share * _BAR)
-    style = "red" if share > 0.9 else "yellow" if share > 0.5 else "green"  # noqa: PLR2004 - as traffic lights
+    style = "red" if share > 0.9 else "yellow" if share > 0.5 else "green"
     return Text.assemble(("━" * filled, style), ("━" * (_BAR - filled), "dim"))
 
 
@@ -187,7 +189,7 @@ def _count(count: int) -> str:
 def _ms(seconds: float) -> str:
     if math.isnan(seconds):
         return "-"
-    return f"{seconds * 1e3:,.1f}" if seconds < 0.1 else f"{seconds * 1e3:,.0f}"  # noqa: PLR2004 - three digits
+    return f"{seconds * 1e3:,.1f}" if seconds < 0.1 else f"{seconds * 1e3:,.0f}"
 
 
 def _span(seconds: float) -> str:

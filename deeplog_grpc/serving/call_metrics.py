@@ -16,7 +16,7 @@ _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 if TYPE_CHECKING:  # generic in the stubs only
     Handler = grpc.RpcMethodHandler[Any, Any]
-    Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]
+    Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
 
 
 class CallCounter(grpc.aio.ServerInterceptor):
@@ -37,7 +37,7 @@ class CallCounter(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self, continuation: "Continuation", handler_call_details: grpc.HandlerCallDetails
-    ) -> "Handler":
+    ) -> "Handler | None":
         """See :class:`grpc.aio.ServerInterceptor`."""
         handler = await continuation(handler_call_details)
         if handler is None:
@@ -113,5 +113,5 @@ def wrapped(handler: "Handler", around: Callable[[Any, Any], Any]) -> "Handler":
                 yield message
 
     own = generate if inspect.isasyncgenfunction(method) else call
-    made: "Handler" = make(own, handler.request_deserializer, handler.response_serializer)
+    made: Handler = make(own, handler.request_deserializer, handler.response_serializer)
     return made

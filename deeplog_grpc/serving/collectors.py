@@ -80,7 +80,9 @@ class ServerCollector(Collector):
         yield counter("deeplog_rejected_entries", "Entries that never will be judged.", ("reason",), book.rejected)
         yield counter("deeplog_refused_entries", "Entries that are to be sent again.", ("reason",), book.refused)
         yield counter("deeplog_repeated_entries", "Entries of repeated deliveries.", (), book.repeated)
-        yield gauge("deeplog_queue_entries", "Entries that were accepted and are not answered.", (), queue.waiting_entries)
+        yield gauge(
+            "deeplog_queue_entries", "Entries that were accepted and are not answered.", (), queue.waiting_entries
+        )
         yield gauge("deeplog_queue_bytes", "Bytes that were accepted and are not answered.", (), queue.waiting_bytes)
         yield gauge("deeplog_queue_limit_entries", "Entries that may wait.", (), config.max_queue_entries)
         yield gauge("deeplog_queue_limit_bytes", "Bytes that may wait.", (), config.max_queue_bytes)
@@ -104,7 +106,9 @@ class ServerCollector(Collector):
             "deeplog_anomalies", "Abnormal verdicts.", ("application", "kind"), self._by_application(anomalies)
         )
         yield gauge("deeplog_open_sessions", "Sessions that have begun and not ended.", labels[:1], opened)
-        yield counter("deeplog_ended_sessions", "Sessions that ended and were judged.", labels, self._by_application(ended))
+        yield counter(
+            "deeplog_ended_sessions", "Sessions that ended and were judged.", labels, self._by_application(ended)
+        )
         yield counter("deeplog_evicted_sessions", "Sessions dropped unjudged: too many.", labels[:1], evicted)
         yield gauge("deeplog_late_ends", "Ends of sessions that no client was told of yet.", (), len(late))
         yield counter("deeplog_dropped_late_ends", "Ends of sessions that no client will be told of.", (), late.dropped)
@@ -196,5 +200,7 @@ def state_name(state: int) -> str:
 
 def _of(receivers: Mapping[str, ReceiverCounts], attribute: str) -> dict[tuple[str, str], int]:
     return {
-        (name, label): count for name, counts in receivers.items() for label, count in getattr(counts, attribute).items()
+        (name, label): count
+        for name, counts in receivers.items()
+        for label, count in getattr(counts, attribute).items()
     }

@@ -19,7 +19,7 @@ LOOK_S = 0.5
 """Seconds between two looks at what the health service should say."""
 
 Check = Callable[[], str]
-"""What is wrong, in a word or two for whoever looks after the server; empty = nothing is. No secrets: anyone may ask."""
+"""What is wrong, in a few words for whoever looks after the server; empty = nothing is. No secrets: anyone may ask."""
 
 
 class Health:

@@ -240,7 +240,7 @@ class Intake:
         reasons = list(dict.fromkeys(fault.message for fault in response.errors))
         message = "; ".join(reasons[:_SHOWN_REASONS])
         if response.errors:
-            # The senders of most protocols cannot be told, or do not look. Their words, which may be log text, stay out.
+            # The senders of most protocols cannot be told, or do not look. The words may be log text: not for the log.
             codes = sorted({fault.reason for fault in response.errors})
             self._rejections.warning("records rejected", count=len(response.errors), reasons=codes)
         return Accepted(

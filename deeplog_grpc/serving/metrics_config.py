@@ -17,7 +17,8 @@ class MetricsConfig:
     """
 
     listen: str | None = "127.0.0.1:9464"
-    """Address and port, `HOST:PORT`, of `GET /metrics`, `/healthz` and `/readyz`; port 0 = any free one, null = do not listen."""
+    """Address and port, `HOST:PORT`, of `GET /metrics`, `/healthz` and `/readyz`; port 0 = any free one, null =
+    do not listen."""
 
     allow_public: bool = False
     """Whether `listen` may be an address that other machines reach. There is neither TLS nor a login."""

@@ -194,7 +194,9 @@ class DeepLogServicer:
         return response
 
     async def _stream_score(self, _: Any, context: Context[Any, Any]) -> None:
-        stream = ScoreStream(self._requests, self._queue, self._late, self._deliveries, self._ready, context, self._book)
+        stream = ScoreStream(
+            self._requests, self._queue, self._late, self._deliveries, self._ready, context, self._book
+        )
         self._streams.add(stream)
         if self._draining:
             stream.stop_reading()

@@ -7,8 +7,8 @@ A call that is traced has a span of the kind SERVER, under that of the client (W
     scoring run   the run; linked to the span of the first call of the same run
     answer        from the end of the run to the end of the call
 
-A ``StreamScore`` call is one span with a ``queue wait`` and a ``scoring run`` for each message. Nothing of a log entry is
-in a span. A call that is not traced costs a look at its metadata.
+A ``StreamScore`` call is one span with a ``queue wait`` and a ``scoring run`` for each message. Nothing of a log entry
+is in a span. A call that is not traced costs a look at its metadata.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class Tracing(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self, continuation: "Continuation", handler_call_details: grpc.HandlerCallDetails
-    ) -> "Handler":
+    ) -> "Handler | None":
         """See :class:`grpc.aio.ServerInterceptor`."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method

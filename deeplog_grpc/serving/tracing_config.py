@@ -23,7 +23,8 @@ class TracingConfig:
     """
 
     endpoint: str | None = None
-    """OTLP over gRPC: `http://HOST:PORT`, or `https://HOST:PORT` for TLS; null = no traces. Needs the extra `tracing`."""
+    """OTLP over gRPC: `http://HOST:PORT`, or `https://HOST:PORT` for TLS; null = no traces. Needs the extra
+    `tracing`."""
 
     sample_share: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Share of the calls that are traced of those whose client does not say; a client that does is obeyed."""

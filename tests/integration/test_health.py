@@ -21,11 +21,25 @@ async def asked(url: str) -> tuple[int, Any]:
         return response.status, await (response.json() if is_json else response.text())
 
 
+def health_of(up: Running) -> Any:
+    stub: Any = health_pb2_grpc.HealthStub
+    return stub(up.channel)
+
+
 async def status(up: Running, name: str) -> int:
-    health: Any = health_pb2_grpc.HealthStub
-    answer = await health(up.channel).Check(health_pb2.HealthCheckRequest(service=name), timeout=BOUND_S)
+    answer = await health_of(up).Check(health_pb2.HealthCheckRequest(service=name), timeout=BOUND_S)
     found: int = answer.status
     return found
+
+
+async def says(up: Running, wanted: int, *names: str) -> None:
+    """Wait until the health service says something of some names."""
+    async with asyncio.timeout(BOUND_S):
+        for name in names:
+            watch = health_of(up).Watch(health_pb2.HealthCheckRequest(service=name))
+            while (await watch.read()).status != wanted:
+                continue
+            watch.cancel()
 
 
 async def test_the_index_names_the_paths() -> None:
@@ -73,15 +87,11 @@ async def test_a_run_that_stands_still_makes_it_not_ready_and_then_not_alive() -
             await until(lambda: not up.server.health.is_alive)
             assert (await asked(f"{url}/healthz"))[0] == 503
             assert total(up.server, "deeplog_scoring_stalled_seconds") > 0.3
-            async with asyncio.timeout(BOUND_S):
-                while await status(up, SERVICE) == SERVING or await status(up, "") == SERVING:
-                    await asyncio.sleep(0.01)
+            await says(up, NOT_SERVING, SERVICE, "")
         finally:
             free.set()
         assert (await waiting).entry_count == 1
-        async with asyncio.timeout(BOUND_S):
-            while NOT_SERVING in [await status(up, name) for name in (SERVICE, f"{SERVICE}/app", "")]:
-                await asyncio.sleep(0.01)
+        await says(up, SERVING, SERVICE, f"{SERVICE}/app", "")
         assert (await asked(f"{url}/readyz"))[0] == 200
 
 
@@ -98,6 +108,5 @@ async def test_a_check_of_another_part_counts_too() -> None:
 async def test_an_application_that_is_not_there_is_not_found() -> None:
     async with running("app") as up:
         assert await status(up, f"{SERVICE}/app") == SERVING
-        health: Any = health_pb2_grpc.HealthStub
-        call = health(up.channel).Check(health_pb2.HealthCheckRequest(service=f"{SERVICE}/other"), timeout=BOUND_S)
+        call = health_of(up).Check(health_pb2.HealthCheckRequest(service=f"{SERVICE}/other"), timeout=BOUND_S)
         assert (await call.code()).name == "NOT_FOUND"

@@ -186,7 +186,6 @@ def _events(bodies: Sequence[str]) -> bytes:
 
 async def test_forward() -> None:
     async with receiving("app", ingest=FEW, max_queue_entries=8) as up:
-
         writers = []
 
         async def send(raw: bytes) -> None:
@@ -220,9 +219,7 @@ def _forwarded(bodies: Sequence[str], chunk: str) -> bytes:
     return packed
 
 
-def _assert_records(
-    up: Receiving, *, received: int, scored: int, rejected: int, refused: int, repeated: int
-) -> None:
+def _assert_records(up: Receiving, *, received: int, scored: int, rejected: int, refused: int, repeated: int) -> None:
     book = up.server.metrics.entries
     assert_adds_up(up.server)
     found = (book.received, book.scored.total(), book.rejected.total(), book.refused.total(), book.repeated)
