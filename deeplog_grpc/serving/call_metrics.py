@@ -5,7 +5,7 @@ import inspect
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from prometheus_client import Histogram
@@ -14,9 +14,12 @@ UNKNOWN_METHOD = "unknown"
 """Stands for all methods that are not served: their names come from whoever calls."""
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
 if TYPE_CHECKING:  # generic in the stubs only
     Handler = grpc.RpcMethodHandler[Any, Any]
-    Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
+    Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Request, Answer] | None]]
 
 
 class CallCounter(grpc.aio.ServerInterceptor):
@@ -36,8 +39,8 @@ class CallCounter(grpc.aio.ServerInterceptor):
         """Calls under way, streams included."""
 
     async def intercept_service(
-        self, continuation: "Continuation", handler_call_details: grpc.HandlerCallDetails
-    ) -> "Handler | None":
+        self, continuation: "Continuation[Request, Answer]", handler_call_details: grpc.HandlerCallDetails
+    ) -> "grpc.RpcMethodHandler[Request, Answer] | None":
         """See :class:`grpc.aio.ServerInterceptor`."""
         handler = await continuation(handler_call_details)
         if handler is None:

@@ -30,12 +30,12 @@ from opentelemetry.trace import set_span_in_context as within
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from deeplog_grpc import __version__
-from deeplog_grpc.serving.call_metrics import code_of, is_unary, wrapped
+from deeplog_grpc.serving.call_metrics import Answer, Request, code_of, is_unary, wrapped
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.traces import CURRENT_TRACE, Run
 
 if TYPE_CHECKING:  # generic in the stubs only
-    from deeplog_grpc.serving.call_metrics import Continuation, Handler
+    from deeplog_grpc.serving.call_metrics import Continuation
 
 _FLUSH_MS = 5_000
 """For the spans that are left when the server stops."""
@@ -71,8 +71,8 @@ class Tracing(grpc.aio.ServerInterceptor):
         self._tracer = self._provider.get_tracer("deeplog_grpc", __version__)
 
     async def intercept_service(
-        self, continuation: "Continuation", handler_call_details: grpc.HandlerCallDetails
-    ) -> "Handler | None":
+        self, continuation: "Continuation[Request, Answer]", handler_call_details: grpc.HandlerCallDetails
+    ) -> "grpc.RpcMethodHandler[Request, Answer] | None":
         """See :class:`grpc.aio.ServerInterceptor`."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from prometheus_client import generate_latest
+from prometheus_client.samples import Sample
 
 from deeplog_grpc.serving import Server
 from deeplog_grpc.serving.metrics_config import MetricsConfig
@@ -26,7 +27,7 @@ def exposition(server: Server) -> str:
 
 def total(server: Server, family: str) -> float:
     """The sum of all samples of a counter or gauge."""
-    return sum(sample.value for sample in samples(server, family))
+    return sum((float(sample.value) for sample in samples(server, family)), 0.0)
 
 
 def by_label(server: Server, family: str) -> dict[str, float]:
@@ -34,7 +35,7 @@ def by_label(server: Server, family: str) -> dict[str, float]:
     return {next(iter(sample.labels.values())): sample.value for sample in samples(server, family) if sample.value}
 
 
-def samples(server: Server, family: str) -> list:  # type: ignore[type-arg]  # the library's samples have no types
+def samples(server: Server, family: str) -> list[Sample]:
     return [s for metric in server.metrics.registry.collect() for s in metric.samples if s.name == family]
 
 

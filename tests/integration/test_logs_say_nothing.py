@@ -49,7 +49,7 @@ def scored(chance: random.Random) -> bytes:
     return pb.ScoreRequest(
         entries=[LogEntry(body=body, session=BODY, application=name, entry_id=BODY) for body in bodies],
         flush=pb.Flush(application=chance.choice(["app", BODY]), sessions=[BODY]),
-        batch_id=chance.choice([b"", BODY.encode()]),
+        batch_id=chance.choice(["", BODY]),
     ).SerializeToString()
 
 

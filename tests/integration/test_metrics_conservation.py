@@ -36,10 +36,10 @@ async def test_score() -> None:
         await refused_with(grpc.StatusCode.INVALID_ARGUMENT, up.score(request(["open"] * 9)))
         await refused_with(grpc.StatusCode.INVALID_ARGUMENT, up.raw("Score")(b"\xff", timeout=BOUND_S))
         await refused_with(grpc.StatusCode.UNAVAILABLE, up.score(request(["open", "crash"])))
-        named = request(["open", "end"], batch_id=b"1")
+        named = request(["open", "end"], batch_id="1")
         assert not (await up.score(named)).is_repeat
         assert (await up.score(named)).is_repeat
-        await refused_with(grpc.StatusCode.INVALID_ARGUMENT, up.score(request(["write"], batch_id=b"1")))
+        await refused_with(grpc.StatusCode.INVALID_ARGUMENT, up.score(request(["write"], batch_id="1")))
         await up.client.parse(["open 1"])
         await _held(up)
         await until(lambda: up.server.queue.waiting_entries == 0)
@@ -69,7 +69,7 @@ async def _held(up: Running) -> None:
 async def test_stream_score() -> None:
     async with running("app", ingest=FEW, max_queue_entries=8) as up:
         book = up.server.metrics.entries
-        config = pb.StreamConfig(client_id=b"me")
+        config = pb.StreamConfig(client_id="me")
         messages = [
             _batch(1, ["open", "write"]),
             _batch(2, ["", "open"]),

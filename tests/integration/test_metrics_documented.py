@@ -13,7 +13,8 @@ from deeplog_grpc.outputs.config import FileOutput
 from deeplog_grpc.outputs.metrics import OutputsCollector
 from deeplog_grpc.outputs.service import Outputs
 from deeplog_grpc.testing import Fault
-from tests.integration.served import CONFIRMED, served
+from deeplog_grpc.v1.feedback_pb2 import FEEDBACK_LABEL_CONFIRMED
+from tests.integration.served import served
 from tests.integration.server_harness import until
 
 DOCS = Path(__file__).parents[2] / "docs" / "observability.md"
@@ -48,7 +49,7 @@ async def _text(small_bundle: Path, tmp_path: Path) -> str:
         await outputs.start()
         up.server.metrics.registry.register(OutputsCollector(outputs))
         (first, *_) = await up.alarm(next(iter(Fault)), flush=True)
-        await up.client.feedback(CONFIRMED, verdict_id=first.verdict_id)
+        await up.client.feedback(FEEDBACK_LABEL_CONFIRMED, verdict_id=first.verdict_id)
         await until(lambda: outputs.status()[0].sent > 0)
         exposition = generate_latest(up.server.metrics.registry).decode()
         await outputs.stop()
