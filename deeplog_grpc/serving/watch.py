@@ -69,7 +69,10 @@ class Watch:
 
     def ends(self, application: str, ends: Sequence[Verdict]) -> None:
         """Sessions have ended."""
-        self.ended.update((application, end.session_end) for end in ends if end.session_end is not None)
+        reasons = [end.session_end for end in ends]
+        for reason in EndReason:  # by count(): hashing an enum for each end would cost more than all else here
+            if times := reasons.count(reason):
+                self.ended[application, reason] += times
 
     def record(self, application: str, noted: Sequence[Noted], *, now_ns: int) -> None:
         """Anomalies are about to be answered."""

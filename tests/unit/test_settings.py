@@ -46,6 +46,8 @@ SECTIONS: list[tuple[str, str, Any]] = [
     ("server", "torch_threads", 2),
     ("receivers", "forward.max_connections", 5),
     ("metrics", "allow_public", True),
+    ("logs", "level", "debug"),
+    ("tracing", "sample_share", 0.5),
     ("deliveries", "max_count", 5),
     ("state", "keep_versions", 3),
     ("feedback", "margin", 0.25),
