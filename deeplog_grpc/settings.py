@@ -31,7 +31,9 @@ from deeplog_grpc.outputs.config import OUTPUT_TYPES, OutputsConfig
 from deeplog_grpc.parsing import ParserConfig
 from deeplog_grpc.receivers.config import ReceiversConfig
 from deeplog_grpc.serving.config import DeliveriesConfig, RecoveryConfig, ServerConfig
+from deeplog_grpc.serving.logs import LogsConfig
 from deeplog_grpc.serving.metrics_config import MetricsConfig
+from deeplog_grpc.serving.tracing_config import TracingConfig
 from deeplog_grpc.shipping.config import ShipConfig
 from deeplog_grpc.storage import StateConfig
 from deeplog_grpc.training.config import LearningConfig
@@ -80,7 +82,11 @@ class Settings(BaseSettings):
     access: AccessConfig = AccessConfig()
     """Who may call what."""
     metrics: MetricsConfig = MetricsConfig()
-    """Where the server tells Prometheus how it does."""
+    """Where the server tells Prometheus, and whoever looks after it, how it does."""
+    logs: LogsConfig = LogsConfig()
+    """What the server logs of itself."""
+    tracing: TracingConfig = TracingConfig()
+    """Where the server sends traces of its calls."""
     deliveries: DeliveriesConfig = DeliveriesConfig()
     """How long the server remembers what it answered, so that what is sent again is not applied again."""
     state: StateConfig = StateConfig()

@@ -36,9 +36,10 @@ COMMANDS = {
     "models": "See the versions of a server's models, and go back to one.",
     "outputs": "See the outputs of the configuration, and try them.",
     "applications": "See where a server's applications stand, and train one.",
+    "top": "Show how a server is doing: rates, latencies, queue, memory, applications, alarms; q or Ctrl-C ends it.",
 }
 """Name -> what it is for, as its own help begins. Each is in the module of its name."""
-NEED_NOTHING = ("serve", "ship", "drift", "demo", "config")
+NEED_NOTHING = ("serve", "ship", "drift", "demo", "config", "top")
 """Commands that can be called without an argument."""
 
 

@@ -1,7 +1,6 @@
 """``deeplog-grpc demo``: the main job from end to end, on a log that the project's simulator writes."""
 
 import asyncio
-import logging
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from deeplog_grpc.ingest import IngestConfig
 from deeplog_grpc.ingest.lines import LineReader
 from deeplog_grpc.models import set_threads
 from deeplog_grpc.serving import Server, ServerConfig, configure_logging
+from deeplog_grpc.serving.logs import LogsConfig
 from deeplog_grpc.storage import load_bundle, save_bundle
 from deeplog_grpc.testing import EPOCH_S, SimulatedLog, simulate_log
 from deeplog_grpc.training import Trainer
@@ -69,7 +69,7 @@ def _train(log: SimulatedLog, bundle: Path, seed: int) -> None:
 
 
 async def _stream(detector: Detector, log: SimulatedLog) -> None:
-    configure_logging(logging.WARNING)
+    configure_logging(LogsConfig(level="warning"))
     server = Server({detector.application: detector}, ServerConfig(listen="127.0.0.1:0"), IngestConfig())
     port = await server.start()
     OUTPUT.print(f"2. Server on 127.0.0.1:{port}; streaming {len(log.lines):,} lines of another day to it\n")

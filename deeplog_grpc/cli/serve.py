@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,11 +14,14 @@ from deeplog_grpc.models import set_threads
 from deeplog_grpc.receivers import attach
 from deeplog_grpc.serving import Server, ServerState
 from deeplog_grpc.serving import serve as serve_state
-from deeplog_grpc.serving.intake import RecordSink
 from deeplog_grpc.serving.logs import configure_logging
 from deeplog_grpc.serving.metrics_http import MetricsListener
+from deeplog_grpc.serving.tracing_config import start_tracing
 from deeplog_grpc.settings import Settings
 from deeplog_grpc.storage import bundle_checksum, load_bundle
+
+if TYPE_CHECKING:
+    from deeplog_grpc.outputs.service import Outputs
 
 DEFAULT_STATE = Path("deeplog-grpc.state")
 """Where the state is kept when there is no bundle to keep it beside."""
@@ -84,7 +87,8 @@ async def _serve(kept: ServerState, directory: Path, settings: Settings) -> None
     """Serve; what goes out begins before the first entry is taken, and ends after the last was scored."""
     from deeplog_grpc.outputs.service import Outputs  # brings an HTTP client that no other command needs
 
-    configure_logging()
+    configure_logging(settings.logs)
+    tracing = start_tracing(settings.tracing)
     outputs = Outputs(settings.outputs, kept.anomalies, directory, newest=lambda: kept.recorder.last_number)
     try:
         await outputs.start()
@@ -96,14 +100,22 @@ async def _serve(kept: ServerState, directory: Path, settings: Settings) -> None
             routing=settings.routing,
             tls=settings.tls,
             access=settings.access,
-            prepare=lambda server: _attach(server, settings, outputs.sink),
+            logs=settings.logs,
+            interceptors=() if tracing is None else (tracing,),
+            prepare=lambda server: _attach(server, settings, outputs),
         )
     finally:
         await outputs.stop()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
 
-def _attach(server: Server, settings: Settings, sink: RecordSink | None) -> None:
+def _attach(server: Server, settings: Settings, outputs: "Outputs") -> None:
+    from deeplog_grpc.outputs.metrics import OutputsCollector
+
     records = RecordIngest(server.applications, settings.ingest, settings.routing)
-    attach(server, settings.receivers, records, sink=sink)
+    attach(server, settings.receivers, records, sink=outputs.sink)
+    server.metrics.registry.register(OutputsCollector(outputs))
     if settings.metrics.listen is not None:
-        server.add_listener(MetricsListener(server.metrics, settings.metrics, server.certificates, server.gate))
+        listener = MetricsListener(server.metrics, settings.metrics, server.health, server.certificates, server.gate)
+        server.add_admin_listener(listener)

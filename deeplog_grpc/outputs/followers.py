@@ -67,6 +67,12 @@ class Follower(OutputRunner[T]):
         if kept is None:
             positions.put(name, self._position)
 
+    @property
+    def waiting(self) -> int:
+        """Anomalies after the position. Of those stored before the last start, one stands for all."""
+        newest = self._newest()
+        return count_missing(self._position, newest + 1, ()) if newest > self._position else 0
+
     async def next_page(self, limit: int) -> list[StoredAnomaly]:
         """The next anomalies, wanted or not; empty = there are none. What is missing before them is counted."""
         newest = self._newest()

@@ -172,6 +172,11 @@ class QueueRunner(OutputRunner[OutRecord]):
         )
         self._spool = queue.spool
 
+    @property
+    def waiting(self) -> int:
+        """Batches on the disk that are not sent."""
+        return self._spool.backlog_count
+
     async def step(self) -> bool:
         """See :class:`OutputRunner`."""
         if not self._spool.backlog_count:

@@ -65,6 +65,8 @@ class OutputRunner(ABC, Generic[T]):
         """Items that the other side took."""
         self.refused = 0
         """Items that became dead letters."""
+        self.retries = 0
+        """Tries that failed, and were or will be made again."""
         self._sender = sender
         self._timeout_s = config.timeout_s
         self._thread = thread
@@ -93,6 +95,11 @@ class OutputRunner(ABC, Generic[T]):
                 await asyncio.wait([self._task])
         await self._sender.close()
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+
+    @property
+    @abstractmethod
+    def waiting(self) -> int:
+        """What is still to be looked at or sent, as far as it is known without a look at the disk."""
 
     @abstractmethod
     async def step(self) -> bool:
@@ -175,6 +182,7 @@ class OutputRunner(ABC, Generic[T]):
                 await self._pause(LOOK_S)
 
     def _failed(self, error: Exception) -> float:
+        self.retries += 1
         wait_s = self._backoff.next_s(error.retry_after_s if isinstance(error, TryAgainError) else 0.0)
         if self._backoff.failures == 1:
             text = str(error) if isinstance(error, TryAgainError) else type(error).__name__

@@ -45,6 +45,10 @@ class OutputStatus:
     """Those that became dead letters."""
     missed: int
     """Anomalies that went before they were sent, or records for which there was no room."""
+    retries: int
+    """Tries that failed and were made again."""
+    waiting: int
+    """Anomalies, or batches of records, that wait."""
 
 
 class Outputs:
@@ -131,6 +135,8 @@ class Outputs:
                 is_failing=runner.is_failing,
                 sent=runner.sent,
                 refused=runner.refused,
+                retries=runner.retries,
+                waiting=runner.waiting,
                 missed=runner.missed if isinstance(runner, Follower) else self._queues[runner.name].dropped,
             )
             for runner in self._runners

@@ -36,7 +36,7 @@ def attach(server: Server, config: ReceiversConfig, ingest: RecordIngest, *, sin
     ConfigError
         If a certificate or key cannot be used, or strangers could reach a receiver.
     """
-    intake = Intake(ingest, server.queue, server.deliveries, server.config, sink)
+    intake = Intake(ingest, server.queue, server.deliveries, server.config, sink, server.metrics.entries)
     for found in server.remembered_deliveries:
         intake.remember(found)
     max_wait_s, max_bytes = server.config.max_wait_s, server.config.max_message_bytes
@@ -51,7 +51,7 @@ def attach(server: Server, config: ReceiversConfig, ingest: RecordIngest, *, sin
             is_guarded=server.keeps_strangers_out,
             section="receivers.otlp_http",
         )
-        listener = OtlpHttpListener(
+        http = OtlpHttpListener(
             intake,
             config.otlp_http,
             max_bytes=max_bytes,
@@ -59,7 +59,10 @@ def attach(server: Server, config: ReceiversConfig, ingest: RecordIngest, *, sin
             certificates=server.certificates,
             guard=HttpGuard(server.gate),
         )
-        server.add_listener(listener)
+        server.add_listener(http)
+        server.receiver_counts[http.name] = http.counts
     if config.forward.listen is not None:
-        server.add_listener(ForwardListener(intake, config.forward, max_wait_s=max_wait_s))
+        forward = ForwardListener(intake, config.forward, max_wait_s=max_wait_s)
+        server.add_listener(forward)
+        server.receiver_counts[forward.name] = forward.counts
     return intake

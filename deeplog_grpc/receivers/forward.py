@@ -24,6 +24,7 @@ from deeplog_grpc.receivers.config import ForwardConfig
 from deeplog_grpc.receivers.decoding import decoded
 from deeplog_grpc.serving.address import bound_socket
 from deeplog_grpc.serving.delivery import Acceptor, Delivery, Key
+from deeplog_grpc.serving.receiver_counts import ReceiverCounts
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.status import log_unexpected
 
@@ -86,6 +87,8 @@ class ForwardListener:
         self._is_stopping = False
         self._server: asyncio.Server | None = None
         self._faults = ScarceLog(_log)
+        self.counts = ReceiverCounts(lambda: len(self._connections))
+        """Of connections and messages."""
 
     async def start(self) -> int:
         """Begin to listen; returns the port.
@@ -126,6 +129,7 @@ class ForwardListener:
             self._faults.warning(
                 f"Forward connections are closed: there are {self._config.section}.max_connections already"
             )
+            self.counts.closed["limit"] += 1
         if self._is_stopping or len(self._connections) >= self._config.max_connections:
             writer.close()
             return
@@ -138,12 +142,15 @@ class ForwardListener:
             _keep_alive(writer)
             await self._converse(connection)
         except InputError as error:
+            self.counts.closed["input"] += 1
             self._faults.warning("a Forward connection was closed", peer=connection.peer, reason=error.message)
         except RefusedError as error:
+            self.counts.closed["no_room"] += 1
             self._faults.warning("a Forward connection was closed: no room", peer=connection.peer, reason=str(error))
         except (OSError, TimeoutError, asyncio.CancelledError):
             pass  # the sender is gone, too slow, or the server stops: what is not acknowledged is sent again
         except Exception as error:
+            self.counts.closed["error"] += 1
             log_unexpected(error, "unexpected error, a Forward connection was closed")
         finally:
             self._connections.discard(connection)
@@ -214,6 +221,7 @@ class ForwardListener:
                         chunks.append(message.chunk)
         except InputError as error:
             fault = error
+            self.counts.requests["INVALID_ARGUMENT"] += 1
         if deliveries:
             await self._hand_over(deliveries)
             await self._write(connection, *map(acknowledgement, chunks))
@@ -227,12 +235,15 @@ class ForwardListener:
         while True:
             try:
                 await self._acceptor.accept_together(deliveries, timeout_s=until - loop.time())
+                self.counts.requests["OK"] += 1
                 return
             except RefusedError as error:
+                self.counts.requests["UNAVAILABLE"] += 1
                 if isinstance(error, DrainingError) or loop.time() + error.retry_after_s >= until:
                     raise
                 await asyncio.sleep(error.retry_after_s)
             except Exception:
+                self.counts.requests["UNAVAILABLE"] += 1
                 unexpected += 1
                 if unexpected == _UNEXPECTED_TRIES:
                     raise

@@ -30,6 +30,7 @@ from deeplog_grpc.receivers.otlp_grpc import export_response
 from deeplog_grpc.serving.address import bound_socket
 from deeplog_grpc.serving.http_guard import UNAUTHORISED, HttpGuard, http_status
 from deeplog_grpc.serving.intake import Intake
+from deeplog_grpc.serving.receiver_counts import ReceiverCounts
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.status import status_of
 
@@ -47,6 +48,16 @@ _STATUSES = {
     code_pb2.DEADLINE_EXCEEDED: 503,
     code_pb2.PERMISSION_DENIED: 403,
 }
+_GRPC_CODES = {
+    200: "OK",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    408: "DEADLINE_EXCEEDED",
+    413: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+}
+"""Under what requests are counted."""
 _log = structlog.get_logger("deeplog_grpc.receivers")
 _CODES = {408: code_pb2.DEADLINE_EXCEEDED, 404: code_pb2.NOT_FOUND}
 
@@ -99,6 +110,8 @@ class OtlpHttpListener:
         self._max_wait_s = max_wait_s
         self._silent: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
         """Connections without a whole request head so far, and what will close them."""
+        self.counts = ReceiverCounts(lambda: 0 if self._http is None else len(self._http.connections))
+        """Of connections and requests."""
         self._http: web.Server | None = None
         self._server: asyncio.Server | None = None
 
@@ -142,6 +155,7 @@ class OtlpHttpListener:
 
     def _connection(self) -> asyncio.BaseProtocol:
         if self._http is None or len(self._http.connections) >= self._config.max_connections:
+            self.counts.closed["limit"] += 1
             return _Closing()
         connection = self._http()
         loop, timeout_s = asyncio.get_running_loop(), self._config.receive_timeout_s
@@ -154,6 +168,15 @@ class OtlpHttpListener:
         connection.force_close()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            response = await self._answered(request)
+        except asyncio.CancelledError:  # the sender has gone
+            self.counts.requests["CANCELLED"] += 1
+            raise
+        self.counts.requests[_GRPC_CODES.get(response.status, "INVALID_ARGUMENT")] += 1
+        return response
+
+    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         if (timer := self._silent.pop(request.protocol, None)) is not None:
             timer.cancel()
         is_json = request.content_type == _JSON

@@ -86,6 +86,13 @@ class ServerConfig:
     grace_s: Annotated[float, Field(gt=0)] = 30.0
     """Seconds that accepted work has to finish when the server stops."""
 
+    stall_s: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds after which a run of the scoring thread counts as one that stands still: the server is not ready then."""
+
+    dead_s: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds after which such a run is not waited for any more: the server calls itself not alive, so that it is
+    started anew."""
+
     keepalive_time_s: Annotated[float, Field(gt=0)] = 60.0
     """Seconds of silence after which the server pings a client."""
 

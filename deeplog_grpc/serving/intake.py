@@ -22,6 +22,7 @@ from deeplog_grpc.serving.answers import AnswerOptions, add_faults
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.delivery import Accepted, Delivery, Key, Named
+from deeplog_grpc.serving.entries import EntryBook
 from deeplog_grpc.serving.queue import ScoringQueue, Size
 from deeplog_grpc.serving.recovery import Remembered
 from deeplog_grpc.serving.scarce_log import ScarceLog
@@ -77,6 +78,8 @@ class Intake:
         Waiting times.
     sink : RecordSink, optional
         Takes all that is scored.
+    book : EntryBook, optional
+        Counts what never comes to the queue.
     """
 
     def __init__(
@@ -86,7 +89,9 @@ class Intake:
         deliveries: Deliveries,
         config: ServerConfig,
         sink: RecordSink | None = None,
+        book: EntryBook | None = None,
     ) -> None:
+        self._book = book or EntryBook()
         self._ingest = ingest
         self._queue = queue
         self._deliveries = deliveries
@@ -166,7 +171,9 @@ class Intake:
             if delivery.key is not None:
                 answer, is_repeat = self._deliveries.begin(delivery.key, b"", work, lambda _: _ACCEPTED_BYTES)
                 answers.append(answer)
-            if not is_repeat:
+            if is_repeat:
+                self._book.repeated += len(delivery.records)
+            else:
                 fresh.append(delivery)
         if fresh:
             is_named = any(delivery.key is not None for delivery in fresh)
@@ -187,8 +194,6 @@ class Intake:
         return cast(Accepted, results[0])
 
     async def _score(self, deliveries: Sequence[Delivery], timeout_s: float) -> Accepted:
-        if self.is_blocked:
-            raise QueueFullError("what was scored finds no room on its way out")
         scored_before = [delivery for delivery in deliveries if delivery.key in self._unpassed]
         results = [await self._passed_now(delivery) for delivery in scored_before]
         if fresh := [delivery for delivery in deliveries if delivery not in scored_before]:
@@ -202,13 +207,17 @@ class Intake:
         response = self._unpassed[delivery.key]
         await self._pass_on(self._sink, delivery.records, response)
         self._unpassed.pop(delivery.key, None)
+        self._book.repeated += len(delivery.records)
         return self._accepted(response)
 
     async def _scored(self, deliveries: Sequence[Delivery], timeout_s: float) -> Accepted:
         records = _joined([delivery.records for delivery in deliveries])
-        ingested = await self._ingested(records)
-        if not ingested.parts:
-            check_any_in_scope(ingested.faults)
+        with self._book.reading(len(records)):
+            if self.is_blocked:
+                raise QueueFullError("what was scored finds no room on its way out")
+            ingested = await self._ingested(records)
+            if not ingested.parts:
+                check_any_in_scope(ingested.faults)
         response = pb.ScoreResponse()
         if ingested.parts:
             job = ScoreJob(
@@ -223,6 +232,7 @@ class Intake:
             response = cast(pb.ScoreResponse, await self._reply(job, size, timeout_s))
         else:
             add_faults(response, ingested.faults)
+            self._book.answered_unscored(len(records), response)
         if self._sink is not None and len(records):
             await self._pass_on(self._sink, records, response)
         return self._accepted(response)
@@ -258,7 +268,9 @@ class Intake:
         # More than the whole queue may hold has room only when nothing else is there. It waits for that in line, since
         # otherwise it would be refused for ever; one at a time, since what waits in line takes no room.
         if self._large_one_waits:
-            raise QueueFullError("another delivery larger than the queue is waiting already")
+            error = QueueFullError("another delivery larger than the queue is waiting already")
+            self._book.unread(size.entries, error)
+            raise error
         self._large_one_waits = True
         try:
             async with asyncio.timeout(timeout_s):
@@ -273,8 +285,9 @@ class Intake:
         reasons = list(dict.fromkeys(fault.message for fault in response.errors))
         message = "; ".join(reasons[:_SHOWN_REASONS])
         if response.errors:
-            # The senders of most protocols cannot be told, or do not look.
-            self._rejections.warning("records rejected", count=len(response.errors), message=message)
+            # The senders of most protocols cannot be told, or do not look. The words may be log text: not for the log.
+            codes = sorted({fault.reason for fault in response.errors})
+            self._rejections.warning("records rejected", count=len(response.errors), reasons=codes)
         return Accepted(
             entry_count=response.entry_count,
             rejected_count=len(response.errors),

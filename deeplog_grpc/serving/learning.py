@@ -7,7 +7,8 @@ version. All else (gradient steps, gate, disk) is done beside it.
 import asyncio
 import contextvars
 import hashlib
-from collections import defaultdict
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -102,6 +103,10 @@ class Learning:
         """Application -> bundle, and the parser's state that was saved last."""
         self._saver: asyncio.Task[None] | None = None
         self._is_closing = False
+        self.outcomes: Counter[tuple[RecordKind, int]] = Counter()
+        """What became of feedback, by its kind and :class:`~deeplog_grpc.v1.feedback_pb2.FeedbackOutcome`."""
+        self.on_update: Callable[[float], None] = lambda seconds: None
+        """Told how long each update took."""
 
     async def take(self, order: Order, find: Callable[[], Found]) -> feedback_pb2.FeedbackResponse:
         """Do what is asked, once.
@@ -250,11 +255,14 @@ class Learning:
     async def _apply(self, record: Record) -> feedback_pb2.FeedbackResponse:
         application = record.application
         async with self._locks[application]:
+            began_s = time.monotonic()
             updater = self._updaters[application]
             state = (await self.inspect(application)).parser_state
             applied = await self._in_thread(lambda: self._applied(updater, record, state))
             if applied.judges is not None:
                 await self._adopt(application, applied, is_adapted=record.kind == "adapt")
+            self.on_update(time.monotonic() - began_s)
+        self.outcomes[record.kind, applied.response.outcome] += 1
         _log.info(
             "feedback",
             application=application,

@@ -1,32 +1,26 @@
-"""What a server says of itself to Prometheus.
+"""What a server says of itself to Prometheus; docs/observability.md lists all of it.
 
-=============================== ========= ==========================================================================
-name                            kind      what
-=============================== ========= ==========================================================================
-``deeplog_loop_lag_seconds``    histogram how much later than due the event loop ran a timer, ten times a second
-``deeplog_gc_pause_seconds``    histogram time of each collection of cyclic garbage, in which all else stands still
-``deeplog_scoring_run_seconds`` histogram time of each run of the scoring thread, with the way there and back
-``deeplog_queue_wait_seconds``  histogram from the acceptance of a job to the start of its run; jobs of the server's
-                                          own too
-``deeplog_queue_entries``       gauge     entries that were accepted and are not answered
-=============================== ========= ==========================================================================
-
-Each server has a registry of its own. Another metric is one more attribute of :class:`Metrics`, and one more row above.
+Times and sizes of runs are histograms that are told of each; all else is read where it is counted anyway, when somebody
+asks (:mod:`~deeplog_grpc.serving.collectors`). Each server has a registry of its own.
 """
 
 import asyncio
 import gc
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+
+from deeplog_grpc.serving.call_metrics import CallCounter
+from deeplog_grpc.serving.entries import EntryBook
 
 SAMPLE_S = 0.1
 """Seconds between two looks at the lag of the event loop."""
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-"""Bounds of the buckets of all times."""
+"""Bounds of the buckets of all times, but for those of updates."""
+_UPDATE_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_RUN_ENTRIES = (1, 10, 100, 1_000, 2_500, 5_000, 10_000)
 _MAX_PAUSES = 10_000
 """Pauses that wait to be counted; there are never so many in a tenth of a second."""
 
@@ -45,20 +39,29 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         """Where they are read."""
+        self.entries = EntryBook()
+        """What became of all that was received."""
         self.loop_lag = self._seconds("deeplog_loop_lag_seconds", "How much later than due the event loop ran a timer.")
         self.gc_pause = self._seconds("deeplog_gc_pause_seconds", "Time of a collection of cyclic garbage.")
         self.scoring_run = self._seconds("deeplog_scoring_run_seconds", "Time of a run of the scoring thread.")
-        self.queue_wait = self._seconds("deeplog_queue_wait_seconds", "Time that a job waited for its run.")
-
-    def count_entries(self, entries: Callable[[], int]) -> None:
-        """Have a function asked for ``deeplog_queue_entries``; once."""
-        gauge = Gauge(
-            "deeplog_queue_entries", "Entries that were accepted and are not answered.", registry=self.registry
+        self.scoring_run_entries = Histogram(
+            "deeplog_scoring_run_entries", "Entries of a run.", buckets=_RUN_ENTRIES, registry=self.registry
         )
-        gauge.set_function(entries)
+        self.queue_wait = self._seconds("deeplog_queue_wait_seconds", "Time that a job waited for its run.")
+        self.update = self._seconds(
+            "deeplog_update_seconds", "Time of an update of models by feedback.", buckets=_UPDATE_SECONDS
+        )
+        self.request = self._seconds(
+            "deeplog_request_seconds", "Time of a unary call, from its arrival to its answer.", labels=("method",)
+        )
+        self.calls = CallCounter(self.request)
+        """Interceptor that counts the calls."""
+        ProcessCollector(registry=self.registry)
 
-    def _seconds(self, name: str, about: str) -> Histogram:
-        return Histogram(name, about, buckets=_SECONDS, registry=self.registry)
+    def _seconds(
+        self, name: str, about: str, *, labels: tuple[str, ...] = (), buckets: tuple[float, ...] = _SECONDS
+    ) -> Histogram:
+        return Histogram(name, about, labels, buckets=buckets, registry=self.registry)
 
 
 class Sampler:

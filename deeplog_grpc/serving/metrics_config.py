@@ -8,7 +8,7 @@ from deeplog_grpc.serving.address import check_listen
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
 class MetricsConfig:
-    """Where Prometheus finds the metrics.
+    """Where Prometheus finds the metrics, and a load balancer or Kubernetes how the server does.
 
     Raises
     ------
@@ -17,7 +17,8 @@ class MetricsConfig:
     """
 
     listen: str | None = "127.0.0.1:9464"
-    """Address and port, `HOST:PORT`, of `GET /metrics`; port 0 = any free one, null = do not listen."""
+    """Address and port, `HOST:PORT`, of `GET /metrics`, `/healthz` and `/readyz`; port 0 = any free one, null =
+    do not listen."""
 
     allow_public: bool = False
     """Whether `listen` may be an address that other machines reach although there is not both TLS and a login: client

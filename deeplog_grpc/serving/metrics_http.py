@@ -1,7 +1,9 @@
-"""The metrics over HTTP: ``GET /metrics``, at an address of their own."""
+"""What is asked about a server over plain HTTP, at an address of its own: its metrics, and how it does."""
 
 import asyncio
+from collections.abc import Callable
 
+import orjson
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
@@ -10,15 +12,20 @@ from deeplog_grpc.access.gate import Gate
 from deeplog_grpc.access.roles import Role
 from deeplog_grpc.errors import AccessError
 from deeplog_grpc.serving.address import bound_socket, check_public
+from deeplog_grpc.serving.health import Health
 from deeplog_grpc.serving.http_guard import UNAUTHORISED, HttpGuard, http_status
 from deeplog_grpc.serving.metrics import Metrics
 from deeplog_grpc.serving.metrics_config import MetricsConfig
 
-_PATH = "/metrics"
+_INDEX = """deeplog-grpc
+/metrics  for Prometheus
+/healthz  200 while the process is alive, else 503
+/readyz   200 while it takes entries, else 503; JSON: what is wrong, by check
+"""
 
 
 class MetricsListener:
-    """Answers with the metrics; a :class:`~deeplog_grpc.serving.listener.Listener`.
+    """Answers with the metrics and the health; a :class:`~deeplog_grpc.serving.listener.Listener`.
 
     Parameters
     ----------
@@ -26,6 +33,8 @@ class MetricsListener:
         What is answered.
     config : MetricsConfig
         With an address.
+    health : Health
+        How the server does.
     certificates : Certificates, optional
         With them it speaks TLS, and where clients need a certificate too, the metrics are for those who have one.
     gate : Gate, optional
@@ -43,6 +52,7 @@ class MetricsListener:
         self,
         metrics: Metrics,
         config: MetricsConfig,
+        health: Health,
         certificates: Certificates | None = None,
         gate: Gate | None = None,
     ) -> None:
@@ -58,6 +68,13 @@ class MetricsListener:
         )
         self._registry = metrics.registry
         self._config = config
+        self._health = health
+        self._paths: dict[str, Callable[[web.BaseRequest], web.Response]] = {
+            "/": lambda _: web.Response(text=_INDEX),
+            "/metrics": self._metrics,
+            "/healthz": self._alive,
+            "/readyz": self._ready,
+        }
         self._http: web.Server | None = None
         self._server: asyncio.Server | None = None
 
@@ -92,10 +109,13 @@ class MetricsListener:
         return self._certificates is not None and self._certificates.asks_clients
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path != _PATH:
-            return web.Response(status=404, text=f"there is only {_PATH} here\n")
+        if (answer := self._paths.get(request.path)) is None:
+            return web.Response(status=404, text=f"there are {', '.join(self._paths)} here\n")
         if request.method not in ("GET", "HEAD"):
-            return web.Response(status=405, headers={"Allow": "GET, HEAD"}, text="read the metrics with GET\n")
+            return web.Response(status=405, headers={"Allow": "GET, HEAD"}, text="read with GET\n")
+        return answer(request)
+
+    def _metrics(self, request: web.BaseRequest) -> web.Response:
         if self._needs_certificate and not _has_certificate(request):
             return web.Response(status=403, text="the metrics are for clients with a certificate\n")
         try:
@@ -103,8 +123,19 @@ class MetricsListener:
         except AccessError as error:
             status = http_status(error)
             return web.Response(status=status, headers=UNAUTHORISED if status == 401 else {}, text=f"{error}\n")
+        # On the event loop: what became of entries adds up at any moment between two of its steps.
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+
+    def _alive(self, _: web.BaseRequest) -> web.Response:
+        alive = self._health.is_alive
+        return web.Response(status=200 if alive else 503, text="alive\n" if alive else "not alive\n")
+
+    def _ready(self, _: web.BaseRequest) -> web.Response:
+        problems = self._health.problems()
+        is_ready = not any(problems.values())
+        body = orjson.dumps({"ready": is_ready, "checks": {name: found or "ok" for name, found in problems.items()}})
+        return web.Response(status=200 if is_ready else 503, body=body + b"\n", content_type="application/json")
 
 
 def _has_certificate(request: web.BaseRequest) -> bool:

@@ -28,6 +28,7 @@ from deeplog_grpc.serving.backlog import Backlog
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.metrics import Metrics
 from deeplog_grpc.serving.right_of_way import RightOfWay
+from deeplog_grpc.serving.traces import Run, Trace, current_trace
 from deeplog_grpc.serving.waiting_line import Order, WaitingLine
 
 Job = TypeVar("Job")
@@ -51,6 +52,9 @@ class _Ticket(Generic[Job, Reply]):
     expires_at: float
     reply: "asyncio.Future[Reply]"
     order: Order
+    trace: Trace | None
+    """Of the call that it belongs to."""
+    is_admitted: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -84,7 +88,7 @@ class ScoringQueue(Generic[Job, Reply]):
         self._work = work
         self._right_of_way = right_of_way or RightOfWay()
         self._metrics = metrics or Metrics()
-        self._metrics.count_entries(lambda: self.waiting_entries)
+        self._book = self._metrics.entries
         self._backlog = Backlog(max_entries=config.max_queue_entries, max_bytes=config.max_queue_bytes)
         self._accepted: WaitingLine[_Ticket[Job, Reply]] = WaitingLine(
             max_run_entries=config.max_batch_entries,
@@ -98,6 +102,8 @@ class ScoringQueue(Generic[Job, Reply]):
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self.run_began_at: float | None = None
+        """Event loop time at which the run under way began; None = there is none."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scoring")
         self._runner: asyncio.Task[None] | None = None
 
@@ -109,6 +115,11 @@ class ScoringQueue(Generic[Job, Reply]):
     def waiting_entries(self) -> int:
         """Entries that were accepted and are not answered."""
         return self._backlog.entries
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the requests that were accepted and are not answered."""
+        return self._backlog.size_bytes
 
     def is_beyond(self, size: Size) -> bool:
         """Whether a job has room only when nothing else is there: :meth:`offer` may refuse it again and again."""
@@ -141,7 +152,9 @@ class ScoringQueue(Generic[Job, Reply]):
         if not self._try_admit(ticket):
             # Jitter is not a secret.
             delay_s = self._backlog.retry_after_s(jitter=random.uniform(0.8, 1.2))  # noqa: S311 (no secret)
-            raise QueueFullError(f"{self._backlog.entries} entries are waiting already", retry_after_s=delay_s)
+            error = QueueFullError(f"{self._backlog.entries} entries are waiting already", retry_after_s=delay_s)
+            self._book.turned_away(job, error)
+            raise error
         return ticket.reply
 
     def add(self, job: Job, *, order: Order = Order.FENCE) -> "asyncio.Future[Reply]":
@@ -177,8 +190,10 @@ class ScoringQueue(Generic[Job, Reply]):
             self._at_the_door.append(waiting)
             try:
                 await waiting.admitted
-            except asyncio.CancelledError:
-                ticket.reply.cancel()  # it may have been admitted in this very moment
+            except BaseException as error:
+                ticket.reply.cancel()
+                if not ticket.is_admitted:  # it may have been in this very moment
+                    self._book.turned_away(job, error)
                 raise
         return ticket.reply
 
@@ -211,6 +226,7 @@ class ScoringQueue(Generic[Job, Reply]):
             self._runner.cancel()
             await asyncio.wait([self._runner])
         for ticket in self._accepted.items():
+            self._book.settled(ticket.job, asyncio.CancelledError())
             ticket.reply.cancel()
         for waiting in self._at_the_door:
             waiting.ticket.reply.cancel()
@@ -219,10 +235,12 @@ class ScoringQueue(Generic[Job, Reply]):
 
     def _ticket(self, job: Job, size: Size, timeout_s: float, order: Order) -> _Ticket[Job, Reply]:
         if self.draining:
-            raise _draining()
+            error = _draining()
+            self._book.turned_away(job, error)
+            raise error
         loop = asyncio.get_running_loop()
         now = loop.time()
-        return _Ticket(job, size, now, now + timeout_s, loop.create_future(), order)
+        return _Ticket(job, size, now, now + timeout_s, loop.create_future(), order, current_trace())
 
     def _try_admit(self, ticket: _Ticket[Job, Reply]) -> bool:
         if self._at_the_door or not self._backlog.fits(entries=ticket.size.entries, size_bytes=ticket.size.size_bytes):
@@ -231,6 +249,8 @@ class ScoringQueue(Generic[Job, Reply]):
         return True
 
     def _admit(self, ticket: _Ticket[Job, Reply]) -> None:
+        ticket.is_admitted = True
+        self._book.accepted(ticket.job)
         self._backlog.add(entries=ticket.size.entries, size_bytes=ticket.size.size_bytes)
         self._accepted.add(ticket, ticket.size.entries, ticket.order)
         self._idle.clear()
@@ -272,7 +292,10 @@ class ScoringQueue(Generic[Job, Reply]):
         def is_live(ticket: _Ticket[Job, Reply]) -> bool:
             if not ticket.reply.cancelled() and ticket.expires_at > now:
                 return True
-            _answer(ticket, ExpiredError("the request waited in the queue until its deadline"))
+            is_cancelled = ticket.reply.cancelled()
+            error = ExpiredError("the request waited in the queue until its deadline")
+            self._book.settled(ticket.job, asyncio.CancelledError() if is_cancelled else error)
+            _answer(ticket, error)
             self._release(ticket)
             return False
 
@@ -280,7 +303,7 @@ class ScoringQueue(Generic[Job, Reply]):
 
     async def _score(self, batch: list[_Ticket[Job, Reply]]) -> None:
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        self.run_began_at = started = loop.time()
         for ticket in batch:
             self._metrics.queue_wait.observe(started - ticket.accepted_at)
         replies: Sequence[Reply | Exception]
@@ -288,10 +311,16 @@ class ScoringQueue(Generic[Job, Reply]):
             replies = await loop.run_in_executor(self._thread, self._work, [ticket.job for ticket in batch])
         except Exception as error:  # a defect of the worker must not stop the queue: the callers get it
             replies = [error] * len(batch)
-        elapsed_s = loop.time() - started
+        self.run_began_at, ended = None, loop.time()
+        elapsed_s, entries = ended - started, sum(ticket.size.entries for ticket in batch)
         self._metrics.scoring_run.observe(elapsed_s)
-        self._backlog.measure(entries=sum(t.size.entries for t in batch), elapsed_s=elapsed_s)
+        self._metrics.scoring_run_entries.observe(entries)
+        self._backlog.measure(entries=entries, elapsed_s=elapsed_s)
+        run = Run(started_at=started, ended_at=ended, entries=entries, jobs=len(batch))
         for ticket, reply in zip(batch, replies, strict=True):
+            if ticket.trace is not None:
+                ticket.trace.scored(run, accepted_at=ticket.accepted_at)
+            self._book.settled(ticket.job, reply)
             _answer(ticket, reply)
             self._release(ticket)
 

@@ -180,6 +180,11 @@ class ScoringWorker:
         self.tick_due_s = math.inf
         """Time of ``clock`` before which a tick would find nothing. Other threads may read it."""
 
+    @property
+    def detectors(self) -> dict[str, Scorer]:
+        """Those in force, by application; other threads may ask."""
+        return self._detectors.copy()
+
     def __call__(self, jobs: Sequence[Job]) -> list[Reply | Exception]:
         """Answer jobs, in their order; a detector's exception is the answer to the job whose entries it fails at."""
         run = _Run(self._detectors, self._watch, self._recovery, self._event_clocks, self._clock, self._attempts)
@@ -349,6 +354,8 @@ class _Run:
             if self._recovery is not None:
                 self._recovery.flush(detector, flush.sessions or None)
             self._answers[number].add_flushed(detector, ends, entry_count)
+            if self._watch is not None:
+                self._watch.ends(flush.application, ends)
             self._record(detector, [number])
         except Exception as error:
             self._failures[number] = error
@@ -456,6 +463,7 @@ class _Run:
         """Ends that came with the clock, the abnormal ones stored and named."""
         if self._watch is None:
             return tuple(ends)
+        self._watch.ends(application, ends)
         noted = {
             place: Noted(message=late_end(application, end), row=LAST_ROW)
             for place, end in enumerate(ends)

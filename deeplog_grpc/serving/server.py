@@ -9,7 +9,6 @@ from typing import Any
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from deeplog_grpc.access.certificates import Certificates
@@ -23,18 +22,21 @@ from deeplog_grpc.serving.access_metrics import AccessMetrics
 from deeplog_grpc.serving.address import bound_socket, cannot_listen, check_public
 from deeplog_grpc.serving.applications import LearningApplications
 from deeplog_grpc.serving.calls import Calls
+from deeplog_grpc.serving.collectors import ServerCollector, state_name
 from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
 from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.garbage import ShortPauses
 from deeplog_grpc.serving.guard import Guard
+from deeplog_grpc.serving.health import Health
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.learning import Learning
 from deeplog_grpc.serving.listener import Listener
-from deeplog_grpc.serving.logs import configure_logging
+from deeplog_grpc.serving.logs import LogsConfig, configure_logging
 from deeplog_grpc.serving.metrics import Metrics, Sampler
 from deeplog_grpc.serving.operator_calls import OperatorCalls
 from deeplog_grpc.serving.queue import ScoringQueue
+from deeplog_grpc.serving.receiver_counts import ReceiverCounts
 from deeplog_grpc.serving.right_of_way import SERVING_SWITCH_INTERVAL_S
 from deeplog_grpc.serving.scoring import Job, Reply, ScoringWorker
 from deeplog_grpc.serving.servicer import SERVICE, DeepLogServicer
@@ -42,6 +44,7 @@ from deeplog_grpc.serving.shards import ShardLostError
 from deeplog_grpc.serving.state import ServerState
 from deeplog_grpc.serving.ticker import Ticker
 from deeplog_grpc.serving.trainings import Trainings
+from deeplog_grpc.v1 import application_pb2
 
 _LAST_RESORT = 4
 """Times the calls that are allowed: from there on gRPC itself refuses, before anything of ours runs."""
@@ -75,7 +78,7 @@ class Server:
     access : AccessConfig, optional
         Who may call what.
     interceptors : sequence of grpc.aio.ServerInterceptor
-        See every call, also those that are refused.
+        Around all gRPC calls, also those that are refused, the first outermost; what counts them is around them all.
 
     Raises
     ------
@@ -109,17 +112,20 @@ class Server:
             config.listen, allow_public=config.allow_public, is_guarded=self.keeps_strangers_out, section="server"
         )
         self._guard = None if self.gate is None else Guard(self.gate)
-        self._worker = worker = ScoringWorker(
+        self.state = state
+        """Where it keeps things; None = nowhere."""
+        self.worker = ScoringWorker(
             detectors,
             watch=None if state is None else state.watch,
             recovery=None if state is None else state.recovery,
         )
+        """Scores; its methods belong to the scoring thread."""
         self.metrics = Metrics()
         """What it says of itself."""
         self.metrics.registry.register(AccessMetrics(self.certificates, self.gate))
         self._sampler = Sampler(self.metrics)
         self.queue: ScoringQueue[Job, Reply] = ScoringQueue(
-            worker, config, None if state is None else state.right_of_way, self.metrics
+            self.worker, config, None if state is None else state.right_of_way, self.metrics
         )
         """Public for tests, which hold it."""
         self.late = LateEnds(max_ends=config.max_late_ends)
@@ -136,16 +142,21 @@ class Server:
         """Of gRPC methods, whosoever they are."""
         self.is_draining = False
         """Whether it has been told to stop."""
-        self._learning = None if state is None else Learning(state.updaters, state.journal, state.anomalies, self.queue)
-        self._trainings: Trainings | None = None
+        self.learning: Learning | None = None
+        """Takes feedback; None = it has no state."""
+        if state is not None:
+            self.learning = Learning(state.updaters, state.journal, state.anomalies, self.queue)
+            self.learning.on_update = self.metrics.update.observe
+        self.trainings: Trainings | None = None
+        """None = it does not learn by itself."""
         self.applications: Applications = ScopedApplications(FixedApplications(tuple(detectors)))
         """Which applications take entries."""
         operator_calls = None
-        if state is not None and self._learning is not None:
+        if state is not None and self.learning is not None:
             if learns:
                 self.applications = ScopedApplications(LearningApplications(state, self.queue))
-                self._trainings = Trainings(state, self._learning, self.queue)
-            operator_calls = OperatorCalls(self.applications, state, self._learning, self._trainings)
+                self.trainings = Trainings(state, self.learning, self.queue)
+            operator_calls = OperatorCalls(self.applications, state, self.learning, self.trainings)
         self._servicer = DeepLogServicer(
             self.applications,
             self.queue,
@@ -156,15 +167,22 @@ class Server:
             ingest,
             routing or RoutingConfig(),
             operator_calls,
+            self.metrics.entries,
         )
-        self._ticker = Ticker(worker, self.queue, self.late, self._servicer.tell, config.tick_s)
-        self._health = health_aio.HealthServicer()
+        self._ticker = Ticker(self.worker, self.queue, self.late, self._servicer.tell, config.tick_s)
+        self.health = Health(
+            SERVICE, run_s=self._run_s, stall_s=config.stall_s, dead_s=config.dead_s, detecting=self._detecting
+        )
+        """How it does."""
         self._server = grpc.aio.server(
-            interceptors=[*interceptors, *([] if self._guard is None else [self._guard])],
+            interceptors=[self.metrics.calls, *interceptors, *([] if self._guard is None else [self._guard])],
             options=_channel_options(config),
             maximum_concurrent_rpcs=_LAST_RESORT * config.max_concurrent_rpcs,
         )
-        self._services = [SERVICE]
+        self.receiver_counts: dict[str, ReceiverCounts] = {}
+        """What receivers that are no gRPC services count, by their names."""
+        self._admin: Listener | None = None
+        self.metrics.registry.register(ServerCollector(self))
         self._listeners: list[Listener] = []
         self.ports: dict[str, int] = {}
         """Of the listeners, by their names; empty before :meth:`start`."""
@@ -172,11 +190,21 @@ class Server:
     def add_service(self, name: str, methods: "Mapping[str, grpc.RpcMethodHandler[Any, Any]]") -> None:
         """Serve another service on the same port, its methods wrapped by ``calls``; before :meth:`start`."""
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, dict(methods)),))
-        self._services.append(name)
+        self.health.add_services([name])
 
     def add_listener(self, listener: Listener) -> None:
         """Listen with something else too; before :meth:`start`."""
         self._listeners.append(listener)
+
+    def add_admin_listener(self, listener: Listener) -> None:
+        """Let something tell how the server does, from before it serves until after it has drained."""
+        self._admin = listener
+
+    def application_states(self) -> dict[str, str]:
+        """Application -> LEARNING, TRAINING, DETECTING or RETRAINING, in the order in which they came."""
+        trained = "" if self.trainings is None else self.trainings.under_way
+        names = self.applications.names
+        return {name: state_name(_state_of(self._learns(name), name == trained)) for name in names}
 
     @property
     def keeps_strangers_out(self) -> bool:
@@ -198,25 +226,25 @@ class Server:
         InputError
             If an address cannot be bound.
         """
-        # The health service begins as SERVING, before anything is.
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        # The health service of gRPC begins as SERVING, before anything is.
+        await self.health.start()
         self._server.add_generic_rpc_handlers((self._servicer.handler(),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health.service, self._server)
         names = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         port = self._bind()
         await self._start_listeners()
         self.queue.start()
         self._ticker.start()
-        if self._learning is not None:
-            self._learning.start()
-        if self._trainings is not None:
-            self._trainings.start()
+        if self.learning is not None:
+            self.learning.start()
+        if self.trainings is not None:
+            self.trainings.start()
         self._sampler.start()
         if self._guard is not None:
             self._guard.start()
         await self._server.start()
-        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        await self.health.serving()
         ports = {f"{name}_port": number for name, number in self.ports.items()}
         applications = sorted(self.applications.names)
         _log.info("serving", host=self.config.address[0], port=port, **ports, applications=applications)
@@ -229,46 +257,58 @@ class Server:
         """
         self.is_draining = True
         _log.info("draining", waiting_entries=self.queue.waiting_entries)
-        await self._health.enter_graceful_shutdown()
+        await self.health.draining()
         await asyncio.sleep(self.config.drain_delay_s)
         try:
             async with asyncio.timeout(self.config.grace_s):
                 await self._stop_listeners()
                 await self._ticker.stop()  # first: streams can still be told what it found
                 self._servicer.stop_streams()
-                if self._trainings is not None:
-                    await self._trainings.close()
-                if self._learning is not None:
-                    await self._learning.close()
+                if self.trainings is not None:
+                    await self.trainings.close()
+                if self.learning is not None:
+                    await self.learning.close()
                 await self.queue.drain()
                 await self.calls.finish()
-                await self.queue.after_all(self._worker.close)
+                await self.queue.after_all(self.worker.close)
         except TimeoutError:
             _log.warning("work cut off at the end of the grace time", waiting_entries=self.queue.waiting_entries)
         self._ticker.cancel()
+        self.health.stop()
         self._sampler.stop()
         if self._guard is not None:
             self._guard.stop()
+        if self._admin is not None:
+            await self._admin.stop()
         await self._server.stop(_LAST_CALLS_S)
         await self.queue.close()
-        if self._learning is not None:
-            self._learning.end()
+        if self.learning is not None:
+            self.learning.end()
         if lost := len(self.late):
             # With a state, the abnormal ones are stored, and nobody may have wanted to be told.
-            log = _log.warning if self._learning is None else _log.info
+            log = _log.warning if self.learning is None else _log.info
             log("ends of sessions that no client was told of", count=lost)
         _log.info("stopped")
 
-    async def _set_health(self, status: int) -> None:
-        for name in ("", *self._services):
-            await self._health.set(name, status)
+    def _run_s(self) -> float:
+        began_at = self.queue.run_began_at
+        return 0.0 if began_at is None else asyncio.get_running_loop().time() - began_at
+
+    def _learns(self, name: str) -> bool:
+        kept = None if self.state is None else self.state.kept.get(name)
+        return kept is not None and kept.learner is not None
+
+    def _detecting(self) -> dict[str, bool]:
+        return {name: not self._learns(name) for name in self.applications.names}
 
     async def _start_listeners(self) -> None:
         try:
-            for listener in self._listeners:
+            for listener in (*self._listeners, *([] if self._admin is None else [self._admin])):
                 self.ports[listener.name] = await listener.start()
         except BaseException:
             await self._stop_listeners()
+            if self._admin is not None:
+                await self._admin.stop()
             raise
 
     async def _stop_listeners(self) -> None:
@@ -294,6 +334,8 @@ async def serve(
     routing: RoutingConfig | None = None,
     tls: TlsConfig | None = None,
     access: AccessConfig | None = None,
+    logs: LogsConfig | None = None,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     prepare: Callable[[Server], None] = lambda server: None,
     ready: Callable[[int], None] = lambda port: None,
 ) -> None:
@@ -315,6 +357,10 @@ async def serve(
         Certificates of its ports.
     access : AccessConfig, optional
         Who may call what.
+    logs : LogsConfig, optional
+        What is logged.
+    interceptors : sequence of grpc.aio.ServerInterceptor
+        As :class:`Server`.
     prepare : callable
         Called with the server before it starts, to add services and listeners.
     ready : callable
@@ -327,10 +373,18 @@ async def serve(
     ShardLostError
         If it stopped since its scoring processes died again and again.
     """
-    configure_logging()
+    configure_logging(logs)
     set_threads(config.torch_threads)
     server = Server(
-        state.detectors, config, ingest, state=state, deliveries=deliveries, routing=routing, tls=tls, access=access
+        state.detectors,
+        config,
+        ingest,
+        state=state,
+        deliveries=deliveries,
+        routing=routing,
+        tls=tls,
+        access=access,
+        interceptors=interceptors,
     )
     prepare(server)
     stopping = asyncio.Event()
@@ -355,6 +409,14 @@ async def serve(
         await server.stop()
     if state.shards is not None and state.shards.has_failed:
         raise ShardLostError("the scoring processes died again and again, and the server stopped: start it anew")
+
+
+def _state_of(learns: bool, is_trained: bool) -> int:
+    if learns:
+        return application_pb2.APPLICATION_STATE_TRAINING if is_trained else application_pb2.APPLICATION_STATE_LEARNING
+    if is_trained:
+        return application_pb2.APPLICATION_STATE_RETRAINING
+    return application_pb2.APPLICATION_STATE_DETECTING
 
 
 def _check(serves_any: bool, config: ServerConfig, ingest: IngestConfig) -> None:

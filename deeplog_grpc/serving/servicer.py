@@ -15,6 +15,7 @@ from deeplog_grpc.serving.calls import Calls, Context, Method, time_left
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.delivery import Named
+from deeplog_grpc.serving.entries import EntryBook
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.operator_calls import OperatorCalls
 from deeplog_grpc.serving.queue import ScoringQueue, Size
@@ -53,6 +54,8 @@ class DeepLogServicer:
         What attributes of entries say.
     operator_calls : OperatorCalls, optional
         Answers the methods for operators; None = they are not served.
+    book : EntryBook, optional
+        Counts what never comes to the queue.
     """
 
     def __init__(
@@ -66,7 +69,9 @@ class DeepLogServicer:
         ingest: IngestConfig,
         routing: RoutingConfig,
         operator_calls: OperatorCalls | None = None,
+        book: EntryBook | None = None,
     ) -> None:
+        self._book = book or EntryBook()
         self._calls_of_operators = operator_calls
         self._calls = calls
         self._deliveries = deliveries
@@ -161,8 +166,9 @@ class DeepLogServicer:
 
     async def _score(self, raw: bytes, context: Context[Any, Any]) -> Reply:
         request = self._requests.score_request(raw)
-        check_name(request.batch_id, field="batch_id")
-        job = self._requests.job_of(request, raw)
+        with self._book.reading(len(request.entries)):
+            check_name(request.batch_id, field="batch_id")
+            job = self._requests.job_of(request, raw)
         size = Size(entries=job.entry_count, size_bytes=len(raw))
         if request.batch_id:
             response = await self._score_once(request, job, size)
@@ -184,13 +190,17 @@ class DeepLogServicer:
             reply = await self._queue.offer(named, size, timeout_s=self._max_wait_s, order=Order.SMALL_FIRST)
             return cast(pb.ScoreResponse, reply).SerializeToString()
 
-        answer, is_repeat = await self._deliveries.once(key, digest, work, len, field="batch_id")
-        response = pb.ScoreResponse.FromString(answer)
+        with self._book.reading(size.entries):  # it may have the name of another delivery
+            answer, is_repeat = self._deliveries.begin(key, digest, work, len, field="batch_id")
+        self._book.repeated += size.entries * is_repeat
+        response = pb.ScoreResponse.FromString(await answer)
         response.is_repeat = is_repeat
         return response
 
     async def _stream_score(self, _: Any, context: Context[Any, Any]) -> None:
-        stream = ScoreStream(self._requests, self._queue, self._late, self._deliveries, self._ready, context)
+        stream = ScoreStream(
+            self._requests, self._queue, self._late, self._deliveries, self._ready, context, self._book
+        )
         self._streams.add(stream)
         if self._draining:
             stream.stop_reading()

@@ -100,6 +100,8 @@ class Shards:
         self._tenants: WeakSet[Tenant] = WeakSet()
         self._last_number = 0
         self._forgotten: list[int] = []
+        self.restarts = 0
+        """Times that a process was started in the place of another."""
         self.has_failed = False
         """Whether they died too often."""
         self.on_failure: Callable[[], object] = lambda: None
@@ -239,6 +241,7 @@ class Shards:
             raise _lost()
         _log.error("a scoring process died: it is started again, without its open sessions", shard=shard)
         self._links[shard].close()
+        self.restarts += 1
         try:
             self._links[shard] = self._start()
             for tenant in self._tenants:

@@ -21,6 +21,7 @@ from deeplog_grpc.ingest import LenientDecoder, LenientMessage
 from deeplog_grpc.serving.answers import add_faults, add_late
 from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.delivery import Named
+from deeplog_grpc.serving.entries import EntryBook
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.queue import ScoringQueue, Size
 from deeplog_grpc.serving.requests import RequestOptions, RequestReader, check_name, content_digest
@@ -65,6 +66,8 @@ class ScoreStream:
         The bounds that the client is told; the number of slots among them.
     context : grpc.aio.ServicerContext
         The call.
+    book : EntryBook
+        Counts what never comes to the queue.
     """
 
     def __init__(
@@ -75,7 +78,9 @@ class ScoreStream:
         deliveries: Deliveries,
         ready: pb.StreamReady,
         context: "grpc.aio.ServicerContext[Any, Any]",
+        book: EntryBook,
     ) -> None:
+        self._book = book
         self._requests = requests
         self._queue = queue
         self._late = late
@@ -159,7 +164,8 @@ class ScoreStream:
             raise InputError(f"{message} of a stream", field=kind or "message")
         sequence = getattr(request, kind).sequence
         try:
-            job = self._job(request, kind, options, raw)
+            with self._book.reading(len(request.batch.entries)):
+                job = self._job(request, kind, options, raw)
             size = Size(entries=job.entry_count, size_bytes=len(raw))
             if self._client_id:
                 promise = self._promise_once(request, kind, job, size)
@@ -183,7 +189,9 @@ class ScoreStream:
             reply = await self._queue.put(named, size)
             return cast(pb.ScoreResponse, await reply).SerializeToString()
 
-        reply, is_repeat = self._deliveries.begin(key, digest, work, len, field=f"{kind}.sequence")
+        with self._book.reading(size.entries):  # it may have the sequence of another message
+            reply, is_repeat = self._deliveries.begin(key, digest, work, len, field=f"{kind}.sequence")
+        self._book.repeated += size.entries * is_repeat
         applications = frozenset(job.applications)
         return _Promise(sequence=message.sequence, reply=reply, is_repeat=is_repeat, applications=applications)
 

@@ -8,6 +8,7 @@ The entries that a new model was compared on stay out of its training: there is 
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -78,6 +79,9 @@ class Trainings:
         self._asked: dict[str, None] = {}
         self._under_way = ""
         self._progress = 0.0
+        self.outcomes: Counter[str] = Counter()
+        """Trainings by what became of them: ``installed``, ``refused`` (too little, or worse than what is there) or
+        ``failed``."""
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._installing: asyncio.Task[None] | None = None
@@ -100,6 +104,11 @@ class Trainings:
             await asyncio.wait(self._tasks)
         if self._installing is not None:
             await asyncio.wait([self._installing])
+
+    @property
+    def under_way(self) -> str:
+        """The application that is trained now; empty = none."""
+        return self._under_way
 
     def ask(self, name: str) -> None:
         """Have an application trained now, or as soon as the one under way is done; nothing more if it is that one.
@@ -197,21 +206,25 @@ class Trainings:
         self._under_way, self._progress = name, 0.0
         _log.info("training started", application=name, entries=kept.sample.entries)
         changes: dict[str, Any] = {}
+        outcome = "refused"
         try:
             changes = await self._trained(kept)
+            outcome = "refused" if changes else "installed"
         except RefusedError:  # the server stops
             return
         except InputError as error:
             entries = kept.sample.entries if kept.learner is not None else 0
             changes = {"refusal": error.message, "entries_at_failure": entries}
         except DeepLogError as error:
-            changes = {"refusal": str(error), "entries_at_failure": 0}
+            outcome, changes = "failed", {"refusal": str(error), "entries_at_failure": 0}
         except Exception as error:
             log_unexpected(error)
+            outcome = "failed"
             changes = {"refusal": "an error inside the server, which logged it", "entries_at_failure": 0}
         finally:
             self._asked.pop(name, None)
             self._under_way = ""
+        self.outcomes[outcome] += 1
         try:
             await asyncio.to_thread(partial(kept.folder.write, tried_ns=time.time_ns(), **changes))
             await asyncio.to_thread(kept.folder.clear)

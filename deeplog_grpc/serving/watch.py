@@ -8,7 +8,7 @@ import numpy as np
 import structlog
 
 from deeplog_grpc.detection.entries import EntryBatch
-from deeplog_grpc.detection.verdicts import Kind
+from deeplog_grpc.detection.verdicts import EndReason, Kind, Verdict
 from deeplog_grpc.feedback import DriftMonitor, DriftReport
 from deeplog_grpc.serving.detectors import ScoredBatch
 from deeplog_grpc.serving.recorder import AnomalyRecorder, Noted
@@ -36,6 +36,12 @@ class Watch:
         self._samples: dict[str, SampleLog] = {}
         self._drifting: set[str] = set()
         self._complained_s = -COMPLAIN_S
+        self.anomalies: Counter[tuple[str, int]] = Counter()
+        """By application and kind. Other threads may copy it, as the next."""
+        self.ended: Counter[tuple[str, EndReason]] = Counter()
+        """Sessions that ended and could be judged, by application and reason."""
+        self.sample_failures = 0
+        """Batches whose entries could not be kept for training."""
 
     def install(self, application: str, drift: DriftMonitor | None, sample: SampleLog | None) -> None:
         """An application is there from now on, or has another model; without a monitor no drift is looked for."""
@@ -55,20 +61,34 @@ class Watch:
         """
         self._recorder.seen(application, batch, scored.sessions)
         self._keep(application, batch)
+        self.ends(application, scored.session_ends)
         if (monitor := self._drift.get(application)) is None:
             return
         unseen = int(np.count_nonzero(scored.kinds == Kind.UNSEEN_KEY)) + len(scored.stands_for)
         monitor.add(now_ns, entries=len(batch), alarms={}, unseen=unseen)
 
+    def ends(self, application: str, ends: Sequence[Verdict]) -> None:
+        """Sessions have ended."""
+        reasons = [end.session_end for end in ends]
+        for reason in EndReason:  # by count(): hashing an enum for each end would cost more than all else here
+            if times := reasons.count(reason):
+                self.ended[application, reason] += times
+
     def record(self, application: str, noted: Sequence[Noted], *, now_ns: int) -> None:
         """Anomalies are about to be answered."""
         self._recorder.record(application, noted, now_ns=now_ns)
+        self.anomalies.update((application, one.message.kind) for one in noted)
         if (monitor := self._drift.get(application)) is None:
             return
         monitor.add(now_ns, entries=0, alarms=Counter(one.message.key for one in noted), unseen=0)
         if monitor.is_drifting != (application in self._drifting):
             self._drifting ^= {application}
             _log.warning("drift" if monitor.is_drifting else "drift is over", application=application)
+
+    @property
+    def drift(self) -> dict[str, bool]:
+        """Whether an application drifts, of those for which it is looked for; in any thread."""
+        return {application: application in self._drifting for application in tuple(self._drift)}
 
     def adapted(self, application: str) -> None:
         """The models have learned what was abnormal as normal."""
@@ -86,6 +106,7 @@ class Watch:
         try:
             sample.append(batch)
         except OSError as error:
+            self.sample_failures += 1
             if time.monotonic() - self._complained_s >= COMPLAIN_S:
                 self._complained_s = time.monotonic()
                 _log.error("entries not kept for training", application=application, error=error.strerror or str(error))

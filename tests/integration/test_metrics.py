@@ -29,7 +29,7 @@ HISTOGRAMS = (
 @asynccontextmanager
 async def served(server: Server) -> AsyncIterator[str]:
     """Where the metrics of a server are."""
-    listener = MetricsListener(server.metrics, MetricsConfig(listen="127.0.0.1:0"))
+    listener = MetricsListener(server.metrics, MetricsConfig(listen="127.0.0.1:0"), server.health)
     port = await listener.start()
     yield f"http://127.0.0.1:{port}"
     await listener.stop()
@@ -57,7 +57,7 @@ async def test_the_exposition_holds_every_metric_and_moves() -> None:
 
 async def test_nothing_else_is_there() -> None:
     async with running() as up, served(up.server) as url, aiohttp.ClientSession() as session:
-        async with session.get(f"{url}/") as response:
+        async with session.get(f"{url}/nothing") as response:
             assert response.status == 404
         async with session.post(f"{url}/metrics") as response:
             assert response.status == 405
@@ -67,7 +67,7 @@ async def test_a_port_that_is_taken_is_named_with_the_remedies() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = Server({"app": FakeDetector("app")}, ServerConfig(listen="127.0.0.1:0"), IngestConfig())
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        server.add_listener(MetricsListener(server.metrics, MetricsConfig(listen=listen)))
+        server.add_admin_listener(MetricsListener(server.metrics, MetricsConfig(listen=listen), server.health))
         with pytest.raises(InputError, match=r"^metrics\.listen: cannot listen on .* or null to have no metrics"):
             await server.start()
 

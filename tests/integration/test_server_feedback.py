@@ -220,7 +220,7 @@ async def test_a_server_that_stops_finishes_what_it_accepted_and_refuses_the_res
             waiting = asyncio.create_task(up.client.feedback(FALSE_POSITIVE, verdict_id=first.verdict_id))
             await until(lambda: len(up.server.queue._accepted) == 1)
             stopping = asyncio.create_task(up.server.stop())
-            learning: Any = up.server._learning
+            learning: Any = up.server.learning
             await until(lambda: learning._is_closing)
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await up.ask("Feedback", pb.FeedbackRequest(label=FALSE_POSITIVE, verdict_id=second.verdict_id))

@@ -30,7 +30,7 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-@pytest.mark.parametrize("name", ["", SERVICE])
+@pytest.mark.parametrize("name", [SERVICE, f"{SERVICE}/app"])
 async def test_health_follows_the_life_of_the_server(name: str) -> None:
     async with running(stop=False) as up:
         health: Any = health_pb2_grpc.HealthStub
@@ -41,6 +41,8 @@ async def test_health_follows_the_life_of_the_server(name: str) -> None:
             await until(lambda: up.server.queue.waiting_entries == 1)
             stopping = asyncio.create_task(up.server.stop())
             assert (await watch.read()).status == NOT_SERVING
+            alive = await health(up.channel).Check(health_pb2.HealthCheckRequest(service=""), timeout=BOUND_S)
+        assert alive.status == SERVING  # nobody should kill what still answers
         assert (await waiting).entry_count == 1
         async with asyncio.timeout(BOUND_S):
             await stopping  # the watch, still open, does not hold it for the grace time of 30 s
@@ -194,7 +196,7 @@ async def test_a_signal_that_comes_as_soon_as_it_serves_stops_it_cleanly(
         return port
 
     monkeypatch.setattr(Server, "start", signalled)
-    monkeypatch.setattr("deeplog_grpc.serving.server.configure_logging", lambda: None)
+    monkeypatch.setattr("deeplog_grpc.serving.server.configure_logging", lambda logs: None)
     kept = opened(small_bundle, tmp_path)
     before = signal.signal(signal.SIGTERM, lambda number, _: missed.append(number))
     try:

@@ -48,6 +48,8 @@ SECTIONS: list[tuple[str, str, Any]] = [
     ("access", "reload_s", 5.0),
     ("client", "tls", True),
     ("metrics", "allow_public", True),
+    ("logs", "level", "debug"),
+    ("tracing", "sample_share", 0.5),
     ("deliveries", "max_count", 5),
     ("state", "keep_versions", 3),
     ("recovery", "max_entries", 5_000),
