@@ -55,20 +55,21 @@ class ScopedApplications:
     """
 
     def __init__(self, applications: _Applications) -> None:
-        self._all = applications
+        self.all = applications
+        """Whoever asks."""
 
     @property
     def names(self) -> Sequence[str]:
         """Those that are served and that the caller's token is for."""
         grant = current_grant.get()
-        return [name for name in self._all.names if grant.allows(name)] if grant.applications else self._all.names
+        return [name for name in self.all.names if grant.allows(name)] if grant.applications else self.all.names
 
     @property
     def default(self) -> str:
         """The one of entries that name none; empty = there is none, or the token is not for it."""
-        default = self._all.default
+        default = self.all.default
         return default if default and in_scope(default) else ""
 
     def admit(self, name: str) -> bool:
         """Whether entries of an application are taken from this caller; one out of scope is not begun either."""
-        return in_scope(name) and self._all.admit(name)
+        return in_scope(name) and self.all.admit(name)

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deeplog_grpc.access.scope import ScopedApplications
 from deeplog_grpc.errors import InputError, PreconditionError
 from deeplog_grpc.serving.applications import LearningApplications
 from deeplog_grpc.serving.trainings import LOOK_S
@@ -197,8 +198,9 @@ async def test_a_flood_of_names_is_bounded(tmp_path: Path) -> None:
         assert len(response.errors) == 9_980
         assert {fault.reason for fault in response.errors} == {"UNKNOWN_APPLICATION"}
         assert len(await up.client.applications()) == 20
-        assert isinstance(up.server.applications, LearningApplications)
-        assert up.server.applications.refused == 9_980
+        assert isinstance(up.server.applications, ScopedApplications)
+        assert isinstance(up.server.applications.all, LearningApplications)
+        assert up.server.applications.all.refused == 9_980
         assert len(list((tmp_path / "applications").iterdir())) == 20
 
 
