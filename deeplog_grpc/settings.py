@@ -29,6 +29,7 @@ from deeplog_grpc.outputs.config import OUTPUT_TYPES, OutputsConfig
 from deeplog_grpc.parsing import ParserConfig
 from deeplog_grpc.receivers.config import ReceiversConfig
 from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
+from deeplog_grpc.serving.limits_config import LimitsConfig
 from deeplog_grpc.serving.metrics_config import MetricsConfig
 from deeplog_grpc.shipping.config import ShipConfig
 from deeplog_grpc.storage import StateConfig
@@ -71,6 +72,8 @@ class Settings(BaseSettings):
     """Which application, session and source records belong to that do not say so."""
     server: ServerConfig = ServerConfig()
     """How the server listens, what it admits and how it stops."""
+    limits: LimitsConfig = LimitsConfig()
+    """What one peer may have of the server, and how much memory the server may hold."""
     receivers: ReceiversConfig = ReceiversConfig()
     """Where else the server listens, for what shippers speak."""
     metrics: MetricsConfig = MetricsConfig()

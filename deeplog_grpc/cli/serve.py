@@ -93,6 +93,7 @@ async def _serve(kept: ServerState, directory: Path, settings: Settings) -> None
             settings.ingest,
             deliveries=settings.deliveries,
             routing=settings.routing,
+            limits=settings.limits,
             prepare=lambda server: _attach(server, settings, outputs.sink),
         )
     finally:

@@ -41,7 +41,9 @@ def attach(server: Server, config: ReceiversConfig, ingest: RecordIngest, *, sin
     pushed = VectorReceiver(intake, max_wait_s, lambda: server.is_draining)
     server.add_service(vector.SERVICE, pushed.methods(server.calls))
     if config.otlp_http.listen is not None:
-        server.add_listener(OtlpHttpListener(intake, config.otlp_http, max_bytes=max_bytes, max_wait_s=max_wait_s))
+        server.add_listener(
+            OtlpHttpListener(intake, server.peers, config.otlp_http, max_bytes=max_bytes, max_wait_s=max_wait_s)
+        )
     if config.forward.listen is not None:
-        server.add_listener(ForwardListener(intake, config.forward, max_wait_s=max_wait_s))
+        server.add_listener(ForwardListener(intake, config.forward, max_wait_s=max_wait_s, peers=server.peers))
     return intake

@@ -11,6 +11,7 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import structlog
@@ -23,6 +24,7 @@ from deeplog_grpc.receivers.config import ForwardConfig
 from deeplog_grpc.receivers.decoding import decoded
 from deeplog_grpc.serving.address import bound_socket
 from deeplog_grpc.serving.delivery import Acceptor, Delivery, Key
+from deeplog_grpc.serving.peers import PeerCalls, working_for
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.status import log_unexpected
 
@@ -66,6 +68,8 @@ class ForwardListener:
         With an address.
     max_wait_s : float
         Seconds for which there may be no room before a connection is closed.
+    peers : PeerCalls, optional
+        How many streams a peer may have, of which a connection is one; None = as many as there are connections.
 
     Raises
     ------
@@ -75,7 +79,10 @@ class ForwardListener:
 
     name = "forward"
 
-    def __init__(self, acceptor: Acceptor, config: ForwardConfig, *, max_wait_s: float) -> None:
+    def __init__(
+        self, acceptor: Acceptor, config: ForwardConfig, *, max_wait_s: float, peers: PeerCalls | None = None
+    ) -> None:
+        self._peers = peers
         self._acceptor = acceptor
         self._config = config
         self._max_wait_s = max_wait_s
@@ -135,7 +142,9 @@ class ForwardListener:
         self._connections.add(connection)
         try:
             _keep_alive(writer)
-            await self._converse(connection)
+            counted = nullcontext() if self._peers is None else self._peers.call(connection.peer, is_stream=True)
+            with counted, working_for(connection.peer):
+                await self._converse(connection)
         except InputError as error:
             self._faults.warning("a Forward connection was closed", peer=connection.peer, reason=error.message)
         except RefusedError as error:

@@ -16,7 +16,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
 
-from deeplog_grpc.errors import InputError, RefusedError
+from deeplog_grpc.errors import InputError, PeerLimitError, RefusedError
 from deeplog_grpc.ingest import Records
 from deeplog_grpc.ingest.compression import decompress
 from deeplog_grpc.ingest.otlp import decode_logs
@@ -27,6 +27,7 @@ from deeplog_grpc.receivers.identity import content_key, deeplog_headers
 from deeplog_grpc.receivers.otlp_grpc import export_response
 from deeplog_grpc.serving.address import bound_socket
 from deeplog_grpc.serving.intake import Intake
+from deeplog_grpc.serving.peers import PeerCalls, working_for
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.status import status_of
 
@@ -59,6 +60,8 @@ class OtlpHttpListener:
     ----------
     intake : Intake
         Takes the records.
+    peers : PeerCalls
+        How many requests a peer may have under way.
     config : OtlpHttpConfig
         With an address.
     max_bytes : int
@@ -69,8 +72,11 @@ class OtlpHttpListener:
 
     name = "otlp_http"
 
-    def __init__(self, intake: Intake, config: OtlpHttpConfig, *, max_bytes: int, max_wait_s: float) -> None:
+    def __init__(
+        self, intake: Intake, peers: PeerCalls, config: OtlpHttpConfig, *, max_bytes: int, max_wait_s: float
+    ) -> None:
         self._intake = intake
+        self._peers = peers
         self._config = config
         self._max_bytes = max_bytes
         self._max_wait_s = max_wait_s
@@ -130,7 +136,9 @@ class OtlpHttpListener:
             timer.cancel()
         is_json = request.content_type == _JSON
         try:
-            response: Message = await self._export(request)
+            peer = request.remote or ""
+            with self._peers.call(peer, is_stream=False), working_for(peer):
+                response: Message = await self._export(request)
             return _response(200, response, is_json=is_json)
         except _Refusal as refusal:
             status = status_pb2.Status(code=_CODES.get(refusal.status, code_pb2.INVALID_ARGUMENT), message=str(refusal))
@@ -138,8 +146,8 @@ class OtlpHttpListener:
         except Exception as error:
             status = status_of(error)
             delay_s = error.retry_after_s if isinstance(error, RefusedError) else 1.0
-            code = _STATUSES.get(status.code, 400)
-            headers = {"Retry-After": str(math.ceil(delay_s))} if code == 503 else {}
+            code = 429 if isinstance(error, PeerLimitError) else _STATUSES.get(status.code, 400)
+            headers = {"Retry-After": str(math.ceil(delay_s))} if code in (429, 503) else {}
             return _response(code, status, is_json=is_json, headers=headers)
 
     async def _export(self, request: web.BaseRequest) -> Message:
@@ -150,6 +158,7 @@ class OtlpHttpListener:
         if (decode := _DECODERS.get(request.content_type)) is None:
             raise _Refusal(415, f"{request.content_type[:64]} is not one of {', '.join(_DECODERS)}")
         encoding = request.headers.get("Content-Encoding", "").strip().lower()
+        self._intake.check_room(request.content_length or 0)
         raw = await decoded(lambda body: self._unpacked(body, encoding), await self._body(request))
         headers = deeplog_headers(request.headers.items())
         records = await decoded(lambda raw: decode(raw, headers), raw)

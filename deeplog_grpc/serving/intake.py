@@ -102,6 +102,20 @@ class Intake:
         """Whether the sink has no room for something that is scored."""
         return self._blocked > 0
 
+    def check_room(self, size_bytes: int) -> None:
+        """Refuse what is not decoded, nor need even be read, if it would most likely be refused.
+
+        Raises
+        ------
+        RefusedError
+            As :meth:`accept_together`.
+        """
+        try:
+            self._queue.check_room(size_bytes)
+        except RefusedError:
+            self.refused += 1
+            raise
+
     async def accept(self, records: Records, *, size_bytes: int, key: Key | None, timeout_s: float) -> Accepted:
         """Have one delivery scored; see :meth:`accept_together`."""
         delivery = Delivery(records=records, size_bytes=size_bytes, key=key)

@@ -24,10 +24,14 @@ from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.garbage import ShortPauses
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.learning import Learning
+from deeplog_grpc.serving.limits_config import LimitsConfig
 from deeplog_grpc.serving.listener import Listener
 from deeplog_grpc.serving.logs import configure_logging
+from deeplog_grpc.serving.memory import MemoryGuard, Pressure
+from deeplog_grpc.serving.memory_reading import memory_of
 from deeplog_grpc.serving.metrics import Metrics, Sampler
 from deeplog_grpc.serving.operator_calls import OperatorCalls
+from deeplog_grpc.serving.peers import PeerCalls
 from deeplog_grpc.serving.queue import ScoringQueue
 from deeplog_grpc.serving.right_of_way import SERVING_SWITCH_INTERVAL_S
 from deeplog_grpc.serving.scoring import Job, Reply, ScoringWorker
@@ -39,6 +43,10 @@ from deeplog_grpc.serving.trainings import Trainings
 
 _LAST_RESORT = 4
 """Times the calls that are allowed: from there on gRPC itself refuses, before anything of ours runs."""
+
+_UNSEEN_CALLS = 10
+"""Times the calls that are allowed: so many may wait for the event loop to hear of them. Beyond gRPC's own 1,000 some
+are ended as CANCELLED, which no client takes for "later"."""
 
 _LAST_CALLS_S = 1.0
 """Seconds for calls that are being refused. Longer would be lost on clients that watch the health of the server: their
@@ -64,6 +72,8 @@ class Server:
         How long answers are remembered.
     routing : RoutingConfig, optional
         What attributes of entries say.
+    limits : LimitsConfig, optional
+        What a peer may have, and how much memory may be held.
 
     Raises
     ------
@@ -80,7 +90,9 @@ class Server:
         state: ServerState | None = None,
         deliveries: DeliveriesConfig | None = None,
         routing: RoutingConfig | None = None,
+        limits: LimitsConfig | None = None,
     ) -> None:
+        limits = limits or LimitsConfig()
         learns = state is not None and state.learning.enabled
         _check(bool(detectors) or learns, config, ingest)
         self.config = config
@@ -90,14 +102,23 @@ class Server:
         """What it says of itself."""
         self._sampler = Sampler(self.metrics)
         self.queue: ScoringQueue[Job, Reply] = ScoringQueue(
-            worker, config, None if state is None else state.right_of_way, self.metrics
+            worker,
+            config,
+            None if state is None else state.right_of_way,
+            self.metrics,
+            limits=limits,
+            too_little_memory=lambda: None if self.memory is None else self.memory.refusal(),
         )
         """Public for tests, which hold it."""
+        self.memory = self._memory_guard(limits)
+        """Watches the memory that is held; None = there is no limit."""
+        self.peers = PeerCalls(limits)
+        """What each peer has under way."""
         self.late = LateEnds(max_ends=config.max_late_ends)
         """Ends of sessions that no client was told of yet."""
         self.deliveries = Deliveries(deliveries or DeliveriesConfig())
         """What was answered before."""
-        self.calls = Calls(limit=config.max_concurrent_rpcs)
+        self.calls = Calls(limit=config.max_concurrent_rpcs, peers=self.peers)
         """Of gRPC methods, whosoever they are."""
         self.is_draining = False
         """Whether it has been told to stop."""
@@ -121,11 +142,12 @@ class Server:
             ingest,
             routing or RoutingConfig(),
             operator_calls,
+            max_stream_age_s=limits.stream_age_s,
         )
         self._ticker = Ticker(worker, self.queue, self.late, self._servicer.tell, config.tick_s)
         self._health = health_aio.HealthServicer()
         self._server = grpc.aio.server(
-            options=_channel_options(config), maximum_concurrent_rpcs=_LAST_RESORT * config.max_concurrent_rpcs
+            options=_channel_options(config, limits), maximum_concurrent_rpcs=_LAST_RESORT * config.max_concurrent_rpcs
         )
         self._services = [SERVICE]
         self._listeners: list[Listener] = []
@@ -169,6 +191,8 @@ class Server:
         if self._trainings is not None:
             self._trainings.start()
         self._sampler.start()
+        if self.memory is not None:
+            self.memory.start()
         await self._server.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         ports = {f"{name}_port": number for name, number in self.ports.items()}
@@ -200,6 +224,8 @@ class Server:
             _log.warning("work cut off at the end of the grace time", waiting_entries=self.queue.waiting_entries)
         self._ticker.cancel()
         self._sampler.stop()
+        if self.memory is not None:
+            self.memory.stop()
         await self._server.stop(_LAST_CALLS_S)
         await self.queue.close()
         if self._learning is not None:
@@ -209,6 +235,21 @@ class Server:
             log = _log.warning if self._learning is None else _log.info
             log("ends of sessions that no client was told of", count=lost)
         _log.info("stopped")
+
+    def _memory_guard(self, limits: LimitsConfig) -> MemoryGuard | None:
+        if (memory := memory_of(limits.memory_mb)) is None:
+            return None
+        return MemoryGuard(
+            memory,
+            Pressure(memory.limit_bytes, soft_share=limits.memory_soft_share, hard_share=limits.memory_hard_share),
+            is_busy=lambda: self.queue.waiting_entries > 0,
+            empty_caches=self._empty_caches,
+            relent=self.queue.let_in,
+        )
+
+    async def _empty_caches(self) -> None:
+        """Let go of what can be had again, or that hardly anybody will ask for."""
+        self.deliveries.forget_older_half()
 
     async def _set_health(self, status: int) -> None:
         for name in ("", *self._services):
@@ -241,6 +282,7 @@ async def serve(
     *,
     deliveries: DeliveriesConfig | None = None,
     routing: RoutingConfig | None = None,
+    limits: LimitsConfig | None = None,
     prepare: Callable[[Server], None] = lambda server: None,
     ready: Callable[[int], None] = lambda port: None,
 ) -> None:
@@ -258,6 +300,8 @@ async def serve(
         How long answers are remembered.
     routing : RoutingConfig, optional
         What attributes of entries say.
+    limits : LimitsConfig, optional
+        What a peer may have, and how much memory may be held.
     prepare : callable
         Called with the server before it starts, to add services and listeners.
     ready : callable
@@ -272,7 +316,7 @@ async def serve(
     """
     configure_logging()
     set_threads(config.torch_threads)
-    server = Server(state.detectors, config, ingest, state=state, deliveries=deliveries, routing=routing)
+    server = Server(state.detectors, config, ingest, state=state, deliveries=deliveries, routing=routing, limits=limits)
     prepare(server)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -309,8 +353,13 @@ def _check(serves_any: bool, config: ServerConfig, ingest: IngestConfig) -> None
         )
 
 
-def _channel_options(config: ServerConfig) -> list[tuple[str, int]]:
+def _channel_options(config: ServerConfig, limits: LimitsConfig) -> list[tuple[str, int]]:
+    age_s = limits.max_connection_age_s
+    unseen_calls = _UNSEEN_CALLS * config.max_concurrent_rpcs
     return [
+        *([] if age_s is None else [("grpc.max_connection_age_ms", round(age_s * 1000))]),
+        ("grpc.server.max_pending_requests", unseen_calls),
+        ("grpc.server.max_pending_requests_hard_limit", unseen_calls),
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", config.max_message_bytes),
         ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival

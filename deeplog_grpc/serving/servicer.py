@@ -50,6 +50,8 @@ class DeepLogServicer:
         What attributes of entries say.
     operator_calls : OperatorCalls, optional
         Answers the methods for operators; None = they are not served.
+    max_stream_age_s : float, optional
+        Seconds after which a stream is ended; None = never.
     """
 
     def __init__(
@@ -63,7 +65,10 @@ class DeepLogServicer:
         ingest: IngestConfig,
         routing: RoutingConfig,
         operator_calls: OperatorCalls | None = None,
+        *,
+        max_stream_age_s: float | None = None,
     ) -> None:
+        self._max_stream_age_s = max_stream_age_s
         self._calls_of_operators = operator_calls
         self._calls = calls
         self._deliveries = deliveries
@@ -97,7 +102,9 @@ class DeepLogServicer:
                 "Score": unary(
                     self._calls.answered(self._score), response_serializer=pb.ScoreResponse.SerializeToString
                 ),
-                "StreamScore": stream(self._calls.answered(self._stream_score), response_serializer=serialise),
+                "StreamScore": stream(
+                    self._calls.answered(self._stream_score, is_stream=True), response_serializer=serialise
+                ),
                 **self._operator_methods(),
             },
         )
@@ -126,7 +133,7 @@ class DeepLogServicer:
             for name, method in methods.items()
         }
         handlers["WatchAnomalies"] = grpc.unary_stream_rpc_method_handler(
-            self._calls.answered(self._watch), response_serializer=_serialise
+            self._calls.answered(self._watch, is_stream=True), response_serializer=_serialise
         )
         return handlers
 
@@ -151,12 +158,14 @@ class DeepLogServicer:
             stream.stop_reading()
 
     async def _parse(self, raw: bytes, context: Context[Any, Any]) -> Reply:
+        self._queue.check_room(len(raw))
         job = self._requests.parse_job(raw)
         size = Size(entries=len(job.bodies), size_bytes=len(raw))
         timeout_s = time_left(context, self._max_wait_s)
         return await self._queue.offer(job, size, timeout_s=timeout_s, order=Order.SMALL_FIRST)
 
     async def _score(self, raw: bytes, context: Context[Any, Any]) -> Reply:
+        self._queue.check_room(len(raw))
         request = self._requests.score_request(raw)
         check_name(request.batch_id, field="batch_id")
         job = self._requests.job_of(request, raw)
@@ -186,7 +195,15 @@ class DeepLogServicer:
         return response
 
     async def _stream_score(self, _: Any, context: Context[Any, Any]) -> None:
-        stream = ScoreStream(self._requests, self._queue, self._late, self._deliveries, self._ready, context)
+        stream = ScoreStream(
+            self._requests,
+            self._queue,
+            self._late,
+            self._deliveries,
+            self._ready,
+            context,
+            max_age_s=self._max_stream_age_s,
+        )
         self._streams.add(stream)
         if self._draining:
             stream.stop_reading()
