@@ -29,7 +29,7 @@ from google.rpc import error_details_pb2, status_pb2
 from benchmarks.harness import ServerProcess, console, cores, on_client_cores
 from benchmarks.hdfs import block_of
 from benchmarks.latency_clients import Pace
-from benchmarks.load import MESSAGE_ENTRIES, OPTIONS, SCORE, percentile_ms, score_requests
+from benchmarks.load import MESSAGE_ENTRIES, OPTIONS, SCORE, SOURCE, entries_of, percentile_ms, score_requests
 from benchmarks.served import deeplog, trained
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from deeplog_grpc.v1 import log_entry_pb2
@@ -221,12 +221,12 @@ class Messages:
 
     def __init__(self, lines: Sequence[str], first: int) -> None:
         blocks: dict[str, list[str]] = defaultdict(list)
-        for line in lines:
-            blocks[block_of(line)].append(line)
+        for entry in entries_of(lines):
+            blocks[block_of(entry.body)].append(entry.body)
         marked = [
-            log_entry_pb2.LogEntry(body=line.split(" ", 5)[-1].replace(block, f"{_MARK.decode()}{number:05}"))
+            log_entry_pb2.LogEntry(body=body.replace(block, f"{_MARK.decode()}{number:05}"), source=SOURCE)
             for number, (block, own) in enumerate(blocks.items())
-            for line in own
+            for body in own
         ]
         self.entries = min(MESSAGE_ENTRIES, len(marked))
         """Of one message."""

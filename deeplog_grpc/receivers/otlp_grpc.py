@@ -39,11 +39,11 @@ class OtlpGrpcReceiver:
         }
 
     async def _export(self, raw: bytes, context: Context[Any, Any]) -> logs_service_pb2.ExportLogsServiceResponse:
-        self._intake.check_room(len(raw))
+        timeout_s = time_left(context, self._max_wait_s)
+        self._intake.check_room(len(raw), timeout_s=timeout_s)
         headers = deeplog_headers(context.invocation_metadata() or ())
         records = await decoded(lambda raw: decode_logs(raw, headers), raw)
         key = content_key("otlp", raw, records, headers, host_of_peer(context.peer()))
-        timeout_s = time_left(context, self._max_wait_s)
         return export_response(await self._intake.accept(records, size_bytes=len(raw), key=key, timeout_s=timeout_s))
 
 

@@ -158,7 +158,7 @@ class OtlpHttpListener:
         if (decode := _DECODERS.get(request.content_type)) is None:
             raise _Refusal(415, f"{request.content_type[:64]} is not one of {', '.join(_DECODERS)}")
         encoding = request.headers.get("Content-Encoding", "").strip().lower()
-        self._intake.check_room(request.content_length or 0)
+        self._intake.check_room(request.content_length or 0, timeout_s=self._max_wait_s)
         raw = await decoded(lambda body: self._unpacked(body, encoding), await self._body(request))
         headers = deeplog_headers(request.headers.items())
         records = await decoded(lambda raw: decode(raw, headers), raw)

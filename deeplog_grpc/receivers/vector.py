@@ -46,11 +46,11 @@ class VectorReceiver:
         }
 
     async def _push_events(self, raw: bytes, context: Context[Any, Any]) -> bytes:
-        self._intake.check_room(len(raw))
+        timeout_s = time_left(context, self._max_wait_s)
+        self._intake.check_room(len(raw), timeout_s=timeout_s)
         headers = deeplog_headers(context.invocation_metadata() or ())
         records = await decoded(lambda raw: decode_events(raw, headers).records, raw)
         key = content_key("vector", raw, records, headers, host_of_peer(context.peer()))
-        timeout_s = time_left(context, self._max_wait_s)
         await self._intake.accept(records, size_bytes=len(raw), key=key, timeout_s=timeout_s)
         return b""
 

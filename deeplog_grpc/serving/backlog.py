@@ -79,6 +79,17 @@ class Backlog:
             and held.size_bytes + size_bytes <= self._threshold * free_bytes
         )
 
+    def is_alone(self, peer: str) -> bool:
+        """Whether no other peer holds anything."""
+        return len(self._held) <= (peer in self._held)
+
+    def wait_s(self, peer: str, *, entries: int) -> float:
+        """Seconds until so many entries more of a peer would be done, if peers take turns."""
+        held = self._held.get(peer)
+        others = len(self._held) - (held is not None)
+        own = (0 if held is None else held.entries) + entries
+        return min(self.entries + entries, own * (1 + others)) / self._rate
+
     def likely_entries(self, size_bytes: int) -> int:
         """Entries of a request that is not decoded yet, if it is like those that are there."""
         return round(size_bytes * self.entries / self.size_bytes) if self.size_bytes else 0

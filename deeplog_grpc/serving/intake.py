@@ -102,7 +102,7 @@ class Intake:
         """Whether the sink has no room for something that is scored."""
         return self._blocked > 0
 
-    def check_room(self, size_bytes: int) -> None:
+    def check_room(self, size_bytes: int, *, timeout_s: float) -> None:
         """Refuse what is not decoded, nor need even be read, if it would most likely be refused.
 
         Raises
@@ -111,7 +111,7 @@ class Intake:
             As :meth:`accept_together`.
         """
         try:
-            self._queue.check_room(size_bytes)
+            self._queue.check_room(size_bytes, timeout_s=timeout_s)
         except RefusedError:
             self.refused += 1
             raise

@@ -16,20 +16,19 @@ Rules:
 
 import asyncio
 import math
-import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from deeplog_grpc.errors import DrainingError, ExpiredError, PeerLimitError, QueueFullError, RefusedError
-from deeplog_grpc.serving.backlog import Backlog
+from deeplog_grpc.errors import DrainingError, ExpiredError, RefusedError
+from deeplog_grpc.serving.admission import Admission
 from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.door import Door
 from deeplog_grpc.serving.limits_config import LimitsConfig
 from deeplog_grpc.serving.metrics import Metrics
-from deeplog_grpc.serving.peers import NOBODY, EntryRates, current_peer
+from deeplog_grpc.serving.peers import NOBODY, current_peer
 from deeplog_grpc.serving.right_of_way import RightOfWay
 from deeplog_grpc.serving.waiting_line import Order, WaitingLine
 
@@ -91,16 +90,12 @@ class ScoringQueue(Generic[Job, Reply]):
         limits: LimitsConfig | None = None,
         too_little_memory: Callable[[], RefusedError | None] = lambda: None,
     ) -> None:
-        limits = limits or LimitsConfig()
         self._work = work
         self._right_of_way = right_of_way or RightOfWay()
         self._metrics = metrics or Metrics()
         self._metrics.count_entries(lambda: self.waiting_entries)
-        self._backlog = Backlog(
-            max_entries=config.max_queue_entries, max_bytes=config.max_queue_bytes, peer_share=limits.queue_share
-        )
-        self._rates = EntryRates(limits.entries_per_s or math.inf, limits.burst_s)
-        self._too_little_memory = too_little_memory
+        self._admission = Admission(config, limits or LimitsConfig(), too_little_memory)
+        self._backlog = self._admission.backlog
         self._accepted: WaitingLine[_Ticket[Job, Reply]] = WaitingLine(
             max_run_entries=config.max_batch_entries,
             short_run_entries=config.short_batch_entries,
@@ -160,13 +155,20 @@ class ScoringQueue(Generic[Job, Reply]):
             If the server is stopping.
         """
         ticket = self._ticket(job, size, timeout_s, order)
-        if (obstacle := self._obstacle(ticket.peer, size)) is not None:
+        if (obstacle := self._obstacle(ticket.peer, size, timeout_s)) is not None:
             raise obstacle
         self._admit(ticket)
         return ticket.reply
 
-    def check_room(self, size_bytes: int) -> None:
+    def check_room(self, size_bytes: int, *, timeout_s: float = math.inf) -> None:
         """Refuse a request that is not decoded yet, where :meth:`offer` most likely would: that costs the least.
+
+        Parameters
+        ----------
+        size_bytes : int
+            Of the request.
+        timeout_s : float
+            Seconds that its caller waits.
 
         Raises
         ------
@@ -176,7 +178,7 @@ class ScoringQueue(Generic[Job, Reply]):
         if self.draining:
             raise _draining()
         size = Size(entries=self._backlog.likely_entries(size_bytes), size_bytes=size_bytes)
-        if not self.is_beyond(size) and (obstacle := self._obstacle(current_peer(), size)) is not None:
+        if not self.is_beyond(size) and (obstacle := self._obstacle(current_peer(), size, timeout_s)) is not None:
             raise obstacle
 
     def add(self, job: Job, *, order: Order = Order.FENCE) -> "asyncio.Future[Reply]":
@@ -262,36 +264,14 @@ class ScoringQueue(Generic[Job, Reply]):
         peer = current_peer() if peer is None else peer
         return _Ticket(job, size, now, now + timeout_s, loop.create_future(), order, peer)
 
-    def _obstacle(self, peer: str, size: Size) -> RefusedError | None:
+    def _obstacle(self, peer: str, size: Size, timeout_s: float = math.inf) -> RefusedError | None:
         """Why a newcomer is not taken now."""
         if self._room_is_awaited or self._door.is_awaited_by(peer):
-            return self._full()
-        return self._own_obstacle(peer, size)
-
-    def _own_obstacle(self, peer: str, size: Size) -> RefusedError | None:
-        """The same, but for those who wait already."""
-        if peer != NOBODY:
-            if (error := self._too_little_memory()) is not None:
-                return error
-            if (wait_s := self._rates.wait_s(peer)) > 0:
-                return PeerLimitError("the peer has sent more entries than limits.entries_per_s", retry_after_s=wait_s)
-            if not self._backlog.has_share(peer, entries=size.entries, size_bytes=size.size_bytes):
-                message = "the peer has its share of the queue already (limits.queue_share)"
-                return PeerLimitError(message, retry_after_s=self._retry_after_s())
-        return None if self._backlog.fits(entries=size.entries, size_bytes=size.size_bytes) else self._full()
-
-    def _full(self) -> QueueFullError:
-        return QueueFullError(
-            f"{self._backlog.entries} entries are waiting already", retry_after_s=self._retry_after_s()
-        )
-
-    def _retry_after_s(self) -> float:
-        return self._backlog.retry_after_s(jitter=random.uniform(0.8, 1.2))  # noqa: S311 (no secret)
+            return self._admission.full()
+        return self._admission.refusal(peer, entries=size.entries, size_bytes=size.size_bytes, timeout_s=timeout_s)
 
     def _admit(self, ticket: _Ticket[Job, Reply]) -> None:
-        self._backlog.add(entries=ticket.size.entries, size_bytes=ticket.size.size_bytes, peer=ticket.peer)
-        if ticket.peer != NOBODY:
-            self._rates.take(ticket.peer, ticket.size.entries)
+        self._admission.enter(ticket.peer, entries=ticket.size.entries, size_bytes=ticket.size.size_bytes)
         self._accepted.add(ticket, ticket.size.entries, ticket.order, ticket.peer)
         self._idle.clear()
         self._right_of_way.take()
@@ -299,7 +279,7 @@ class ScoringQueue(Generic[Job, Reply]):
 
     def _release(self, ticket: _Ticket[Job, Reply]) -> None:
         """Give back the room of an answered ticket."""
-        self._backlog.remove(entries=ticket.size.entries, size_bytes=ticket.size.size_bytes, peer=ticket.peer)
+        self._admission.leave(ticket.peer, entries=ticket.size.entries, size_bytes=ticket.size.size_bytes)
 
     def let_in(self) -> None:
         """Admit those at the door who can be now; to be called when what they wait for may be there."""
@@ -311,8 +291,9 @@ class ScoringQueue(Generic[Job, Reply]):
             if waiting.admitted.done():  # cancelled by its caller
                 return True
             ticket = waiting.ticket
-            if (obstacle := self._own_obstacle(ticket.peer, ticket.size)) is not None:
-                self._room_is_awaited |= isinstance(obstacle, QueueFullError)
+            peer, size = ticket.peer, {"entries": ticket.size.entries, "size_bytes": ticket.size.size_bytes}
+            if (obstacle := self._admission.refusal(peer, **size)) is not None:
+                self._room_is_awaited = self._admission.lacks_room(peer, **size)
                 wait_s = min(wait_s, obstacle.retry_after_s)
                 return False
             self._admit(ticket)

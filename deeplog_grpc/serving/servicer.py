@@ -158,14 +158,15 @@ class DeepLogServicer:
             stream.stop_reading()
 
     async def _parse(self, raw: bytes, context: Context[Any, Any]) -> Reply:
-        self._queue.check_room(len(raw))
+        timeout_s = time_left(context, self._max_wait_s)
+        self._queue.check_room(len(raw), timeout_s=timeout_s)
         job = self._requests.parse_job(raw)
         size = Size(entries=len(job.bodies), size_bytes=len(raw))
-        timeout_s = time_left(context, self._max_wait_s)
         return await self._queue.offer(job, size, timeout_s=timeout_s, order=Order.SMALL_FIRST)
 
     async def _score(self, raw: bytes, context: Context[Any, Any]) -> Reply:
-        self._queue.check_room(len(raw))
+        timeout_s = time_left(context, self._max_wait_s)
+        self._queue.check_room(len(raw), timeout_s=timeout_s)
         request = self._requests.score_request(raw)
         check_name(request.batch_id, field="batch_id")
         job = self._requests.job_of(request, raw)
@@ -173,7 +174,6 @@ class DeepLogServicer:
         if request.batch_id:
             response = await self._score_once(request, job, size)
         else:
-            timeout_s = time_left(context, self._max_wait_s)
             reply = await self._queue.offer(job, size, timeout_s=timeout_s, order=Order.SMALL_FIRST)
             response = cast(pb.ScoreResponse, reply)
         for application in job.applications:
