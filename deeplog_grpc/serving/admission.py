@@ -12,7 +12,9 @@ Work of the server's own is asked for room only.
 
 import math
 import random
+from collections import OrderedDict
 from collections.abc import Callable
+from time import monotonic
 
 from deeplog_grpc.errors import PeerLimitError, QueueFullError, RefusedError
 from deeplog_grpc.serving.backlog import Backlog
@@ -20,8 +22,12 @@ from deeplog_grpc.serving.config import ServerConfig
 from deeplog_grpc.serving.limits_config import LimitsConfig
 from deeplog_grpc.serving.peers import NOBODY, EntryRates
 
-_HOPE = 0.5
-"""Share of the time that a caller waits in which a request must be likely to be done: the speed is an estimate."""
+_REMEMBERED_S = 1.0
+"""Seconds for which the size of a refused request is taken for that of the next one of its peer."""
+_MAX_REMEMBERED = 10_000
+_HOPE = 0.25
+"""Share of the time that a caller waits in which a request must be likely to be done: the speed is an estimate, the way
+there and back takes its time, and what waits longer only makes all others wait."""
 
 
 class Admission:
@@ -47,6 +53,31 @@ class Admission:
         self._small_entries = config.small_request_entries
         self._rates = EntryRates(limits.entries_per_s or math.inf, limits.burst_s)
         self._too_little_memory = too_little_memory
+        self._refused: OrderedDict[str, tuple[int, int, float]] = OrderedDict()
+        """Peer -> entries and bytes of the request that was refused last, and when; the latest are last."""
+
+    @property
+    def is_refusing(self) -> bool:
+        """Whether :meth:`likely_refusal` may have something to say."""
+        return bool(self._refused) or self._too_little_memory() is not None
+
+    def note_refused(self, peer: str, *, entries: int, size_bytes: int) -> None:
+        """A request of a peer was refused."""
+        self._refused[peer] = (entries, size_bytes, monotonic())
+        self._refused.move_to_end(peer)
+        if len(self._refused) > _MAX_REMEMBERED:
+            self._refused.popitem(last=False)
+
+    def likely_refusal(self, peer: str, *, timeout_s: float) -> RefusedError | None:
+        """Why a request that is not even received would most likely be refused: it is taken to be as the last one."""
+        long_ago = monotonic() - _REMEMBERED_S
+        while self._refused and next(iter(self._refused.values()))[2] < long_ago:
+            self._refused.popitem(last=False)
+        entries, size_bytes, _ = self._refused.get(peer, (0, 0, 0.0))
+        error = self.refusal(peer, entries=entries, size_bytes=size_bytes, timeout_s=timeout_s)
+        if error is None:
+            self._refused.pop(peer, None)
+        return error
 
     def refusal(self, peer: str, *, entries: int, size_bytes: int, timeout_s: float = math.inf) -> RefusedError | None:
         """Why a job of a peer cannot enter now; None = it can."""

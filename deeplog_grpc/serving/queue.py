@@ -94,8 +94,9 @@ class ScoringQueue(Generic[Job, Reply]):
         self._right_of_way = right_of_way or RightOfWay()
         self._metrics = metrics or Metrics()
         self._metrics.count_entries(lambda: self.waiting_entries)
-        self._admission = Admission(config, limits or LimitsConfig(), too_little_memory)
-        self._backlog = self._admission.backlog
+        self.admission = Admission(config, limits or LimitsConfig(), too_little_memory)
+        """Decides what may enter."""
+        self._backlog = self.admission.backlog
         self._accepted: WaitingLine[_Ticket[Job, Reply]] = WaitingLine(
             max_run_entries=config.max_batch_entries,
             short_run_entries=config.short_batch_entries,
@@ -156,7 +157,7 @@ class ScoringQueue(Generic[Job, Reply]):
         """
         ticket = self._ticket(job, size, timeout_s, order)
         if (obstacle := self._obstacle(ticket.peer, size, timeout_s)) is not None:
-            raise obstacle
+            raise self._noted(obstacle, ticket.peer, size)
         self._admit(ticket)
         return ticket.reply
 
@@ -179,7 +180,7 @@ class ScoringQueue(Generic[Job, Reply]):
             raise _draining()
         size = Size(entries=self._backlog.likely_entries(size_bytes), size_bytes=size_bytes)
         if not self.is_beyond(size) and (obstacle := self._obstacle(current_peer(), size, timeout_s)) is not None:
-            raise obstacle
+            raise self._noted(obstacle, current_peer(), size)
 
     def add(self, job: Job, *, order: Order = Order.FENCE) -> "asyncio.Future[Reply]":
         """Accept a job of the server's own: it takes no room, and is never refused but by a server that stops.
@@ -267,11 +268,15 @@ class ScoringQueue(Generic[Job, Reply]):
     def _obstacle(self, peer: str, size: Size, timeout_s: float = math.inf) -> RefusedError | None:
         """Why a newcomer is not taken now."""
         if self._room_is_awaited or self._door.is_awaited_by(peer):
-            return self._admission.full()
-        return self._admission.refusal(peer, entries=size.entries, size_bytes=size.size_bytes, timeout_s=timeout_s)
+            return self.admission.full()
+        return self.admission.refusal(peer, entries=size.entries, size_bytes=size.size_bytes, timeout_s=timeout_s)
+
+    def _noted(self, refusal: RefusedError, peer: str, size: Size) -> RefusedError:
+        self.admission.note_refused(peer, entries=size.entries, size_bytes=size.size_bytes)
+        return refusal
 
     def _admit(self, ticket: _Ticket[Job, Reply]) -> None:
-        self._admission.enter(ticket.peer, entries=ticket.size.entries, size_bytes=ticket.size.size_bytes)
+        self.admission.enter(ticket.peer, entries=ticket.size.entries, size_bytes=ticket.size.size_bytes)
         self._accepted.add(ticket, ticket.size.entries, ticket.order, ticket.peer)
         self._idle.clear()
         self._right_of_way.take()
@@ -279,7 +284,7 @@ class ScoringQueue(Generic[Job, Reply]):
 
     def _release(self, ticket: _Ticket[Job, Reply]) -> None:
         """Give back the room of an answered ticket."""
-        self._admission.leave(ticket.peer, entries=ticket.size.entries, size_bytes=ticket.size.size_bytes)
+        self.admission.leave(ticket.peer, entries=ticket.size.entries, size_bytes=ticket.size.size_bytes)
 
     def let_in(self) -> None:
         """Admit those at the door who can be now; to be called when what they wait for may be there."""
@@ -292,8 +297,8 @@ class ScoringQueue(Generic[Job, Reply]):
                 return True
             ticket = waiting.ticket
             peer, size = ticket.peer, {"entries": ticket.size.entries, "size_bytes": ticket.size.size_bytes}
-            if (obstacle := self._admission.refusal(peer, **size)) is not None:
-                self._room_is_awaited = self._admission.lacks_room(peer, **size)
+            if (obstacle := self.admission.refusal(peer, **size)) is not None:
+                self._room_is_awaited = self.admission.lacks_room(peer, **size)
                 wait_s = min(wait_s, obstacle.retry_after_s)
                 return False
             self._admit(ticket)

@@ -21,6 +21,7 @@ from deeplog_grpc.serving.calls import Calls
 from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
 from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.detectors import Scorer
+from deeplog_grpc.serving.early_refusal import EarlyRefusal
 from deeplog_grpc.serving.garbage import ShortPauses
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.learning import Learning
@@ -47,6 +48,9 @@ _LAST_RESORT = 4
 _UNSEEN_CALLS = 10
 """Times the calls that are allowed: so many may wait for the event loop to hear of them. Beyond gRPC's own 1,000 some
 are ended as CANCELLED, which no client takes for "later"."""
+
+_NO_ENTRIES = ("HealthCheck",)
+"""Methods beside those that take entries."""
 
 _LAST_CALLS_S = 1.0
 """Seconds for calls that are being refused. Longer would be lost on clients that watch the health of the server: their
@@ -146,8 +150,11 @@ class Server:
         )
         self._ticker = Ticker(worker, self.queue, self.late, self._servicer.tell, config.tick_s)
         self._health = health_aio.HealthServicer()
+        self._entry_methods = {f"/{SERVICE}/Parse", f"/{SERVICE}/Score"}
         self._server = grpc.aio.server(
-            options=_channel_options(config, limits), maximum_concurrent_rpcs=_LAST_RESORT * config.max_concurrent_rpcs
+            interceptors=[EarlyRefusal(self.queue.admission, self._entry_methods, config.max_wait_s)],
+            options=_channel_options(config, limits),
+            maximum_concurrent_rpcs=_LAST_RESORT * config.max_concurrent_rpcs,
         )
         self._services = [SERVICE]
         self._listeners: list[Listener] = []
@@ -158,6 +165,7 @@ class Server:
         """Serve another service on the same port, its methods wrapped by ``calls``; before :meth:`start`."""
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, dict(methods)),))
         self._services.append(name)
+        self._entry_methods.update(f"/{name}/{method}" for method in methods if method not in _NO_ENTRIES)
 
     def add_listener(self, listener: Listener) -> None:
         """Listen with something else too; before :meth:`start`."""
@@ -362,6 +370,7 @@ def _channel_options(config: ServerConfig, limits: LimitsConfig) -> list[tuple[s
         ("grpc.server.max_pending_requests_hard_limit", unseen_calls),
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", config.max_message_bytes),
+        ("grpc.http2.bdp_probe", 0),  # windows of 64 KiB: a flood of calls that are not read yet takes no more of each
         ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
         ("grpc.keepalive_time_ms", round(config.keepalive_time_s * 1000)),
         ("grpc.keepalive_timeout_ms", round(config.keepalive_timeout_s * 1000)),
