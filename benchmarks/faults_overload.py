@@ -2,8 +2,8 @@
 
 The server has one core, the clients the others. Its peak is found with some calls at a time; then clients send by the
 clock, whatever it does, each call with a deadline. Messages are serialised beforehand and made of whole sessions, with
-the identifiers changed in the bytes of each call, so that all sessions are new; a call that is refused is not sent again,
-its sessions are left out as a whole. What the clients could really send is told as a ratio to the peak: beyond
+the identifiers changed in the bytes of each call, so that all sessions are new; a call that is refused is not sent
+again, its sessions are left out as a whole. What the clients could really send is told as a ratio to the peak: beyond
 ``OUTSTANDING`` unanswered calls they do not, and those are not counted as sent.
 
     python -m benchmarks.faults_overload --data DIR [--seconds 60]
@@ -13,12 +13,14 @@ import argparse
 import asyncio
 import gc
 import json
+import math
 import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import count, cycle
 from pathlib import Path
 from typing import Any
@@ -115,11 +117,11 @@ def _measured(server: ServerProcess, lines: Path, *, seconds: float, times: floa
     address = server.address
     (peak,) = _drive(address, lines, ["--calls", str(_PEAK_CALLS)], seconds=_PEAK_S, clients=1)
     peak_rate = peak["entries"] / peak["seconds"]
-    before_ms = percentile_ms(asyncio.run(_probed(address, _PROBES_BEFORE)), 0.99)
-    console.print(f"peak {peak_rate:,.0f} entries/s; probe p99 {before_ms:.1f} ms; overload for {seconds:g} s")
+    console.print(f"peak {peak_rate:,.0f} entries/s; overload for {seconds:g} s")
     per_s = times * peak_rate / peak["message_entries"] / CLIENTS
-    found = _drive(address, lines, ["--per-s", str(per_s)], seconds=seconds, clients=CLIENTS)
-    recovery_s = asyncio.run(_recovered(address, before_ms, max(one["ended"] for one in found)))
+    flags = ["--per-s", str(per_s)]
+    overload = partial(_drive, address, lines, flags, seconds=seconds, clients=CLIENTS)
+    before_ms, found, recovery_s = asyncio.run(_observed(address, overload))
     ends = sum((Counter(one["ends"]) for one in found), Counter[str]())
     for end, number in ends.most_common():
         console.print(f"{number:8,} {end}", markup=False)
@@ -172,40 +174,60 @@ def _drive(address: str, lines: Path, flags: list[str], *, seconds: float, clien
     return [json.loads(process.communicate()[0]) for process in processes]
 
 
-async def _probed(address: str, number: int) -> list[float]:
-    """Latencies of single entries, in seconds."""
-    return [latency_s async for latency_s in _probes(address, number) if latency_s is not None]
+class Probe:
+    """Single entries, one after the other, and how long each took."""
 
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self.sent: list[tuple[float, float]] = []
+        """Of each: when it was sent, and its latency in seconds; infinite if it was not answered."""
 
-async def _recovered(address: str, before_ms: float, ended: float) -> float:
-    """Seconds from ``ended`` until the probe is sound for a second."""
-    sound_s = max(_SOUND_TIMES * before_ms, _SOUND_MS) / 1e3
-    sound_from, in_a_row = 0.0, 0
-    async for latency_s in _probes(address, int(_GIVE_UP_S / _PROBE_S)):
-        if latency_s is None or latency_s > sound_s:
-            in_a_row = 0
-            continue
-        if not in_a_row:
-            sound_from = time.monotonic() - latency_s
-        in_a_row += 1
-        if in_a_row == _PROBES_SOUND:
-            return max(0.0, sound_from - ended)
-    return _GIVE_UP_S
+    async def run(self) -> None:
+        """Send until cancelled."""
+        async with grpc.aio.insecure_channel(self._address, options=[("grpc.enable_retries", 0)]) as channel:
+            call: Any = channel.unary_unary(SCORE)
+            for number in count():
+                body = f"Receiving block blk_{time.time_ns()} src: /10.0.0.1:5 dest: /10.0.0.2:6"
+                (request,) = score_requests([log_entry_pb2.LogEntry(body=body, source=f"probe-{number}")], 1)
+                sent = time.monotonic()
+                try:
+                    await call(request, timeout=DEADLINE_S)
+                    self.sent.append((sent, time.monotonic() - sent))
+                except grpc.aio.AioRpcError:
+                    self.sent.append((sent, math.inf))
+                await asyncio.sleep(_PROBE_S)
 
-
-async def _probes(address: str, number: int) -> AsyncIterator[float | None]:
-    async with grpc.aio.insecure_channel(address, options=[("grpc.enable_retries", 0)]) as channel:
-        call: Any = channel.unary_unary(SCORE)
-        for one in range(number):
-            body = f"Receiving block blk_{time.time_ns()} src: /10.0.0.1:5 dest: /10.0.0.2:6"
-            (request,) = score_requests([log_entry_pb2.LogEntry(body=body, source=f"probe-{one}")], 1)
-            sent = time.monotonic()
-            try:
-                await call(request, timeout=DEADLINE_S)
-                yield time.monotonic() - sent
-            except grpc.aio.AioRpcError:
-                yield None
+    async def until(self, is_enough: Callable[[], bool], timeout_s: float) -> None:
+        """Wait."""
+        until = time.monotonic() + timeout_s
+        while not is_enough() and time.monotonic() < until:  # noqa: ASYNC110 (bounded, and nothing to wait for)
             await asyncio.sleep(_PROBE_S)
+
+    def sound_from(self, since: float, sound_s: float) -> float | None:
+        """When the first of enough probes in a row that are all sound was answered; None = there are none yet."""
+        in_a_row: list[float] = []
+        for sent, latency_s in self.sent:
+            if sent + latency_s >= since:
+                in_a_row = [*in_a_row, sent + latency_s] if latency_s <= sound_s else []
+            if len(in_a_row) == _PROBES_SOUND:
+                return in_a_row[0]
+        return None
+
+
+async def _observed(
+    address: str, overload: Callable[[], list[dict[str, Any]]]
+) -> tuple[float, list[dict[str, Any]], float]:
+    """Probe before, while and after; returns the p99 before in ms, what the clients found, and the recovery in s."""
+    probe = Probe(address)
+    probing = asyncio.create_task(probe.run())
+    await probe.until(lambda: len(probe.sent) >= _PROBES_BEFORE, _GIVE_UP_S)
+    before_ms = percentile_ms([latency_s for _, latency_s in probe.sent], 0.99)
+    found = await asyncio.to_thread(overload)
+    ended, sound_s = max(one["ended"] for one in found), max(_SOUND_TIMES * before_ms, _SOUND_MS) / 1e3
+    await probe.until(lambda: probe.sound_from(ended, sound_s) is not None, _GIVE_UP_S)
+    probing.cancel()
+    sound_from = probe.sound_from(ended, sound_s)
+    return before_ms, found, _GIVE_UP_S if sound_from is None else sound_from - ended
 
 
 class Messages:
@@ -306,7 +328,7 @@ def _end(error: grpc.aio.AioRpcError) -> str:
 
 
 async def _client(address: str, lines: Path, seconds: float, first: int, *, calls: int, per_s: float) -> dict[str, Any]:
-    messages = Messages(lines.read_text().splitlines(), first)
+    messages = Messages(lines.read_text().splitlines(), first)  # noqa: ASYNC240 (nothing else runs yet)
     gc.collect()
     gc.disable()  # the client must not be the noise
     async with grpc.aio.insecure_channel(address, options=[*OPTIONS, ("grpc.enable_retries", 0)]) as channel:

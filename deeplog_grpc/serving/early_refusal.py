@@ -1,9 +1,9 @@
 """Refusal of calls before their message is read, while the server refuses anyway.
 
-To receive a message of 1,000 entries costs as much as a good part of judging it; under a flood that is nearly all that a
-server would do. A call that gRPC knows as one with a stream of requests begins without its message, on the wire it is the
-same: so, while anything is refused, calls with one request are taken as such, and read when it is known that they are not
-refused.
+To receive and decode a message of 1,000 entries costs a good part of what judging it costs; under a flood that is
+nearly all that a server would do. A call that gRPC takes for one with a stream of requests begins without its message,
+and on the wire it is the same: so, while anything is refused, calls with one request are taken for such, and read when
+it is known that they are not refused.
 """
 
 from collections.abc import Awaitable, Callable, Set
@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 
+from deeplog_grpc.errors import InputError
 from deeplog_grpc.serving.admission import Admission
 from deeplog_grpc.serving.calls import Context, peer_of, time_left
 from deeplog_grpc.serving.status import abort
@@ -49,8 +50,8 @@ class EarlyRefusal(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc-st
             if error is not None:
                 await abort(context, error)
             request = await context.read()
-            if request is not grpc.aio.EOF:
-                return await handler.unary_unary(request, context)
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the call has no request")
+            if request is grpc.aio.EOF:
+                return await abort(context, InputError("the call has no request"))
+            return await handler.unary_unary(request, context)
 
         return grpc.stream_unary_rpc_method_handler(call, response_serializer=handler.response_serializer)

@@ -5,8 +5,8 @@ Rules:
 1. From the soft limit on, new work is taken only when nothing else is under way, until 5 % of the limit less are held.
 2. From the hard limit on, none is taken.
 3. Above either, garbage is collected and free memory is given back to the system; above the hard limit caches are
-   emptied first. Each time that it does not suffice, the next try waits twice as long: it costs time, and what is in use
-   stays.
+   emptied first. Each time that it does not suffice, the next try waits twice as long: it costs time, and what is in
+   use stays.
 
 What is held is read once a second: a burst between two looks has to fit between the soft limit and the limit itself.
 The bounds of the queue (``server.max_queue_bytes``) are what keeps it small.

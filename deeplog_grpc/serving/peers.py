@@ -62,6 +62,11 @@ class PeerCalls:
         self._calls: Counter[str] = Counter()
         self._streams: Counter[str] = Counter()
 
+    @property
+    def peers(self) -> int:
+        """Peers with a call under way."""
+        return len(self._calls)
+
     @contextmanager
     def call(self, peer: str, *, is_stream: bool) -> Iterator[None]:
         """Count a call for as long as it lasts.
