@@ -319,8 +319,8 @@ class Client:
 def _end(error: grpc.aio.AioRpcError) -> str:
     """Status and reason; a refusal counts as one only if it says when to come again."""
     for key, value in error.trailing_metadata() or ():
-        if key == "grpc-status-details-bin":
-            details = status_pb2.Status.FromString(bytes(value)).details
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            details = status_pb2.Status.FromString(value).details
             info = error_details_pb2.ErrorInfo()
             details[0].Unpack(info)
             return f"{error.code().name} {info.reason}"

@@ -17,7 +17,7 @@ from deeplog_grpc.serving.calls import Context, peer_of, time_left
 from deeplog_grpc.serving.status import abort
 
 
-class EarlyRefusal(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc-stubs has it as Any
+class EarlyRefusal(grpc.aio.ServerInterceptor):
     """Refuses calls of methods that take entries.
 
     Parameters
@@ -37,13 +37,15 @@ class EarlyRefusal(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc-st
 
     async def intercept_service(
         self,
-        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]]",
+        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]]",
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> "grpc.RpcMethodHandler[Any, Any]":
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """See :class:`grpc.aio.ServerInterceptor`."""
         handler = await continuation(handler_call_details)
-        if not self._admission.is_refusing or handler_call_details.method not in self._methods:
+        is_asked = self._admission.is_refusing and handler_call_details.method in self._methods
+        if not is_asked or handler is None or handler.unary_unary is None:
             return handler
+        method: Any = handler.unary_unary  # its type is that of gRPC without asyncio
 
         async def call(_: Any, context: Context[Any, Any]) -> Any:
             error = self._admission.likely_refusal(peer_of(context), timeout_s=time_left(context, self._max_wait_s))
@@ -52,6 +54,6 @@ class EarlyRefusal(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc-st
             request = await context.read()
             if request is grpc.aio.EOF:
                 return await abort(context, InputError("the call has no request"))
-            return await handler.unary_unary(request, context)
+            return await method(request, context)
 
         return grpc.stream_unary_rpc_method_handler(call, response_serializer=handler.response_serializer)

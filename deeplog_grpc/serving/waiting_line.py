@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain
 from typing import Generic, TypeVar
 
 from deeplog_grpc.serving.round_robin import RoundRobin
@@ -100,8 +101,7 @@ class WaitingLine(Generic[Item]):
         return [
             item
             for stretch in self._stretches
-            for line in (stretch.small, *stretch.line, stretch.fences)
-            for item in line
+            for item in chain(stretch.small, chain.from_iterable(stretch.line), stretch.fences)
         ]
 
     def add(self, item: Item, entries: int, order: Order, peer: str = "") -> None:

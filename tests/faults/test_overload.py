@@ -1,13 +1,14 @@
-"""Ten times what the server can do, for some seconds: early honest refusals, bounds kept, nothing lost, and then as before.
+"""Ten times what the server can do, for some seconds: early honest refusals, bounds kept, nothing lost.
 
-In one process, with a detector that is as slow as the test wants it; `benchmarks/faults_overload.py` does it with a real
-server for a minute.
+In one process, with a detector that is as slow as the test wants it; `benchmarks/faults_overload.py` does it with a
+real server for a minute.
 """
 
 import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import grpc
 import pytest
@@ -67,7 +68,11 @@ async def test_overload_is_refused_early_and_honestly_and_nothing_is_lost(monkey
         return at_once(detector, batch)
 
     monkeypatch.setattr(FakeDetector, "score", slowly)
-    bounds = {"max_queue_entries": QUEUE_ENTRIES, "max_batch_entries": RUN_ENTRIES, "small_request_entries": 1}
+    bounds: dict[str, Any] = {
+        "max_queue_entries": QUEUE_ENTRIES,
+        "max_batch_entries": RUN_ENTRIES,
+        "small_request_entries": 1,
+    }
     async with running(ingest=IngestConfig(max_entries_per_request=RUN_ENTRIES), **bounds) as up:
         assert (await up.score(request(["open"]))).entry_count == 1
         most_waiting: list[int] = []

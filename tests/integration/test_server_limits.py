@@ -5,7 +5,6 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.message import Message
 
 from deeplog_grpc.ingest import IngestConfig
 from deeplog_grpc.serving.admission import Admission
@@ -17,7 +16,7 @@ LARGE = 200
 """Entries of a request that is not small."""
 
 
-async def refused(answer: Any) -> dict[str, Message]:
+async def refused(answer: Any) -> dict[str, Any]:
     """Details of the refusal with which a call must end."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await asyncio.wait_for(answer, BOUND_S)

@@ -134,7 +134,7 @@ async def test_a_look_that_fails_does_not_end_the_watch(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("deeplog_grpc.serving.memory.LOOK_S", 0.001)
     pressure = Pressure(1_000, soft_share=0.8, hard_share=0.9)
-    guard = MemoryGuard(Unreadable(), pressure, is_busy=bool, empty_caches=nothing, relent=bool)
+    guard = MemoryGuard(Unreadable(), pressure, is_busy=bool, empty_caches=nothing, relent=lambda: None)
     guard.start()
     async with asyncio.timeout(20):
         await looks.wait()
