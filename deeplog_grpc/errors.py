@@ -14,6 +14,9 @@ The tree::
         ApplicationForbiddenError  the caller's token is not for this application  (PERMISSION_DENIED)
       RefusedError          the input is fine, the moment is not: try again        (UNAVAILABLE + RetryInfo)
         QueueFullError      the bounded queue has no room
+        PeerLimitError      one sender has more of the server than its share
+        MemoryPressureError the server is near its limit of memory
+        StreamAgeError      the stream has been open for as long as one may be
         SpoolFullError      the bounded queue on disk has no room
         DrainingError       the server is about to stop
         ExpiredError        the call waited until its deadline                    (DEADLINE_EXCEEDED)
@@ -132,6 +135,24 @@ class QueueFullError(RefusedError):
     """The bounded queue in front of the scoring worker has no room."""
 
     reason: ClassVar[str] = "QUEUE_FULL"
+
+
+class PeerLimitError(RefusedError):
+    """A peer has as many calls or streams, or sends as many entries, or has as much of the queue, as one may."""
+
+    reason: ClassVar[str] = "PEER_LIMIT"
+
+
+class MemoryPressureError(RefusedError):
+    """The server is near its limit of memory and takes nothing new until it holds less."""
+
+    reason: ClassVar[str] = "MEMORY"
+
+
+class StreamAgeError(RefusedError):
+    """A stream has been open for as long as one may be: what came on it is answered, and it can be opened again."""
+
+    reason: ClassVar[str] = "STREAM_AGE"
 
 
 class SpoolFullError(RefusedError):

@@ -31,6 +31,7 @@ from deeplog_grpc.outputs.config import OUTPUT_TYPES, OutputsConfig
 from deeplog_grpc.parsing import ParserConfig
 from deeplog_grpc.receivers.config import ReceiversConfig
 from deeplog_grpc.serving.config import DeliveriesConfig, RecoveryConfig, ServerConfig
+from deeplog_grpc.serving.limits_config import LimitsConfig
 from deeplog_grpc.serving.logs import LogsConfig
 from deeplog_grpc.serving.metrics_config import MetricsConfig
 from deeplog_grpc.serving.tracing_config import TracingConfig
@@ -75,6 +76,8 @@ class Settings(BaseSettings):
     """Which application, session and source records belong to that do not say so."""
     server: ServerConfig = ServerConfig()
     """How the server listens, what it admits and how it stops."""
+    limits: LimitsConfig = LimitsConfig()
+    """What one peer may have of the server, and how much memory the server may hold."""
     receivers: ReceiversConfig = ReceiversConfig()
     """Where else the server listens, for what shippers speak."""
     tls: TlsConfig = TlsConfig()

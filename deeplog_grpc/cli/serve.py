@@ -100,6 +100,7 @@ async def _serve(kept: ServerState, directory: Path, settings: Settings) -> None
             routing=settings.routing,
             tls=settings.tls,
             access=settings.access,
+            limits=settings.limits,
             logs=settings.logs,
             interceptors=() if tracing is None else (tracing,),
             prepare=lambda server: _attach(server, settings, outputs),

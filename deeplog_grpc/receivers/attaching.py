@@ -53,6 +53,7 @@ def attach(server: Server, config: ReceiversConfig, ingest: RecordIngest, *, sin
         )
         http = OtlpHttpListener(
             intake,
+            server.peers,
             config.otlp_http,
             max_bytes=max_bytes,
             max_wait_s=max_wait_s,
@@ -62,7 +63,7 @@ def attach(server: Server, config: ReceiversConfig, ingest: RecordIngest, *, sin
         server.add_listener(http)
         server.receiver_counts[http.name] = http.counts
     if config.forward.listen is not None:
-        forward = ForwardListener(intake, config.forward, max_wait_s=max_wait_s)
+        forward = ForwardListener(intake, config.forward, max_wait_s=max_wait_s, peers=server.peers)
         server.add_listener(forward)
         server.receiver_counts[forward.name] = forward.counts
     return intake

@@ -11,6 +11,7 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import structlog
@@ -24,6 +25,7 @@ from deeplog_grpc.receivers.config import ForwardConfig
 from deeplog_grpc.receivers.decoding import decoded
 from deeplog_grpc.serving.address import bound_socket
 from deeplog_grpc.serving.delivery import Acceptor, Delivery, Key
+from deeplog_grpc.serving.peers import PeerCalls, working_for
 from deeplog_grpc.serving.receiver_counts import ReceiverCounts
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.status import log_unexpected
@@ -68,6 +70,8 @@ class ForwardListener:
         With an address.
     max_wait_s : float
         Seconds for which there may be no room before a connection is closed.
+    peers : PeerCalls, optional
+        How many streams a peer may have, of which a connection is one; None = as many as there are connections.
 
     Raises
     ------
@@ -77,7 +81,10 @@ class ForwardListener:
 
     name = "forward"
 
-    def __init__(self, acceptor: Acceptor, config: ForwardConfig, *, max_wait_s: float) -> None:
+    def __init__(
+        self, acceptor: Acceptor, config: ForwardConfig, *, max_wait_s: float, peers: PeerCalls | None = None
+    ) -> None:
+        self._peers = peers
         self._acceptor = acceptor
         self._config = config
         self._max_wait_s = max_wait_s
@@ -140,7 +147,9 @@ class ForwardListener:
         self._connections.add(connection)
         try:
             _keep_alive(writer)
-            await self._converse(connection)
+            counted = nullcontext() if self._peers is None else self._peers.call(connection.peer, is_stream=True)
+            with counted, working_for(connection.peer):
+                await self._converse(connection)
         except InputError as error:
             self.counts.closed["input"] += 1
             self._faults.warning("a Forward connection was closed", peer=connection.peer, reason=error.message)

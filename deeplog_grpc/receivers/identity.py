@@ -57,14 +57,3 @@ def deeplog_headers(pairs: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
         for name, value in lowered
         if name.startswith(HEADER_PREFIX) and isinstance(value, str)
     }
-
-
-def host_of_peer(peer: str) -> str:
-    """The address in what gRPC calls a peer.
-
-    Examples
-    --------
-    >>> host_of_peer("ipv4:10.0.0.7:50112"), host_of_peer("ipv6:%5B::1%5D:50112")
-    ('10.0.0.7', '%5B::1%5D')
-    """
-    return peer.partition(":")[2].rpartition(":")[0]

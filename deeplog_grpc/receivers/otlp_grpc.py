@@ -7,10 +7,11 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 
 from deeplog_grpc.ingest.otlp import decode_logs
 from deeplog_grpc.receivers.decoding import decoded
-from deeplog_grpc.receivers.identity import content_key, deeplog_headers, host_of_peer
+from deeplog_grpc.receivers.identity import content_key, deeplog_headers
 from deeplog_grpc.serving.calls import Calls, Context, time_left
 from deeplog_grpc.serving.delivery import Accepted
 from deeplog_grpc.serving.intake import Intake
+from deeplog_grpc.serving.peers import host_of_peer
 
 SERVICE = logs_service_pb2.DESCRIPTOR.services_by_name["LogsService"].full_name
 
@@ -38,10 +39,11 @@ class OtlpGrpcReceiver:
         }
 
     async def _export(self, raw: bytes, context: Context[Any, Any]) -> logs_service_pb2.ExportLogsServiceResponse:
+        timeout_s = time_left(context, self._max_wait_s)
+        self._intake.check_room(len(raw), timeout_s=timeout_s)
         headers = deeplog_headers(context.invocation_metadata() or ())
         records = await decoded(lambda raw: decode_logs(raw, headers), raw)
         key = content_key("otlp", raw, records, headers, host_of_peer(context.peer()))
-        timeout_s = time_left(context, self._max_wait_s)
         return export_response(await self._intake.accept(records, size_bytes=len(raw), key=key, timeout_s=timeout_s))
 
 

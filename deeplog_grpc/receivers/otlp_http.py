@@ -18,7 +18,7 @@ from google.rpc import code_pb2, status_pb2
 
 from deeplog_grpc.access.certificates import Certificates
 from deeplog_grpc.access.roles import Role
-from deeplog_grpc.errors import AccessError, InputError, RefusedError
+from deeplog_grpc.errors import AccessError, InputError, PeerLimitError, RefusedError
 from deeplog_grpc.ingest import Records
 from deeplog_grpc.ingest.compression import decompress
 from deeplog_grpc.ingest.otlp import decode_logs
@@ -30,6 +30,7 @@ from deeplog_grpc.receivers.otlp_grpc import export_response
 from deeplog_grpc.serving.address import bound_socket
 from deeplog_grpc.serving.http_guard import UNAUTHORISED, HttpGuard, http_status
 from deeplog_grpc.serving.intake import Intake
+from deeplog_grpc.serving.peers import PeerCalls, working_for
 from deeplog_grpc.serving.receiver_counts import ReceiverCounts
 from deeplog_grpc.serving.scarce_log import ScarceLog
 from deeplog_grpc.serving.status import status_of
@@ -78,6 +79,8 @@ class OtlpHttpListener:
     ----------
     intake : Intake
         Takes the records.
+    peers : PeerCalls
+        How many requests a peer may have under way.
     config : OtlpHttpConfig
         With an address.
     max_bytes : int
@@ -95,6 +98,7 @@ class OtlpHttpListener:
     def __init__(
         self,
         intake: Intake,
+        peers: PeerCalls,
         config: OtlpHttpConfig,
         *,
         max_bytes: int,
@@ -105,6 +109,7 @@ class OtlpHttpListener:
         self._certificates = certificates
         self._guard = guard or HttpGuard(None)
         self._intake = intake
+        self._peers = peers
         self._config = config
         self._max_bytes = max_bytes
         self._max_wait_s = max_wait_s
@@ -181,7 +186,9 @@ class OtlpHttpListener:
             timer.cancel()
         is_json = request.content_type == _JSON
         try:
-            response: Message = await self._export(request)
+            peer = request.remote or ""
+            with self._peers.call(peer, is_stream=False), working_for(peer):
+                response: Message = await self._export(request)
             return _response(200, response, is_json=is_json)
         except _Refusal as refusal:
             status = status_pb2.Status(code=_CODES.get(refusal.status, code_pb2.INVALID_ARGUMENT), message=str(refusal))
@@ -192,8 +199,8 @@ class OtlpHttpListener:
         except Exception as error:
             status = status_of(error)
             delay_s = error.retry_after_s if isinstance(error, RefusedError) else 1.0
-            code = _STATUSES.get(status.code, 400)
-            headers = {"Retry-After": str(math.ceil(delay_s))} if code == 503 else {}
+            code = 429 if isinstance(error, PeerLimitError) else _STATUSES.get(status.code, 400)
+            headers = {"Retry-After": str(math.ceil(delay_s))} if code in (429, 503) else {}
             return _response(code, status, is_json=is_json, headers=headers)
 
     async def _export(self, request: web.BaseRequest) -> Message:
@@ -205,6 +212,7 @@ class OtlpHttpListener:
         if (decode := _DECODERS.get(request.content_type)) is None:
             raise _Refusal(415, f"{request.content_type[:64]} is not one of {', '.join(_DECODERS)}")
         encoding = request.headers.get("Content-Encoding", "").strip().lower()
+        self._intake.check_room(request.content_length or 0, timeout_s=self._max_wait_s)
         raw = await decoded(lambda body: self._unpacked(body, encoding), await self._body(request))
         headers = deeplog_headers(request.headers.items())
         records = await decoded(lambda raw: decode(raw, headers), raw)

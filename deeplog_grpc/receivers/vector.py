@@ -7,9 +7,10 @@ import grpc
 
 from deeplog_grpc.ingest.vector import SERVICE, decode_events
 from deeplog_grpc.receivers.decoding import decoded
-from deeplog_grpc.receivers.identity import content_key, deeplog_headers, host_of_peer
+from deeplog_grpc.receivers.identity import content_key, deeplog_headers
 from deeplog_grpc.serving.calls import Calls, Context, time_left
 from deeplog_grpc.serving.intake import Intake
+from deeplog_grpc.serving.peers import host_of_peer
 
 __all__ = ["SERVICE", "VectorReceiver"]
 
@@ -45,10 +46,11 @@ class VectorReceiver:
         }
 
     async def _push_events(self, raw: bytes, context: Context[Any, Any]) -> bytes:
+        timeout_s = time_left(context, self._max_wait_s)
+        self._intake.check_room(len(raw), timeout_s=timeout_s)
         headers = deeplog_headers(context.invocation_metadata() or ())
         records = await decoded(lambda raw: decode_events(raw, headers).records, raw)
         key = content_key("vector", raw, records, headers, host_of_peer(context.peer()))
-        timeout_s = time_left(context, self._max_wait_s)
         await self._intake.accept(records, size_bytes=len(raw), key=key, timeout_s=timeout_s)
         return b""
 

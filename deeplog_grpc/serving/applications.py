@@ -65,11 +65,17 @@ class LearningApplications:
         """
         if name in self._state.kept:
             return True
-        if len(self._names) >= self._state.learning.max_applications or not is_application_name(name):
+        if self._is_full_for(name) or not is_application_name(name):
             self._refuse()
             return False
         self._begin(name)
         return True
+
+    def _is_full_for(self, name: str) -> bool:
+        """The last place is kept for the default: else a flood of names would leave none for what names nothing."""
+        limit = self._state.learning.max_applications
+        is_kept = limit > 1 and name != self._default and self._default not in self._names
+        return len(self._names) >= limit - is_kept
 
     def _begin(self, name: str) -> None:
         kept = self._state.begin(name, time.time_ns())

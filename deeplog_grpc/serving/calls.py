@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import grpc
 
 from deeplog_grpc.errors import QueueFullError
+from deeplog_grpc.serving.peers import PeerCalls, host_of_peer, working_for
 from deeplog_grpc.serving.status import abort
 
 Context = grpc.aio.ServicerContext
@@ -21,6 +22,11 @@ def time_left(context: Context[Any, Any], max_wait_s: float) -> float:
     return max_wait_s if remaining is None else min(max_wait_s, remaining)
 
 
+def peer_of(context: Context[Any, Any]) -> str:
+    """Who makes a call: the address that it comes from."""
+    return host_of_peer(context.peer())
+
+
 class Calls:
     """The calls under way, of all services of a server.
 
@@ -29,21 +35,26 @@ class Calls:
     limit : int
         Calls at once. More are refused with a status that senders take for what it is: gRPC's own bound answers
         RESOURCE_EXHAUSTED, after which some give their data up.
+    peers : PeerCalls
+        How many of them a peer may have.
     """
 
-    def __init__(self, *, limit: int) -> None:
+    def __init__(self, *, limit: int, peers: PeerCalls) -> None:
         self._limit = limit
+        self._peers = peers
         self._calls: set[asyncio.Task[Any]] = set()
 
-    def answered(self, method: Method[Request, Answer]) -> Method[Request, Answer]:
-        """The method with its calls known to :meth:`finish`, and its exceptions answered as statuses."""
+    def answered(self, method: Method[Request, Answer], *, is_stream: bool = False) -> Method[Request, Answer]:
+        """The method with its calls known to :meth:`finish` and counted, and its exceptions answered as statuses."""
 
         async def answered(request: Request, context: Context[Any, Any]) -> Answer:
             self._note()
             try:
                 if len(self._calls) > self._limit:
                     raise QueueFullError(f"{self._limit} calls are under way already")
-                return await method(request, context)
+                peer = peer_of(context)
+                with self._peers.call(peer, is_stream=is_stream), working_for(peer):
+                    return await method(request, context)
             except Exception as error:
                 await abort(context, error)
 

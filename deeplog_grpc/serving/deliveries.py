@@ -169,6 +169,12 @@ class Deliveries:
         answer.set_result(known.answer)
         return answer, True
 
+    def forget_older_half(self) -> None:
+        """Forget half of the answers, the oldest, since memory is short: a repetition of them is applied again."""
+        for _ in range((len(self._kept) + 1) // 2):
+            self._forget_oldest()
+            self.forgotten_early += 1
+
     def _start(
         self, key: Key, digest: bytes, work: Callable[[], Awaitable[Answer]], size_of: Callable[[Answer], int]
     ) -> "asyncio.Future[Answer]":

@@ -130,6 +130,20 @@ class Intake:
         if len(self._unpassed) > MAX_UNPASSED:
             self._unpassed.popitem(last=False)
 
+    def check_room(self, size_bytes: int, *, timeout_s: float) -> None:
+        """Refuse what is not decoded, nor need even be read, if it would most likely be refused.
+
+        Raises
+        ------
+        RefusedError
+            As :meth:`accept_together`.
+        """
+        try:
+            self._queue.check_room(size_bytes, timeout_s=timeout_s)
+        except RefusedError:
+            self.refused += 1
+            raise
+
     async def accept(self, records: Records, *, size_bytes: int, key: Key | None, timeout_s: float) -> Accepted:
         """Have one delivery scored; see :meth:`accept_together`."""
         delivery = Delivery(records=records, size_bytes=size_bytes, key=key)

@@ -2,31 +2,33 @@
 
 Rules:
 
-1. Jobs run in the order in which they were accepted, but that small ones may go first and share the worker's runs with
-   the others by turns: the rules are those of :mod:`~deeplog_grpc.serving.waiting_line`.
+1. Jobs of a peer run in the order in which they were accepted, but that small ones may go first and share the worker's
+   runs with the others by turns; peers take turns: the rules are those of :mod:`~deeplog_grpc.serving.waiting_line`.
 2. An idle worker starts at once: there is no delay to collect a batch. What arrives while it runs forms the next runs,
    of up to ``max_batch_entries`` each.
 3. Room is counted until a job is answered. Without room, :meth:`ScoringQueue.offer` refuses (a unary call) and
-   :meth:`ScoringQueue.put` waits (a stream, which then reads no further); those that wait are admitted in order and
-   before any newcomer, a small one too.
+   :meth:`ScoringQueue.put` waits (a stream, which then reads no further); those of a peer that wait are admitted in
+   order and before any newcomer of it, a small one too. So it is with a peer that has its share of the room, or sends
+   faster than it may, but that others pass it by; and with all while there is too little memory.
 4. A job whose future was cancelled or whose time is up never reaches the worker.
 5. The worker gets one list of jobs at a time, in its own thread: nothing that it touches needs a lock.
 """
 
 import asyncio
 import math
-import random
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from deeplog_grpc.errors import DrainingError, ExpiredError, QueueFullError
-from deeplog_grpc.serving.backlog import Backlog
+from deeplog_grpc.errors import DrainingError, ExpiredError, RefusedError
+from deeplog_grpc.serving.admission import Admission
 from deeplog_grpc.serving.config import ServerConfig
+from deeplog_grpc.serving.door import Door
+from deeplog_grpc.serving.limits_config import LimitsConfig
 from deeplog_grpc.serving.metrics import Metrics
+from deeplog_grpc.serving.peers import NOBODY, current_peer
 from deeplog_grpc.serving.right_of_way import RightOfWay
 from deeplog_grpc.serving.traces import Run, Trace, current_trace
 from deeplog_grpc.serving.waiting_line import Order, WaitingLine
@@ -52,6 +54,7 @@ class _Ticket(Generic[Job, Reply]):
     expires_at: float
     reply: "asyncio.Future[Reply]"
     order: Order
+    peer: str
     trace: Trace | None
     """Of the call that it belongs to."""
     is_admitted: bool = False
@@ -76,6 +79,10 @@ class ScoringQueue(Generic[Job, Reply]):
         Taken as long as a job waits or is under way.
     metrics : Metrics, optional
         Take how long jobs wait and runs last.
+    limits : LimitsConfig, optional
+        What a peer may have.
+    too_little_memory : callable, optional
+        Returns why nothing new can be taken for lack of memory, or None.
     """
 
     def __init__(
@@ -84,18 +91,25 @@ class ScoringQueue(Generic[Job, Reply]):
         config: ServerConfig,
         right_of_way: RightOfWay | None = None,
         metrics: Metrics | None = None,
+        limits: LimitsConfig | None = None,
+        too_little_memory: Callable[[], RefusedError | None] = lambda: None,
     ) -> None:
         self._work = work
         self._right_of_way = right_of_way or RightOfWay()
         self._metrics = metrics or Metrics()
         self._book = self._metrics.entries
-        self._backlog = Backlog(max_entries=config.max_queue_entries, max_bytes=config.max_queue_bytes)
+        self.admission = Admission(config, limits or LimitsConfig(), too_little_memory)
+        """Decides what may enter."""
+        self._backlog = self.admission.backlog
         self._accepted: WaitingLine[_Ticket[Job, Reply]] = WaitingLine(
             max_run_entries=config.max_batch_entries,
             short_run_entries=config.short_batch_entries,
             small_entries=config.small_request_entries,
         )
-        self._at_the_door: deque[_AtTheDoor[Job, Reply]] = deque()
+        self._door: Door[_AtTheDoor[Job, Reply]] = Door()
+        self._room_is_awaited = False
+        """Whether one at the door waits for nothing but room, so that no newcomer may have what there is."""
+        self._next_look: asyncio.TimerHandle | None = None
         self._holds = 0
         self.draining = False
         """Whether new jobs are refused for good."""
@@ -145,17 +159,40 @@ class ScoringQueue(Generic[Job, Reply]):
         ------
         QueueFullError
             If there is no room.
+        PeerLimitError
+            If the peer has its share already, or sends too fast.
+        MemoryPressureError
+            If there is too little memory.
         DrainingError
             If the server is stopping.
         """
         ticket = self._ticket(job, size, timeout_s, order)
-        if not self._try_admit(ticket):
-            # Jitter is not a secret.
-            delay_s = self._backlog.retry_after_s(jitter=random.uniform(0.8, 1.2))  # noqa: S311 (no secret)
-            error = QueueFullError(f"{self._backlog.entries} entries are waiting already", retry_after_s=delay_s)
-            self._book.turned_away(job, error)
-            raise error
+        if (obstacle := self._obstacle(ticket.peer, size, timeout_s)) is not None:
+            self._book.turned_away(job, obstacle)
+            raise self._noted(obstacle, ticket.peer, size)
+        self._admit(ticket)
         return ticket.reply
+
+    def check_room(self, size_bytes: int, *, timeout_s: float = math.inf) -> None:
+        """Refuse a request that is not decoded yet, where :meth:`offer` most likely would: that costs the least.
+
+        Parameters
+        ----------
+        size_bytes : int
+            Of the request.
+        timeout_s : float
+            Seconds that its caller waits.
+
+        Raises
+        ------
+        RefusedError
+            As :meth:`offer`.
+        """
+        if self.draining:
+            raise _draining()
+        size = Size(entries=self._backlog.likely_entries(size_bytes), size_bytes=size_bytes)
+        if not self.is_beyond(size) and (obstacle := self._obstacle(current_peer(), size, timeout_s)) is not None:
+            raise self._noted(obstacle, current_peer(), size)
 
     def add(self, job: Job, *, order: Order = Order.FENCE) -> "asyncio.Future[Reply]":
         """Accept a job of the server's own: it takes no room, and is never refused but by a server that stops.
@@ -172,7 +209,7 @@ class ScoringQueue(Generic[Job, Reply]):
         DrainingError
             If the server is stopping.
         """
-        ticket = self._ticket(job, Size(entries=0, size_bytes=0), math.inf, order)
+        ticket = self._ticket(job, Size(entries=0, size_bytes=0), math.inf, order, peer=NOBODY)
         self._admit(ticket)
         return ticket.reply
 
@@ -185,9 +222,12 @@ class ScoringQueue(Generic[Job, Reply]):
             If the server is stopping.
         """
         ticket = self._ticket(job, size, math.inf, Order.IN_LINE)
-        if not self._try_admit(ticket):
+        if self._obstacle(ticket.peer, size) is None:
+            self._admit(ticket)
+        else:
             waiting = _AtTheDoor(ticket, asyncio.get_running_loop().create_future())
-            self._at_the_door.append(waiting)
+            self._door.add(ticket.peer, waiting)
+            self.let_in()
             try:
                 await waiting.admitted
             except BaseException as error:
@@ -210,8 +250,7 @@ class ScoringQueue(Generic[Job, Reply]):
     async def drain(self) -> None:
         """Refuse new jobs from now on, and return when the accepted ones are answered."""
         self.draining = True
-        while self._at_the_door:
-            waiting = self._at_the_door.popleft()
+        for waiting in self._door.clear():
             if not waiting.admitted.done():
                 waiting.admitted.set_exception(_draining())
         await self._idle.wait()
@@ -228,47 +267,73 @@ class ScoringQueue(Generic[Job, Reply]):
         for ticket in self._accepted.items():
             self._book.settled(ticket.job, asyncio.CancelledError())
             ticket.reply.cancel()
-        for waiting in self._at_the_door:
+        for waiting in self._door.clear():
             waiting.ticket.reply.cancel()
             waiting.admitted.cancel()
+        if self._next_look is not None:
+            self._next_look.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _ticket(self, job: Job, size: Size, timeout_s: float, order: Order) -> _Ticket[Job, Reply]:
+    def _ticket(
+        self, job: Job, size: Size, timeout_s: float, order: Order, peer: str | None = None
+    ) -> _Ticket[Job, Reply]:
         if self.draining:
             error = _draining()
             self._book.turned_away(job, error)
             raise error
         loop = asyncio.get_running_loop()
         now = loop.time()
-        return _Ticket(job, size, now, now + timeout_s, loop.create_future(), order, current_trace())
+        peer = current_peer() if peer is None else peer
+        return _Ticket(job, size, now, now + timeout_s, loop.create_future(), order, peer, current_trace())
 
-    def _try_admit(self, ticket: _Ticket[Job, Reply]) -> bool:
-        if self._at_the_door or not self._backlog.fits(entries=ticket.size.entries, size_bytes=ticket.size.size_bytes):
-            return False
-        self._admit(ticket)
-        return True
+    def _obstacle(self, peer: str, size: Size, timeout_s: float = math.inf) -> RefusedError | None:
+        """Why a newcomer is not taken now."""
+        if self._room_is_awaited or self._door.is_awaited_by(peer):
+            return self.admission.full()
+        return self.admission.refusal(peer, entries=size.entries, size_bytes=size.size_bytes, timeout_s=timeout_s)
+
+    def _noted(self, refusal: RefusedError, peer: str, size: Size) -> RefusedError:
+        self.admission.note_refused(peer, entries=size.entries, size_bytes=size.size_bytes)
+        return refusal
 
     def _admit(self, ticket: _Ticket[Job, Reply]) -> None:
         ticket.is_admitted = True
         self._book.accepted(ticket.job)
-        self._backlog.add(entries=ticket.size.entries, size_bytes=ticket.size.size_bytes)
-        self._accepted.add(ticket, ticket.size.entries, ticket.order)
+        self.admission.enter(ticket.peer, entries=ticket.size.entries, size_bytes=ticket.size.size_bytes)
+        self._accepted.add(ticket, ticket.size.entries, ticket.order, ticket.peer)
         self._idle.clear()
         self._right_of_way.take()
         self._wake.set()
 
     def _release(self, ticket: _Ticket[Job, Reply]) -> None:
-        """Give back the room of an answered ticket, and let in those who wait for it."""
-        self._backlog.remove(entries=ticket.size.entries, size_bytes=ticket.size.size_bytes)
-        while self._at_the_door:
-            first = self._at_the_door[0]
-            if not first.admitted.cancelled():
-                size = first.ticket.size
-                if not self._backlog.fits(entries=size.entries, size_bytes=size.size_bytes):
-                    return
-                self._admit(first.ticket)
-                first.admitted.set_result(None)
-            self._at_the_door.popleft()
+        """Give back the room of an answered ticket."""
+        self.admission.leave(ticket.peer, entries=ticket.size.entries, size_bytes=ticket.size.size_bytes)
+
+    def let_in(self) -> None:
+        """Admit those at the door who can be now; to be called when what they wait for may be there."""
+        self._room_is_awaited = False
+        wait_s = math.inf
+
+        def try_admit(waiting: _AtTheDoor[Job, Reply]) -> bool:
+            nonlocal wait_s
+            if waiting.admitted.done():  # cancelled by its caller
+                return True
+            ticket = waiting.ticket
+            peer, size = ticket.peer, {"entries": ticket.size.entries, "size_bytes": ticket.size.size_bytes}
+            if (obstacle := self.admission.refusal(peer, **size)) is not None:
+                self._room_is_awaited = self.admission.lacks_room(peer, **size)
+                wait_s = min(wait_s, obstacle.retry_after_s)
+                return False
+            self._admit(ticket)
+            waiting.admitted.set_result(None)
+            return True
+
+        self._door.let_in(try_admit, lambda: self._room_is_awaited)
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
+        if self._door:  # for room they wait until a run ends, but for memory or their rate just for some time
+            self._next_look = asyncio.get_running_loop().call_later(wait_s, self.let_in)
 
     async def _run(self) -> None:
         while True:
@@ -280,7 +345,7 @@ class ScoringQueue(Generic[Job, Reply]):
                 self._wake.clear()
             if not self._accepted:
                 self._right_of_way.give()
-            if not self._accepted and not self._at_the_door:
+            if not self._accepted and not self._door:
                 self._idle.set()
 
     def _take(self) -> list[_Ticket[Job, Reply]]:
@@ -299,7 +364,10 @@ class ScoringQueue(Generic[Job, Reply]):
             self._release(ticket)
             return False
 
-        return self._accepted.take(is_live)
+        run = self._accepted.take(is_live)
+        if self._door:
+            self.let_in()
+        return run
 
     async def _score(self, batch: list[_Ticket[Job, Reply]]) -> None:
         loop = asyncio.get_running_loop()
@@ -323,6 +391,8 @@ class ScoringQueue(Generic[Job, Reply]):
             self._book.settled(ticket.job, reply)
             _answer(ticket, reply)
             self._release(ticket)
+        if self._door:
+            self.let_in()
 
 
 def _answer(ticket: _Ticket[Job, Reply], reply: Reply | Exception) -> None:

@@ -26,15 +26,20 @@ from deeplog_grpc.serving.collectors import ServerCollector, state_name
 from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
 from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.detectors import Scorer
+from deeplog_grpc.serving.early_refusal import EarlyRefusal
 from deeplog_grpc.serving.garbage import ShortPauses
 from deeplog_grpc.serving.guard import Guard
 from deeplog_grpc.serving.health import Health
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.learning import Learning
+from deeplog_grpc.serving.limits_config import LimitsConfig
 from deeplog_grpc.serving.listener import Listener
 from deeplog_grpc.serving.logs import LogsConfig, configure_logging
+from deeplog_grpc.serving.memory import MemoryGuard, Pressure
+from deeplog_grpc.serving.memory_reading import memory_of
 from deeplog_grpc.serving.metrics import Metrics, Sampler
 from deeplog_grpc.serving.operator_calls import OperatorCalls
+from deeplog_grpc.serving.peers import PeerCalls
 from deeplog_grpc.serving.queue import ScoringQueue
 from deeplog_grpc.serving.receiver_counts import ReceiverCounts
 from deeplog_grpc.serving.right_of_way import SERVING_SWITCH_INTERVAL_S
@@ -48,6 +53,13 @@ from deeplog_grpc.v1 import application_pb2
 
 _LAST_RESORT = 4
 """Times the calls that are allowed: from there on gRPC itself refuses, before anything of ours runs."""
+
+_UNSEEN_CALLS = 10
+"""Times the calls that are allowed: so many may wait for the event loop to hear of them. Beyond gRPC's own 1,000 some
+are ended as CANCELLED, which no client takes for "later"."""
+
+_NO_ENTRIES = ("HealthCheck",)
+"""Methods beside those that take entries."""
 
 _LAST_CALLS_S = 1.0
 """Seconds for calls that are being refused. Longer would be lost on clients that watch the health of the server: their
@@ -77,6 +89,8 @@ class Server:
         Certificates of its ports.
     access : AccessConfig, optional
         Who may call what.
+    limits : LimitsConfig, optional
+        What a peer may have, and how much memory may be held.
     interceptors : sequence of grpc.aio.ServerInterceptor
         Around all gRPC calls, also those that are refused, the first outermost; what counts them is around them all.
 
@@ -98,8 +112,10 @@ class Server:
         routing: RoutingConfig | None = None,
         tls: TlsConfig | None = None,
         access: AccessConfig | None = None,
+        limits: LimitsConfig | None = None,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     ) -> None:
+        limits = limits or LimitsConfig()
         learns = state is not None and state.learning.enabled
         _check(bool(detectors) or learns, config, ingest)
         self.config = config
@@ -125,9 +141,18 @@ class Server:
         self.metrics.registry.register(AccessMetrics(self.certificates, self.gate))
         self._sampler = Sampler(self.metrics)
         self.queue: ScoringQueue[Job, Reply] = ScoringQueue(
-            self.worker, config, None if state is None else state.right_of_way, self.metrics
+            self.worker,
+            config,
+            None if state is None else state.right_of_way,
+            self.metrics,
+            limits=limits,
+            too_little_memory=lambda: None if self.memory is None else self.memory.refusal(),
         )
         """Public for tests, which hold it."""
+        self.memory = self._memory_guard(limits)
+        """Watches the memory that is held; None = there is no limit."""
+        self.peers = PeerCalls(limits)
+        """What each peer has under way."""
         self.late = LateEnds(max_ends=config.max_late_ends)
         """Ends of sessions that no client was told of yet."""
         self.deliveries = Deliveries(deliveries or DeliveriesConfig())
@@ -138,7 +163,7 @@ class Server:
                 self.deliveries.remember(found.key, found.digest, found.answer, len(found.answer))
         self.remembered_deliveries = tuple(found for found in remembered if found.is_record_delivery)
         """What the receivers' deliveries were answered before a restart."""
-        self.calls = Calls(limit=config.max_concurrent_rpcs)
+        self.calls = Calls(limit=config.max_concurrent_rpcs, peers=self.peers)
         """Of gRPC methods, whosoever they are."""
         self.is_draining = False
         """Whether it has been told to stop."""
@@ -168,15 +193,20 @@ class Server:
             routing or RoutingConfig(),
             operator_calls,
             self.metrics.entries,
+            max_stream_age_s=limits.stream_age_s,
         )
         self._ticker = Ticker(self.worker, self.queue, self.late, self._servicer.tell, config.tick_s)
         self.health = Health(
             SERVICE, run_s=self._run_s, stall_s=config.stall_s, dead_s=config.dead_s, detecting=self._detecting
         )
         """How it does."""
+        self.health.add_check("memory", self._memory_problem)
+        self._entry_methods = {f"/{SERVICE}/Parse", f"/{SERVICE}/Score"}
+        early = EarlyRefusal(self.queue.admission, self._entry_methods, config.max_wait_s)
+        guards = [] if self._guard is None else [self._guard]
         self._server = grpc.aio.server(
-            interceptors=[self.metrics.calls, *interceptors, *([] if self._guard is None else [self._guard])],
-            options=_channel_options(config),
+            interceptors=[self.metrics.calls, *interceptors, *guards, early],
+            options=_channel_options(config, limits),
             maximum_concurrent_rpcs=_LAST_RESORT * config.max_concurrent_rpcs,
         )
         self.receiver_counts: dict[str, ReceiverCounts] = {}
@@ -191,6 +221,7 @@ class Server:
         """Serve another service on the same port, its methods wrapped by ``calls``; before :meth:`start`."""
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, dict(methods)),))
         self.health.add_services([name])
+        self._entry_methods.update(f"/{name}/{method}" for method in methods if method not in _NO_ENTRIES)
 
     def add_listener(self, listener: Listener) -> None:
         """Listen with something else too; before :meth:`start`."""
@@ -243,6 +274,8 @@ class Server:
         self._sampler.start()
         if self._guard is not None:
             self._guard.start()
+        if self.memory is not None:
+            self.memory.start()
         await self._server.start()
         await self.health.serving()
         ports = {f"{name}_port": number for name, number in self.ports.items()}
@@ -280,6 +313,8 @@ class Server:
             self._guard.stop()
         if self._admin is not None:
             await self._admin.stop()
+        if self.memory is not None:
+            self.memory.stop()
         await self._server.stop(_LAST_CALLS_S)
         await self.queue.close()
         if self.learning is not None:
@@ -300,6 +335,25 @@ class Server:
 
     def _detecting(self) -> dict[str, bool]:
         return {name: not self._learns(name) for name in self.applications.names}
+
+    def _memory_problem(self) -> str:
+        refusal = None if self.memory is None else self.memory.refusal()
+        return "" if refusal is None else str(refusal)
+
+    def _memory_guard(self, limits: LimitsConfig) -> MemoryGuard | None:
+        if (memory := memory_of(limits.memory_mb)) is None:
+            return None
+        return MemoryGuard(
+            memory,
+            Pressure(memory.limit_bytes, soft_share=limits.memory_soft_share, hard_share=limits.memory_hard_share),
+            is_busy=lambda: self.queue.waiting_entries > 0,
+            empty_caches=self._empty_caches,
+            relent=self.queue.let_in,
+        )
+
+    async def _empty_caches(self) -> None:
+        """Let go of what can be had again, or that hardly anybody will ask for."""
+        self.deliveries.forget_older_half()
 
     async def _start_listeners(self) -> None:
         try:
@@ -334,6 +388,7 @@ async def serve(
     routing: RoutingConfig | None = None,
     tls: TlsConfig | None = None,
     access: AccessConfig | None = None,
+    limits: LimitsConfig | None = None,
     logs: LogsConfig | None = None,
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     prepare: Callable[[Server], None] = lambda server: None,
@@ -357,6 +412,8 @@ async def serve(
         Certificates of its ports.
     access : AccessConfig, optional
         Who may call what.
+    limits : LimitsConfig, optional
+        What a peer may have, and how much memory may be held.
     logs : LogsConfig, optional
         What is logged.
     interceptors : sequence of grpc.aio.ServerInterceptor
@@ -384,6 +441,7 @@ async def serve(
         routing=routing,
         tls=tls,
         access=access,
+        limits=limits,
         interceptors=interceptors,
     )
     prepare(server)
@@ -430,10 +488,16 @@ def _check(serves_any: bool, config: ServerConfig, ingest: IngestConfig) -> None
         )
 
 
-def _channel_options(config: ServerConfig) -> list[tuple[str, int]]:
+def _channel_options(config: ServerConfig, limits: LimitsConfig) -> list[tuple[str, int]]:
+    age_s = limits.max_connection_age_s
+    unseen_calls = _UNSEEN_CALLS * config.max_concurrent_rpcs
     return [
+        *([] if age_s is None else [("grpc.max_connection_age_ms", round(age_s * 1000))]),
+        ("grpc.server.max_pending_requests", unseen_calls),
+        ("grpc.server.max_pending_requests_hard_limit", unseen_calls),
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", config.max_message_bytes),
+        ("grpc.http2.bdp_probe", 0),  # windows of 64 KiB: a flood of calls that are not read yet takes no more of each
         ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
         ("grpc.keepalive_time_ms", round(config.keepalive_time_s * 1000)),
         ("grpc.keepalive_timeout_ms", round(config.keepalive_timeout_s * 1000)),

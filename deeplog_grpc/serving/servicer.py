@@ -56,6 +56,8 @@ class DeepLogServicer:
         Answers the methods for operators; None = they are not served.
     book : EntryBook, optional
         Counts what never comes to the queue.
+    max_stream_age_s : float, optional
+        Seconds after which a stream is ended; None = never.
     """
 
     def __init__(
@@ -70,8 +72,11 @@ class DeepLogServicer:
         routing: RoutingConfig,
         operator_calls: OperatorCalls | None = None,
         book: EntryBook | None = None,
+        *,
+        max_stream_age_s: float | None = None,
     ) -> None:
         self._book = book or EntryBook()
+        self._max_stream_age_s = max_stream_age_s
         self._calls_of_operators = operator_calls
         self._calls = calls
         self._deliveries = deliveries
@@ -105,7 +110,9 @@ class DeepLogServicer:
                 "Score": unary(
                     self._calls.answered(self._score), response_serializer=pb.ScoreResponse.SerializeToString
                 ),
-                "StreamScore": stream(self._calls.answered(self._stream_score), response_serializer=serialise),
+                "StreamScore": stream(
+                    self._calls.answered(self._stream_score, is_stream=True), response_serializer=serialise
+                ),
                 **self._operator_methods(),
             },
         )
@@ -134,7 +141,7 @@ class DeepLogServicer:
             for name, method in methods.items()
         }
         handlers["WatchAnomalies"] = grpc.unary_stream_rpc_method_handler(
-            self._calls.answered(self._watch), response_serializer=_serialise
+            self._calls.answered(self._watch, is_stream=True), response_serializer=_serialise
         )
         return handlers
 
@@ -159,12 +166,15 @@ class DeepLogServicer:
             stream.stop_reading()
 
     async def _parse(self, raw: bytes, context: Context[Any, Any]) -> Reply:
+        timeout_s = time_left(context, self._max_wait_s)
+        self._queue.check_room(len(raw), timeout_s=timeout_s)
         job = self._requests.parse_job(raw)
         size = Size(entries=len(job.bodies), size_bytes=len(raw))
-        timeout_s = time_left(context, self._max_wait_s)
         return await self._queue.offer(job, size, timeout_s=timeout_s, order=Order.SMALL_FIRST)
 
     async def _score(self, raw: bytes, context: Context[Any, Any]) -> Reply:
+        timeout_s = time_left(context, self._max_wait_s)
+        self._queue.check_room(len(raw), timeout_s=timeout_s)
         request = self._requests.score_request(raw)
         with self._book.reading(len(request.entries)):
             check_name(request.batch_id, field="batch_id")
@@ -173,7 +183,6 @@ class DeepLogServicer:
         if request.batch_id:
             response = await self._score_once(request, job, size)
         else:
-            timeout_s = time_left(context, self._max_wait_s)
             reply = await self._queue.offer(job, size, timeout_s=timeout_s, order=Order.SMALL_FIRST)
             response = cast(pb.ScoreResponse, reply)
         for application in job.applications:
@@ -199,7 +208,14 @@ class DeepLogServicer:
 
     async def _stream_score(self, _: Any, context: Context[Any, Any]) -> None:
         stream = ScoreStream(
-            self._requests, self._queue, self._late, self._deliveries, self._ready, context, self._book
+            self._requests,
+            self._queue,
+            self._late,
+            self._deliveries,
+            self._ready,
+            context,
+            self._book,
+            max_age_s=self._max_stream_age_s,
         )
         self._streams.add(stream)
         if self._draining:

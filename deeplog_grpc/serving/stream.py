@@ -16,7 +16,7 @@ import grpc
 from google.rpc import status_pb2
 
 from deeplog_grpc.access.grants import current_grant
-from deeplog_grpc.errors import DrainingError, InputError
+from deeplog_grpc.errors import DrainingError, InputError, RefusedError, StreamAgeError
 from deeplog_grpc.ingest import LenientDecoder, LenientMessage
 from deeplog_grpc.serving.answers import add_faults, add_late
 from deeplog_grpc.serving.deliveries import Deliveries
@@ -28,6 +28,9 @@ from deeplog_grpc.serving.requests import RequestOptions, RequestReader, check_n
 from deeplog_grpc.serving.scoring import Job, Reply, ScoreJob
 from deeplog_grpc.serving.status import EntriesRejectedError, status_of
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
+
+_REOPEN_S = 0.1
+"""After which a stream can be opened again that was ended for its age: there is nothing to wait for."""
 
 _decode = LenientDecoder("StreamScoreRequest")
 
@@ -68,6 +71,8 @@ class ScoreStream:
         The call.
     book : EntryBook
         Counts what never comes to the queue.
+    max_age_s : float, optional
+        Seconds after which nothing more is read; None = never.
     """
 
     def __init__(
@@ -79,6 +84,8 @@ class ScoreStream:
         ready: pb.StreamReady,
         context: "grpc.aio.ServicerContext[Any, Any]",
         book: EntryBook,
+        *,
+        max_age_s: float | None = None,
     ) -> None:
         self._book = book
         self._requests = requests
@@ -95,7 +102,9 @@ class ScoreStream:
         self._context = context
         self._slots = asyncio.Semaphore(ready.max_outstanding_batches)
         self._outgoing: asyncio.Queue[_Promise | str | None] = asyncio.Queue()
-        self._draining = False
+        self._end: RefusedError | None = None
+        """Why nothing more is read, if the client is not the reason."""
+        self._max_age_s = max_age_s
         self._reader = asyncio.create_task(self._read_all())
         self._reader.add_done_callback(lambda _: self._outgoing.put_nowait(None))
 
@@ -106,24 +115,29 @@ class ScoreStream:
         ------
         InputError
             If the client misuses the stream; what came before is answered.
-        DrainingError
-            If the server stops; what it had accepted is answered.
+        DrainingError, StreamAgeError
+            If the server stops, or the stream is as old as it may be; what it had accepted is answered.
         """
+        ageing = None
+        if self._max_age_s is not None:
+            ageing = asyncio.get_running_loop().call_later(self._max_age_s, self._end_of_age)
         try:
             await self._answer_all()
             await self._reader
         except asyncio.CancelledError:
-            if self._draining and self._reader.cancelled():
-                raise DrainingError("the server is stopping: open the stream again elsewhere") from None
+            if self._end is not None and self._reader.cancelled():
+                raise self._end from None
             raise
         finally:
+            if ageing is not None:
+                ageing.cancel()
             self._reader.cancel()
             self._abandon()
 
     @property
     def takes_late(self) -> bool:
         """Whether :meth:`tell` still reaches the client."""
-        return not self._draining and not self._reader.done()
+        return self._end is None and not self._reader.done()
 
     def tell(self, application: str) -> None:
         """Send the late ends of an application when their turn has come."""
@@ -133,8 +147,14 @@ class ScoreStream:
 
     def stop_reading(self) -> None:
         """Accept nothing more: the server stops."""
-        self._draining = True
+        self._end = DrainingError("the server is stopping: open the stream again elsewhere")
         self._reader.cancel()
+
+    def _end_of_age(self) -> None:
+        if self.takes_late:
+            message = "the stream is as old as one may be (limits.max_stream_age_s): open it again"
+            self._end = StreamAgeError(message, retry_after_s=_REOPEN_S)
+            self._reader.cancel()
 
     async def _read_all(self) -> None:
         self._options = options = await self._read_config()

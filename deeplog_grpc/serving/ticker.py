@@ -79,7 +79,7 @@ class Ticker:
 
     async def _tick(self) -> None:
         try:
-            reply = await self._queue.add(TickJob(), order=Order.IN_LINE)
+            reply = await self._queue.add(TickJob(), order=Order.BEHIND_LINE)
         except DrainingError:
             return
         except Exception as error:  # a defect of the worker: the next tick may do better

@@ -2,24 +2,29 @@
 
 Rules:
 
-1. A job runs in line, behind those that came before it, unless it is small and says that it has no order with them:
-   then it runs ahead of the line. A call that waits for its answer says so (``Score``, ``Parse``): a client that has
-   two of them under way at once has no order between them. The messages of a stream do not: none overtakes another.
-2. Small jobs keep their order among themselves, and jobs in line theirs.
+1. A job runs in line, behind those of its peer that came before it, unless it is small and says that it has no order
+   with them: then it runs ahead of the line. A call that waits for its answer says so (``Score``, ``Parse``): a client
+   that has two of them under way at once has no order between them. The messages of a stream do not: none overtakes
+   another.
+2. Small jobs of a peer keep their order among themselves, and jobs in line theirs. Between peers there is no order:
+   they take turns, by the rules of :mod:`~deeplog_grpc.serving.round_robin`.
 3. When both wait, a run of small jobs and a run of the line take turns: the line gets at least every other run.
 4. A fence overtakes nothing, and nothing overtakes it. Such are the orders of the server's own that change what a
    detector is or knows: the first entries of an application find its detector there. A tick is none: it runs behind
-   the entries that were there before it, and small jobs, which would only move time on, may overtake it.
+   the entries that were there before it, and before those in line that come after it, but small jobs, which would only
+   move time on, may overtake it.
 5. A run has at most ``max_run_entries``, or one job: few large runs cost a fifth less than many short ones. What comes
    while it runs waits for its end, so while small jobs come, runs of the line have ``short_run_entries`` at most.
 """
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from itertools import count
+from itertools import chain
 from typing import Generic, TypeVar
+
+from deeplog_grpc.serving.round_robin import RoundRobin
 
 Item = TypeVar("Item")
 
@@ -30,17 +35,29 @@ SHORT_RUNS = 64
 class Order(Enum):
     """The place that a job asks for."""
 
-    IN_LINE = "behind what waits in line"
+    IN_LINE = "behind what its peer has waiting in line"
     SMALL_FIRST = "ahead of the line, if it is small"
+    BEHIND_LINE = "behind all that waits in line, and before all that comes to it"
     FENCE = "behind all that waits, and before all that comes"
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting(Generic[Item]):
-    item: Item
-    entries: int
-    number: int
-    is_fence: bool
+@dataclass(slots=True)
+class _Stretch(Generic[Item]):
+    """What waits between two fences."""
+
+    small: RoundRobin[Item] = field(default_factory=RoundRobin)
+    line: deque[RoundRobin[Item]] = field(default_factory=deque)
+    """None of them is empty; each goes before the next."""
+    is_closed: bool = False
+    """Whether what comes to the line goes behind all that is in it."""
+    fences: deque[Item] = field(default_factory=deque)
+    """What goes behind all this."""
+
+    def add_to_line(self, peer: str, item: Item, entries: int, *, is_apart: bool) -> None:
+        if not self.line or is_apart or self.is_closed:
+            self.line.append(RoundRobin())
+        self.line[-1].add(peer, item, entries)
+        self.is_closed = is_apart
 
 
 class WaitingLine(Generic[Item]):
@@ -71,30 +88,37 @@ class WaitingLine(Generic[Item]):
         self._short_runs = 0
         """Runs of the line to come that are short."""
         self._small_entries = small_entries
-        self._small: deque[_Waiting[Item]] = deque()
-        self._line: deque[_Waiting[Item]] = deque()
-        self._fences: deque[int] = deque()
-        """Numbers of the fences in line."""
-        self._numbers = count()
+        self._stretches: deque[_Stretch[Item]] = deque([_Stretch()])
+        """At least one."""
+        self._count = 0
         self._small_is_next = True
 
     def __len__(self) -> int:
-        return len(self._small) + len(self._line)
+        return self._count
 
     def items(self) -> list[Item]:
         """All that wait."""
-        return [waiting.item for waiting in (*self._small, *self._line)]
+        return [
+            item
+            for stretch in self._stretches
+            for item in chain(stretch.small, chain.from_iterable(stretch.line), stretch.fences)
+        ]
 
-    def add(self, item: Item, entries: int, order: Order) -> None:
-        """Let a job wait."""
-        waiting = _Waiting(item, entries, next(self._numbers), order is Order.FENCE)
-        if order is Order.SMALL_FIRST and entries <= self._small_entries:
-            self._small.append(waiting)
-            self._short_runs = SHORT_RUNS
+    def add(self, item: Item, entries: int, order: Order, peer: str = "") -> None:
+        """Let a job wait; ``peer`` is who sent it."""
+        self._count += 1
+        last = self._stretches[-1]
+        if order is Order.FENCE:
+            last.fences.append(item)
             return
-        self._line.append(waiting)
-        if waiting.is_fence:
-            self._fences.append(waiting.number)
+        if last.fences:
+            last = _Stretch()
+            self._stretches.append(last)
+        if order is Order.SMALL_FIRST and entries <= self._small_entries:
+            last.small.add(peer, item, entries)
+            self._short_runs = SHORT_RUNS
+        else:
+            last.add_to_line(peer, item, entries, is_apart=order is Order.BEHIND_LINE)
 
     def take(self, is_live: Callable[[Item], bool]) -> list[Item]:
         """The jobs of the next run; empty if none waits.
@@ -106,30 +130,44 @@ class WaitingLine(Generic[Item]):
         """
         while len(self):  # again where all that could go were dropped
             for is_small in (self._small_is_next, not self._small_is_next):
-                room = self._short_run_entries if self._short_runs and not is_small else self._max_run_entries
-                if run := self._run(self._small if is_small else self._line, room, is_live):
+                if run := self._small_run(is_live) if is_small else self._line_run(is_live):
                     self._small_is_next = not is_small
                     self._short_runs -= bool(self._short_runs and not is_small)
                     return run
         return []
 
-    def _run(self, queue: deque[_Waiting[Item]], room: int, is_live: Callable[[Item], bool]) -> list[Item]:
+    def _small_run(self, is_live: Callable[[Item], bool]) -> list[Item]:
         run: list[Item] = []
-        while queue and not self._must_wait(queue[0]):
-            first = queue[0]
-            if run and first.entries > room:
-                break
-            queue.popleft()
-            if first.is_fence:
-                self._fences.popleft()
-            if is_live(first.item):
-                run.append(first.item)
-                room -= first.entries
+        self._fill(run, self._stretches[0].small, self._max_run_entries, is_live)
         return run
 
-    def _must_wait(self, first: _Waiting[Item]) -> bool:
-        """Whether the first of its kind would pass a fence, or is one that small jobs came before."""
-        if first.is_fence:
-            return bool(self._small) and self._small[0].number < first.number
-        # Those in line before a fence have smaller numbers than it.
-        return bool(self._fences) and self._fences[0] < first.number
+    def _line_run(self, is_live: Callable[[Item], bool]) -> list[Item]:
+        """Jobs in line, also beyond fences where no small job has to go before those."""
+        run: list[Item] = []
+        room = self._short_run_entries if self._short_runs else self._max_run_entries
+        while True:
+            stretch = self._stretches[0]
+            while stretch.line:
+                room = self._fill(run, stretch.line[0], room, is_live)
+                if stretch.line[0]:
+                    return run
+                stretch.line.popleft()
+            if stretch.small or (run and room < 0):
+                return run
+            while stretch.fences:
+                self._count -= 1
+                if is_live(fence := stretch.fences.popleft()):
+                    run.append(fence)
+            if len(self._stretches) == 1:
+                return run
+            self._stretches.popleft()
+
+    def _fill(self, run: list[Item], waiting: RoundRobin[Item], room: int, is_live: Callable[[Item], bool]) -> int:
+        """Move jobs to a run as far as there is room; returns the room that is left."""
+        while waiting and not (run and waiting.first_entries() > room):
+            entries, item = waiting.first_entries(), waiting.take()
+            self._count -= 1
+            if is_live(item):
+                run.append(item)
+                room -= entries
+        return room

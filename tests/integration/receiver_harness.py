@@ -13,6 +13,7 @@ from deeplog_grpc.receivers import ForwardConfig, OtlpHttpConfig, ReceiversConfi
 from deeplog_grpc.serving import Server, ServerConfig
 from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.intake import Intake, RecordSink
+from deeplog_grpc.serving.limits_config import LimitsConfig
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from tests.integration.server_harness import BOUND_S
 from tests.unit.serving.fake_detector import FakeDetector
@@ -85,6 +86,7 @@ class Receiving:
 async def receiving(
     *applications: str,
     ingest: IngestConfig | None = None,
+    peers: LimitsConfig | None = None,
     http: dict[str, Any] | None = None,
     forward: dict[str, Any] | None = None,
     sink: RecordSink | None = None,
@@ -94,7 +96,7 @@ async def receiving(
     detectors = {name: RecordedDetector(name) for name in applications or ("app",)}
     limits = ingest or IngestConfig()
     scorers: dict[str, Scorer] = {**detectors}
-    server = Server(scorers, ServerConfig(listen="127.0.0.1:0", **config), limits)
+    server = Server(scorers, ServerConfig(listen="127.0.0.1:0", **config), limits, limits=peers)
     receivers = ReceiversConfig(
         otlp_http=OtlpHttpConfig(**{"listen": "127.0.0.1:0", **(http or {})}),
         forward=ForwardConfig(**{"listen": "127.0.0.1:0", **(forward or {})}),

@@ -12,6 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 from deeplog_grpc.client import AsyncDeepLogClient
 from deeplog_grpc.ingest import IngestConfig
 from deeplog_grpc.serving import Server, ServerConfig
+from deeplog_grpc.serving.limits_config import LimitsConfig
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from deeplog_grpc.v1.log_entry_pb2 import LogEntry
 from tests.unit.serving.fake_detector import FakeDetector
@@ -50,11 +51,16 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    *applications: str, ingest: IngestConfig | None = None, stop: bool = True, timeout_ns: int = 0, **config: Any
+    *applications: str,
+    ingest: IngestConfig | None = None,
+    limits: LimitsConfig | None = None,
+    stop: bool = True,
+    timeout_ns: int = 0,
+    **config: Any,
 ) -> AsyncIterator[Running]:
     detectors = {name: FakeDetector(name, timeout_ns=timeout_ns) for name in applications or ("app",)}
     settings = ServerConfig(**{"listen": "127.0.0.1:0", **config})
-    server = Server(detectors, settings, ingest or IngestConfig())
+    server = Server(detectors, settings, ingest or IngestConfig(), limits=limits)
     address = f"127.0.0.1:{await server.start()}"
     options = [("grpc.enable_retries", 0), ("grpc.max_send_message_length", -1)]
     async with grpc.aio.insecure_channel(address, options=options) as channel, AsyncDeepLogClient(address) as client:

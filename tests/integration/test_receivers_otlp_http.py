@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from structlog.testing import capture_logs
 
 from deeplog_grpc.ingest import IngestConfig
+from deeplog_grpc.serving.limits_config import LimitsConfig
 from tests.integration.receiver_harness import Receiving, export_request, raw_request, receiving
 from tests.integration.server_harness import BOUND_S, until
 
@@ -132,6 +133,17 @@ async def test_a_full_queue_asks_to_come_again() -> None:
                 assert (answer.status, int(answer.headers["Retry-After"]) >= 1) == (503, True)
                 assert answer.headers["Content-Type"] == kind
         assert (await first).status == 200
+
+
+async def test_a_peer_with_too_many_requests_is_told_that_it_is_the_reason() -> None:
+    async with http(peers=LimitsConfig(max_calls=1)) as (up, send):
+        with up.server.queue.hold():
+            first = asyncio.create_task(send(raw_request(BODIES)))
+            await until(lambda: up.server.queue.waiting_entries == len(BODIES))
+            answer = await send(raw_request(["open"]))
+            assert (answer.status, int(answer.headers["Retry-After"]) >= 1) == (429, True)
+        assert (await first).status == 200
+        assert (await send(raw_request(["open"]))).status == 200
 
 
 async def test_a_detector_that_fails_asks_to_come_again_and_leaks_no_text() -> None:

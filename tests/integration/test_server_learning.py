@@ -190,17 +190,18 @@ async def test_an_application_is_trained_anew_by_schedule(small_bundle: Path, tm
         assert (await until_state(up, DETECTING, "orders", version=4)).next_training_unix_nano
 
 
-async def test_a_flood_of_names_is_bounded(tmp_path: Path) -> None:
+async def test_a_flood_of_names_is_bounded_and_leaves_a_place_for_the_default(tmp_path: Path) -> None:
     async with learning(tmp_path, max_applications=20) as up:
         entries = [LogEntry(body="x", application=f"app-{number}") for number in range(10_000)]
         response = await up.client.score(entries)
-        assert response.entry_count == 20
-        assert len(response.errors) == 9_980
+        assert response.entry_count == 19
+        assert len(response.errors) == 9_981
         assert {fault.reason for fault in response.errors} == {"UNKNOWN_APPLICATION"}
+        assert (await up.client.score([LogEntry(body="x")])).entry_count == 1
         assert len(await up.client.applications()) == 20
         assert isinstance(up.server.applications, ScopedApplications)
         assert isinstance(up.server.applications.all, LearningApplications)
-        assert up.server.applications.all.refused == 9_980
+        assert up.server.applications.all.refused == 9_981
         assert len(list((tmp_path / "applications").iterdir())) == 20
 
 

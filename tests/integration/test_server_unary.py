@@ -350,16 +350,16 @@ async def test_the_client_waits_out_a_refusal(monkeypatch: pytest.MonkeyPatch) -
     limits = IngestConfig(max_entries_per_request=10)
     async with running(ingest=limits, max_queue_entries=10) as up:
         refusals: list[RefusedError] = []
-        offer = up.server.queue.offer
+        check_room = up.server.queue.check_room
 
         def watched(*args: Any, **named: Any) -> Any:
             try:
-                return offer(*args, **named)
+                return check_room(*args, **named)
             except RefusedError as error:
                 refusals.append(error)
                 raise
 
-        monkeypatch.setattr(up.server.queue, "offer", watched)
+        monkeypatch.setattr(up.server.queue, "check_room", watched)
         with up.server.queue.hold():
             waiting = await _fill(up, 10)
             patient = asyncio.create_task(up.client.score(entries(["open"])))

@@ -44,6 +44,7 @@ SECTIONS: list[tuple[str, str, Any]] = [
     ("ingest", "max_attributes", 2),
     ("routing", "time", "body"),
     ("server", "torch_threads", 2),
+    ("limits", "max_calls", 7),
     ("receivers", "forward.max_connections", 5),
     ("access", "reload_s", 5.0),
     ("client", "tls", True),

@@ -2,7 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeplog_grpc.ingest import Origin, Records
-from deeplog_grpc.receivers.identity import content_key, deeplog_headers, host_of_peer
+from deeplog_grpc.receivers.identity import content_key, deeplog_headers
+from deeplog_grpc.serving.peers import host_of_peer
 
 
 def records(*times_ns: int) -> Records:

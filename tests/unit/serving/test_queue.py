@@ -1,14 +1,23 @@
 """The rules of the queue, one by one, with a worker that only notes what it gets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from deeplog_grpc.errors import DrainingError, ExpiredError, QueueFullError
+from deeplog_grpc.errors import (
+    DrainingError,
+    ExpiredError,
+    MemoryPressureError,
+    PeerLimitError,
+    QueueFullError,
+    RefusedError,
+)
 from deeplog_grpc.serving.config import ServerConfig
+from deeplog_grpc.serving.limits_config import LimitsConfig
+from deeplog_grpc.serving.peers import working_for
 from deeplog_grpc.serving.queue import ScoringQueue, Size
 from deeplog_grpc.serving.waiting_line import Order
 
@@ -183,3 +192,115 @@ async def test_closing_cancels_what_was_not_started() -> None:
         await scoring.close()
     assert reply.cancelled()
     assert worker.runs == []
+
+
+@asynccontextmanager
+async def limited(
+    limits: LimitsConfig, too_little_memory: Callable[[], RefusedError | None] = lambda: None, **config: Any
+) -> AsyncIterator[tuple[ScoringQueue[str, str], Worker]]:
+    worker = Worker()
+    scoring: ScoringQueue[str, str] = ScoringQueue(
+        worker, ServerConfig(**config), limits=limits, too_little_memory=too_little_memory
+    )
+    scoring.start()
+    async with asyncio.timeout(20):
+        yield scoring, worker
+    await scoring.close()
+
+
+async def test_peers_take_turns_and_what_one_sent_keeps_its_order() -> None:
+    async with limited(LimitsConfig(), max_batch_entries=1_000) as (scoring, worker):
+        with scoring.hold():
+            replies = []
+            for job, peer in (("a1", "a"), ("a2", "a"), ("a3", "a"), ("b1", "b"), ("b2", "b")):
+                with working_for(peer):
+                    replies.append(scoring.offer(job, Size(entries=1_000, size_bytes=1)))
+        await asyncio.gather(*replies)
+    assert worker.runs == [["a1"], ["b1"], ["a2"], ["b2"], ["a3"]]
+
+
+async def test_a_tick_runs_behind_what_was_there_before_it_of_all_peers() -> None:
+    async with limited(LimitsConfig(), max_batch_entries=1_000) as (scoring, worker):
+        with scoring.hold():
+            replies = []
+            for job, peer in (("a1", "a"), ("a2", "a"), ("b1", "b"), ("tick", ""), ("c1", "c")):
+                with working_for(peer):
+                    if job == "tick":
+                        replies.append(scoring.add(job, order=Order.BEHIND_LINE))
+                    else:
+                        replies.append(scoring.offer(job, Size(entries=1_000, size_bytes=1)))
+        await asyncio.gather(*replies)
+    assert [job for run in worker.runs for job in run] == ["a1", "b1", "a2", "tick", "c1"]
+
+
+async def test_one_peer_leaves_room_for_others_and_waits_for_its_share_without_holding_them_up() -> None:
+    async with limited(LimitsConfig(queue_share=0.5), max_queue_entries=12) as (scoring, _):
+        with scoring.hold():
+            with working_for("greedy"):
+                replies = [scoring.offer("g", Size(entries=3, size_bytes=1)) for _ in range(2)]
+                with pytest.raises(QueueFullError):  # nobody else is there: it is told what it always was
+                    scoring.offer("g", ONE)
+                at_the_door = asyncio.create_task(scoring.put("g", ONE))
+                await asyncio.sleep(0)
+            with working_for("light"):
+                replies.append(scoring.offer("l", Size(entries=2, size_bytes=1)))
+            with working_for("greedy"), pytest.raises(QueueFullError):
+                scoring.offer("g", ONE)  # its own comes first
+            assert not at_the_door.done()
+            with working_for("other"):
+                replies.append(scoring.offer("o", Size(entries=1, size_bytes=1)))
+        await asyncio.gather(*replies)
+        assert await (await at_the_door) == "G"
+        with scoring.hold(), working_for("greedy"):
+            kept = [scoring.offer("g", Size(entries=6, size_bytes=1))]
+            with working_for("light"):
+                kept.append(scoring.offer("l", ONE))
+            with pytest.raises(PeerLimitError, match=r"limits\.queue_share"):
+                scoring.offer("g", ONE)
+        await asyncio.gather(*kept)
+
+
+async def test_a_peer_that_sends_too_fast_is_refused_or_waits_in_its_order() -> None:
+    async with limited(LimitsConfig(entries_per_s=20, burst_s=0.05)) as (scoring, worker):
+        with working_for("fast"):
+            first = scoring.offer("a", Size(entries=3, size_bytes=1))
+            with pytest.raises(PeerLimitError, match=r"limits\.entries_per_s"):
+                scoring.offer("x", ONE)
+            waiting = [asyncio.create_task(scoring.put(job, Size(entries=0, size_bytes=1))) for job in "bcd"]
+            await asyncio.sleep(0)
+            assert not any(task.done() for task in waiting)
+        with working_for("slow"):
+            assert await scoring.offer("s", ONE) == "S"
+        assert await first == "A"
+        assert [await (await task) for task in waiting] == ["B", "C", "D"]
+    assert [job for run in worker.runs for job in run if job != "s"] == list("abcd")
+
+
+async def test_without_memory_calls_are_refused_and_streams_wait() -> None:
+    lack: list[RefusedError] = [MemoryPressureError("no", retry_after_s=600.0)]
+    async with limited(LimitsConfig(), lambda: lack[0] if lack else None) as (scoring, _):
+        with working_for("a"):
+            with pytest.raises(MemoryPressureError):
+                scoring.offer("x", ONE)
+            with pytest.raises(MemoryPressureError):
+                scoring.check_room(1)
+            waiting = asyncio.create_task(scoring.put("y", ONE))
+            await asyncio.sleep(0)
+        assert await scoring.add("own") == "OWN"  # the server's own work goes on
+        lack.clear()
+        scoring.let_in()
+        assert await (await waiting) == "Y"
+
+
+async def test_what_would_wait_in_vain_is_refused_at_once_but_not_small_requests() -> None:
+    async with limited(LimitsConfig(), small_request_entries=10) as (scoring, _):
+        with scoring.hold(), working_for("a"):
+            replies = [scoring.offer("a", Size(entries=5_000, size_bytes=5_000))]
+            with pytest.raises(QueueFullError):  # 10,000 a second are assumed at first
+                scoring.offer("b", Size(entries=11, size_bytes=11), timeout_s=1.0)
+            with pytest.raises(QueueFullError):
+                scoring.check_room(1_000, timeout_s=1.0)
+            scoring.check_room(5, timeout_s=1.0)
+            replies.append(scoring.offer("c", ONE, timeout_s=10.0))
+            replies.append(scoring.offer("d", Size(entries=11, size_bytes=11), timeout_s=10.0))
+        await asyncio.gather(*replies)
