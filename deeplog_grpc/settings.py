@@ -32,6 +32,7 @@ from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
 from deeplog_grpc.serving.metrics_config import MetricsConfig
 from deeplog_grpc.shipping.config import ShipConfig
 from deeplog_grpc.storage import StateConfig
+from deeplog_grpc.storage.redaction_config import RedactionConfig
 from deeplog_grpc.training.config import LearningConfig
 from deeplog_grpc.workflow import WorkflowConfig
 
@@ -79,6 +80,8 @@ class Settings(BaseSettings):
     """How long the server remembers what it answered, so that what is sent again is not applied again."""
     state: StateConfig = StateConfig()
     """Where the server keeps feedback, model versions and anomalies, and how much of it."""
+    redaction: RedactionConfig = RedactionConfig()
+    """Secrets that are not stored or sent out as evidence."""
     learning: LearningConfig = LearningConfig()
     """When the server learns applications from what it is sent, and trains them anew."""
     feedback: FeedbackConfig = FeedbackConfig()

@@ -72,6 +72,7 @@ def serve(
         recipe=settings.recipe(),
         workers=settings.server.workers,
         torch_threads=settings.server.torch_threads,
+        redaction=settings.redaction,
     )
     try:
         asyncio.run(_serve(kept, directory, settings))
@@ -84,7 +85,13 @@ async def _serve(kept: ServerState, directory: Path, settings: Settings) -> None
     from deeplog_grpc.outputs.service import Outputs  # brings an HTTP client that no other command needs
 
     configure_logging()
-    outputs = Outputs(settings.outputs, kept.anomalies, directory, newest=lambda: kept.recorder.last_number)
+    outputs = Outputs(
+        settings.outputs,
+        kept.anomalies,
+        directory,
+        newest=lambda: kept.recorder.last_number,
+        redactor=kept.redactor,
+    )
     try:
         await outputs.start()
         await serve_state(

@@ -36,6 +36,8 @@ from deeplog_grpc.storage import (
     newest_entries,
 )
 from deeplog_grpc.storage.holding import hold
+from deeplog_grpc.storage.redaction import Redactor
+from deeplog_grpc.storage.redaction_config import RedactionConfig
 from deeplog_grpc.training import LearningConfig, Recipe
 
 LOCK = "lock"
@@ -45,6 +47,7 @@ _MIB = 1 << 20
 TAKEN_UP = 20_000
 """Entries of its sample, the newest, that an application which was still learning parses again at a start."""
 FIXED = LearningConfig(enabled=False)
+NOT_REDACTED = RedactionConfig()
 
 _log = structlog.get_logger("deeplog_grpc.serving")
 
@@ -83,6 +86,8 @@ class ServerState:
         Processes that track sessions and judge them; 1 = this one alone.
     torch_threads : int
         Of one matrix product in each of them.
+    redaction : RedactionConfig
+        What is not stored of log text.
 
     Raises
     ------
@@ -103,8 +108,12 @@ class ServerState:
         recipe: Recipe | None = None,
         workers: int = 1,
         torch_threads: int = 1,
+        redaction: RedactionConfig = NOT_REDACTED,
     ) -> None:
         self.directory = directory
+        self.redactor = Redactor(redaction) if redaction.is_on else None
+        """Takes secrets out of evidence; None = there is nothing to take out."""
+        self._sample_redactor = self.redactor if redaction.samples else None
         self.feedback = feedback
         self.learning = learning
         self.recipe = recipe or Recipe()
@@ -135,8 +144,9 @@ class ServerState:
         served = {**models, **_learned(folders, models)}
         self.updaters = {name: self.updater_of(model, checksum) for name, (model, checksum) in served.items()}
         self.detectors: dict[str, Scorer] = {name: self.detector_of(updater) for name, updater in self.updaters.items()}
-        self.recorder = AnomalyRecorder(self.anomalies, context_entries=state.context_entries)
-        self.watch = Watch(self.recorder, {name: self.drift_of(updater) for name, updater in self.updaters.items()})
+        self.recorder = AnomalyRecorder(self.anomalies, context_entries=state.context_entries, redactor=self.redactor)
+        drift = {name: self.drift_of(updater) for name, updater in self.updaters.items()}
+        self.watch = Watch(self.recorder, drift, redactor=self._sample_redactor)
         self.kept: dict[str, Kept] = {}
         if self.learning.enabled:
             for name in dict.fromkeys((*folders, *served)):

@@ -41,12 +41,14 @@ _SECRETS = {"shared_key": "k3y", "hostname": "server"}
 
 def taken(decode: Callable[[bytes], Any], raw: bytes) -> Any:
     """What is decoded; None where it is refused, which tells nothing of what was sent."""
+    said = ""
     try:
         return decode(raw)
     except InputError as error:
-        assert CANARY not in str(error)
-        assert "k3y" not in str(error)
-        return None
+        said = str(error)
+    assert CANARY not in said
+    assert "k3y" not in said
+    return None
 
 
 def divided(records: Records) -> None:
@@ -102,11 +104,12 @@ def test_hostile_messages(protocol: str, kind: type, seed: int) -> None:
 _scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(), st.sampled_from(TEXTS), st.text(max_size=8)
 )
-_names = st.sampled_from(
-    "resourceLogs scopeLogs logRecords resource scope attributes body stringValue kvlistValue arrayValue values bytesValue "
-    "intValue doubleValue boolValue key value timeUnixNano observedTimeUnixNano traceId severityNumber name "
-    "message log time session application".split()
+_NAMES = (
+    "resourceLogs scopeLogs logRecords resource scope attributes body stringValue kvlistValue arrayValue values "
+    "bytesValue intValue doubleValue boolValue key value timeUnixNano observedTimeUnixNano traceId severityNumber name "
+    "message log time session application"
 )
+_names = st.sampled_from(_NAMES.split())
 _trees = st.recursive(
     _scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=5), max_leaves=20
 )
@@ -130,7 +133,9 @@ _msgpack_scalars = st.one_of(
 )
 _msgpack_trees = st.recursive(
     _msgpack_scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(-9, 99), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(-9, 99), inner, max_size=4)
+    ),
     max_leaves=15,
 )
 _options = st.fixed_dictionaries(
@@ -257,7 +262,9 @@ def test_odd_handshakes(values: list[Any], name: str, seed: int) -> None:
         )
         assert ping is None or not ping.ok
         taken(read_hello, sent)
-        assert taken(lambda raw: check_pong(raw, nonce=b"n", salt=b"s", shared_key="k3y"), sent) is None
+        with pytest.raises(InputError) as refused:  # with what the other side says, in bounds
+            check_pong(sent, nonce=b"n", salt=b"s", shared_key="k3y")
+        assert len(str(refused.value)) < 300
         taken(acknowledged, sent)
 
 
