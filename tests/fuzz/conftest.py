@@ -7,6 +7,9 @@ import pytest
 
 from tests.fuzz.fuzzed_server import FuzzedServer, fuzzed_server
 
+collect_ignore = ["atheris_targets.py"]
+"""Not looked at for doctests: it needs atheris, and instruments what it imports."""
+
 
 @pytest.fixture(scope="package")
 def server(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FuzzedServer]:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,10 +75,10 @@ class FuzzedServer:
     good: dict[str, list[str]]
     """Field -> texts that mean something to this server."""
 
-    def call(self, path: str, raw: bytes, *, timeout_s: float = CALL_S) -> bytes | status_pb2.Status:
+    def call(self, path: str, raw: bytes, *, metadata: Sequence[tuple[str, str]] = ()) -> bytes | status_pb2.Status:
         """Answer of a unary method, or the status that it was refused with: a documented one, or this fails."""
         try:
-            answer: bytes = self.channel.unary_unary(path)(raw, timeout=timeout_s)
+            answer: bytes = self.channel.unary_unary(path)(raw, timeout=CALL_S, metadata=metadata)
         except grpc.RpcError as error:
             return documented(error)
         return answer
