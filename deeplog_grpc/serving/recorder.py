@@ -112,13 +112,15 @@ def _evidence(
         verdict=noted.message,
         body=body[:seen],
         context=[
-            anomaly_pb2.ContextEntry(time_unix_nano=max(0, entry.time_ns), body=entry.body[:seen]) for entry in context
+            anomaly_pb2.ContextEntry(time_unix_nano=max(0, seen_entry.time_ns), body=seen_entry.body[:seen])
+            for seen_entry in context
         ],
     )
     if redactor is not None:
         redact_evidence(evidence, redactor)
-        for text in (evidence, *evidence.context):
-            text.body = text.body[:KEPT_CHARACTERS]
+        evidence.body = evidence.body[:KEPT_CHARACTERS]
+        for entry in evidence.context:
+            entry.body = entry.body[:KEPT_CHARACTERS]
     return evidence
 
 

@@ -41,8 +41,10 @@ def redact_evidence(evidence: anomaly_pb2.Anomaly, redactor: Redactor) -> None:
     if verdict.HasField("diagnosis"):
         diagnosis = verdict.diagnosis
         diagnosis.text, diagnosis.template = clean(diagnosis.text), clean(diagnosis.template)
-        for step in (*diagnosis.expected, *diagnosis.slow_steps):
-            step.template = clean(step.template)
+        for expected in diagnosis.expected:
+            expected.template = clean(expected.template)
+        for slow in diagnosis.slow_steps:
+            slow.template = clean(slow.template)
 
 
 class _Cleaner:

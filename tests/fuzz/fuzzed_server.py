@@ -78,7 +78,8 @@ class FuzzedServer:
     def call(self, path: str, raw: bytes, *, metadata: Sequence[tuple[str, str]] = ()) -> bytes | status_pb2.Status:
         """Answer of a unary method, or the status that it was refused with: a documented one, or this fails."""
         try:
-            answer: bytes = self.channel.unary_unary(path)(raw, timeout=CALL_S, metadata=metadata)
+            method: Any = self.channel.unary_unary(path)
+            answer: bytes = method(raw, timeout=CALL_S, metadata=metadata)
         except grpc.RpcError as error:
             return documented(error)
         return answer
@@ -105,10 +106,11 @@ class FuzzedServer:
 
 def documented(error: grpc.RpcError) -> status_pb2.Status:
     """The rich status of a refusal that docs/server.md knows; fails for any other."""
-    code, metadata = error.code(), dict(error.trailing_metadata() or ())
+    failed: Any = error  # what a call raises is the call too
+    code, metadata = failed.code(), dict(failed.trailing_metadata() or ())
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:  # an oversize message: gRPC itself answers
         return status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED)
-    assert code in _DOCUMENTED, f"{code}: {error.details()}"
+    assert code in _DOCUMENTED, f"{code}: {failed.details()}"
     status = status_pb2.Status.FromString(metadata["grpc-status-details-bin"])
     assert status.code == _DOCUMENTED[code]
     check_status(status)

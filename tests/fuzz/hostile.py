@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -71,7 +71,7 @@ class Hostile:
         Texts that a field of this name may well have, so that not all is refused at the first look.
     """
 
-    def __init__(self, seed: int, good: dict[str, Sequence[str]] | None = None) -> None:
+    def __init__(self, seed: int, good: Mapping[str, Sequence[str]] | None = None) -> None:
         self.random = random.Random(seed)
         self._good = good or {}
 
@@ -102,7 +102,7 @@ class Hostile:
         return bytes(changed)
 
     def _fill(self, message: Message, depth: int) -> None:
-        fields = message.DESCRIPTOR.fields
+        fields: Sequence[Any] = message.DESCRIPTOR.fields
         share = self.random.choice((0.3, 0.7, 1.0))
         for field in fields:
             if self.random.random() > share or (field.message_type and depth >= _MAX_DEPTH):
@@ -115,7 +115,7 @@ class Hostile:
             else:
                 setattr(message, field.name, self._scalar(field))
 
-    def _fill_list(self, message: Message, field: FieldDescriptor, depth: int) -> None:
+    def _fill_list(self, message: Message, field: Any, depth: int) -> None:
         values: Any = getattr(message, field.name)
         kind = field.message_type
         if kind is not None and kind.GetOptions().map_entry:
@@ -135,7 +135,7 @@ class Hostile:
         if content.message_type is None:
             values[self._scalar(name, short=True)] = self._scalar(content)
 
-    def _scalar(self, field: FieldDescriptor, *, short: bool = False) -> Any:
+    def _scalar(self, field: Any, *, short: bool = False) -> Any:
         match field.cpp_type:
             case FieldDescriptor.CPPTYPE_STRING:
                 text = self._text(field.name, short=short)

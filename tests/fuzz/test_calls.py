@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -54,7 +55,7 @@ def test_hostile_messages(well: FuzzedServer, name: str) -> None:
 def test_watching_with_hostile_filters(server: FuzzedServer, seed: int) -> None:
     hostile = Hostile(seed, server.good)
     raw = hostile.message(message_class(METHODS["WatchAnomalies"].input_type))
-    watch = server.channel.unary_stream(f"/{DEEPLOG}/WatchAnomalies")
+    watch: Any = server.channel.unary_stream(f"/{DEEPLOG}/WatchAnomalies")
     for sent in (raw, hostile.bytes(raw)):
         call = watch(sent, timeout=CALL_S)
         try:
@@ -78,7 +79,8 @@ def test_streams_with_hostile_messages(server: FuzzedServer, seed: int) -> None:
             raw = hostile.message(kind)
             yield raw if hostile.random.random() < 0.7 else hostile.bytes(raw)
 
-    call = server.channel.stream_stream(f"/{DEEPLOG}/StreamScore")(sent(), timeout=CALL_S)
+    method: Any = server.channel.stream_stream(f"/{DEEPLOG}/StreamScore")
+    call = method(sent(), timeout=CALL_S)
     try:
         for raw in call:
             answer = pb.StreamScoreResponse.FromString(raw)

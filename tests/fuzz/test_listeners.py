@@ -5,6 +5,7 @@ import http.client
 import json
 import socket
 import zlib
+from typing import Any
 
 import msgpack
 import pytest
@@ -32,7 +33,7 @@ _TYPES = (
     "a" * 500,
 )
 _ENCODINGS = ("", "gzip", "deflate", "zstd", "br", "gzip, gzip", "identity")
-_PACK = {
+_PACK: dict[str, Any] = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
     "zstd": zstandard.compress,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
@@ -74,7 +75,9 @@ def odd_orders() -> list[LogEntry]:
     return entries
 
 
-async def scored(bundle: Path, directory: Path, redaction: RedactionConfig) -> tuple[pb.ScoreResponse, list[dict]]:
+async def scored(
+    bundle: Path, directory: Path, redaction: RedactionConfig
+) -> tuple[pb.ScoreResponse, list[dict[str, Any]]]:
     """Have secrets scored by a server that learns and sends out; what it answers and what it sends."""
     model = load_bundle(bundle)
     state = ServerState(
