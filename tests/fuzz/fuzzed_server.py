@@ -177,7 +177,7 @@ async def _serve(
         feedback=FeedbackConfig(margin=0.05),
         drift=DriftConfig(),
         detector=DetectorConfig(cold_start_s=0.0, cache_mb=8),
-        # Nothing is trained here: that takes a process of its own for each.
+        # Trained on request only: that takes a process of its own.
         learning=LearningConfig(max_applications=20, min_entries=10**9, max_s=1e9),
     )
     config = ServerConfig(listen="127.0.0.1:0", max_message_bytes=MAX_MESSAGE_BYTES)
