@@ -25,13 +25,15 @@ demo: install  ## The main job end to end: learn, serve, stream, compare with th
 test: install  ## All tests and doctests
 	$(BIN)/python -m pytest -n 3 --dist worksteal  # much of it waits: three at once on two cores
 
-lint: install  ## Style, types, layers, contract
+lint: install  ## Style, types, layers, contract, known vulnerabilities, secrets
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
+	$(BIN)/python -m tools.audit
+	$(BIN)/detect-secrets-hook --no-verify --baseline .secrets.baseline $$(git ls-files) || [ $$? -eq 3 ]  # 3: lines have moved
 	@if git rev-parse --verify --quiet HEAD:proto >/dev/null; then $(BIN)/buf breaking --against '.git#ref=HEAD'; fi
 
 format: install  ## Put sources into the project's form

@@ -5,6 +5,7 @@ win over the environment, and that over the file.
 """
 
 import os
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ from deeplog_grpc.serving.metrics_config import MetricsConfig
 from deeplog_grpc.serving.tracing_config import TracingConfig
 from deeplog_grpc.shipping.config import ShipConfig
 from deeplog_grpc.storage import StateConfig
+from deeplog_grpc.storage.redaction_config import RedactionConfig
 from deeplog_grpc.training.config import LearningConfig
 from deeplog_grpc.workflow import WorkflowConfig
 
@@ -46,6 +48,11 @@ if TYPE_CHECKING:  # training needs torch
 ENV_PREFIX = "DEEPLOG_GRPC_"
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
 """Names the YAML file where no flag does."""
+_ENCODING = "utf-8"
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+"""What the reader raises: also for a date that is none, a number of too many digits, lists too deep in one another."""
+_MAX_SAID = 300
+"""Characters of what the reader says, and of a value that is shown."""
 _UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
 
 
@@ -96,6 +103,8 @@ class Settings(BaseSettings):
     """Where the server keeps feedback, model versions and anomalies, and how much of it."""
     recovery: RecoveryConfig = RecoveryConfig()
     """How open sessions, and what the server remembers of deliveries, outlive its process."""
+    redaction: RedactionConfig = RedactionConfig()
+    """Secrets that are not stored or sent out as evidence."""
     learning: LearningConfig = LearningConfig()
     """When the server learns applications from what it is sent, and trains them anew."""
     feedback: FeedbackConfig = FeedbackConfig()
@@ -157,7 +166,7 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            file = (YamlConfigSettingsSource(settings_cls, yaml_file=path),) if path else ()
+            file = (YamlConfigSettingsSource(settings_cls, path, _ENCODING),) if path else ()
             return (init_settings, env_settings, *file)
 
     _check_file(path)
@@ -178,7 +187,7 @@ def _config_error(error: ValidationError) -> ConfigError:
     is_output = place[0] == "outputs"
     if is_output:
         del place[2:3]  # the type, which says which keys there are
-    field = ".".join(place)
+    field = ".".join(place)[:_MAX_SAID]
     if first["type"] in _UNKNOWN_KEY:
         return ConfigError("no such key: 'deeplog-grpc config' prints all that there are", field=field)
     if first["type"].startswith("union_tag"):
@@ -186,10 +195,10 @@ def _config_error(error: ValidationError) -> ConfigError:
     if first["type"] == "missing":
         return ConfigError("must be given", field=field)
     # What belongs to an output may be a secret, or hold one.
-    shown = "" if is_output else f" (value {first['input']!r})"
+    shown = "" if is_output else f" (value {_shown(first['input'])})"
     if first["type"] in ("tuple_type", "list_type"):
         return ConfigError(f"must be a list, such as ['a', 'b']{shown}", field=field)
-    return ConfigError(f"{first['msg'].removeprefix('Value error, ')}{shown}", field=field)
+    return ConfigError(f"{first['msg'].removeprefix('Value error, ')[:_MAX_SAID]}{shown}", field=field)
 
 
 def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
@@ -214,9 +223,23 @@ def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
             )
         try:
             overrides[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"the value {value!r} is not YAML", field=key) from error
+        except _NOT_YAML as error:
+            raise ConfigError(f"the value {_shown(value)} is not YAML", field=key) from error
     return overrides
+
+
+def _shown(value: Any) -> str:
+    """A value in an error: not all of one that is long, or that refers to itself again and again."""
+    try:
+        return _short.repr(value)[:_MAX_SAID]
+    except ValueError:  # a number of thousands of digits
+        return "too long to be shown"
+
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 100
+_short.maxlist = _short.maxtuple = _short.maxdict = 10
+_short.maxlevel = 3
 
 
 def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,7 +251,7 @@ def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
         for section in sections:
             place = place.setdefault(section, {})
             if not isinstance(place, dict):
-                raise ConfigError(f"'{section}' has been given the value {place!r} already", field=key)
+                raise ConfigError(f"'{section}' has been given the value {_shown(place)} already", field=key)
         place[name] = value
     return tree
 
@@ -237,11 +260,12 @@ def _check_file(path: Path | None) -> None:
     if path is None:
         return
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding=_ENCODING))
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", field=str(path)) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"is not YAML: {' '.join(str(error).split())}", field=str(path)) from error
+    except _NOT_YAML as error:
+        said = " ".join(str(error).split())[:_MAX_SAID]
+        raise ConfigError(f"is not YAML: {said}", field=str(path)) from error
     if not isinstance(content, dict | None):
         raise ConfigError(f"is {type(content).__name__}, not a mapping of sections", field=str(path))
 

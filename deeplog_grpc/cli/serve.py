@@ -76,6 +76,7 @@ def serve(
         recovery=settings.recovery,
         workers=settings.server.workers,
         torch_threads=settings.server.torch_threads,
+        redaction=settings.redaction,
     )
     try:
         asyncio.run(_serve(kept, directory, settings))
@@ -89,7 +90,13 @@ async def _serve(kept: ServerState, directory: Path, settings: Settings) -> None
 
     configure_logging(settings.logs)
     tracing = start_tracing(settings.tracing)
-    outputs = Outputs(settings.outputs, kept.anomalies, directory, newest=lambda: kept.recorder.last_number)
+    outputs = Outputs(
+        settings.outputs,
+        kept.anomalies,
+        directory,
+        newest=lambda: kept.recorder.last_number,
+        redactor=kept.redactor,
+    )
     try:
         await outputs.start()
         await serve_state(

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import re2
 
 from deeplog_grpc.errors import ConfigError
+from deeplog_grpc.parsing.skeletons import valid_text
 
 IDENTIFIER_CHARS = 256
 """A longer identifier is cut: it is kept for every open session, so its length must be bounded."""
@@ -83,13 +84,25 @@ def compile_patterns(expressions: Sequence[str], *, field: str) -> tuple[Pattern
     for position, expression in enumerate(expressions):
         try:
             compiled = re2.compile(expression, options=options)
-        except re2.error as error:
+        except (re2.error, UnicodeEncodeError) as error:
             text = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
             raise ConfigError(
                 f"not a regular expression (RE2 syntax): {expression!r}: {text}", field=f"{field}[{position}]"
             ) from error
-        patterns.append(Pattern(expression, "", compiled.search, min(compiled.groups, 1)))
+        patterns.append(Pattern(expression, "", _of_any_text(compiled.search), min(compiled.groups, 1)))
     return tuple(patterns)
+
+
+def _of_any_text(search: Callable[[str], Any]) -> Callable[[str], Any]:
+    """The search, also in a text with half a pair of surrogates, which the engine does not take."""
+
+    def found(text: str) -> Any:
+        try:
+            return search(text)
+        except UnicodeEncodeError:
+            return search(valid_text(text))
+
+    return found
 
 
 def session_patterns(expressions: Sequence[str], *, built_in: bool) -> tuple[Pattern, ...]:

@@ -17,6 +17,8 @@ from deeplog_grpc.ingest.native import text
 
 SALT_BYTES = 16
 """Of a good nonce or salt."""
+_MAX_REASON = 200
+"""Characters that are shown of what the other side gives as its reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +174,9 @@ def check_pong(message: bytes, *, nonce: bytes, salt: bytes, shared_key: str) ->
     """
     _, ok, reason, hostname, digest = _unpack(message, "PONG", 5)[:5]
     if ok is not True:
-        raise InputError(f"the server refuses: {text(_raw(reason)) or 'without a reason'}", field="shared_key")
+        raise InputError(
+            f"the server refuses: {text(_raw(reason))[:_MAX_REASON] or 'without a reason'}", field="shared_key"
+        )
     name = _raw(hostname)
     if not hmac.compare_digest(_raw(digest), _digest(salt, name, nonce, shared_key.encode())):
         raise InputError("the server does not know it: set the same key on both sides", field="shared_key")

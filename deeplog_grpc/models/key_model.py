@@ -270,8 +270,9 @@ class LogKeyModel:
         ValueError
             If a tensor is missing, is too much, has another shape, or holds a number that is not finite.
         """
-        network = KeyNetwork(vocabulary.size, config)
+        _check_sizes(config, vocabulary.size, weights)
         try:
+            network = KeyNetwork(vocabulary.size, config)
             network.load_state_dict(dict(weights))
         except RuntimeError as error:
             raise ValueError(
@@ -281,6 +282,18 @@ class LogKeyModel:
         if broken:
             raise ValueError(f"weights are not finite: {', '.join(broken)}")
         return cls(config, vocabulary, network)
+
+
+def _check_sizes(config: KeyModelConfig, size: int, weights: Mapping[str, Tensor]) -> None:
+    """Refuse sizes that are not those of the weights, before a network takes memory for them: they may be forged."""
+    expected = {
+        "embedding.weight": (size, config.embedding),
+        f"lstm.weight_hh_l{config.layers - 1}": (4 * config.hidden, config.hidden),
+        "output.weight": (size, config.hidden),
+    }
+    for name, shape in expected.items():
+        if name not in weights or tuple(weights[name].shape) != shape:
+            raise ValueError(f"weights do not fit the configured network: {name} should have the shape {shape}")
 
 
 def _parts(count: int) -> list[slice]:

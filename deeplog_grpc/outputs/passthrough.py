@@ -21,8 +21,9 @@ from deeplog_grpc.outputs.encoding import pack, plain_record, unpack
 from deeplog_grpc.outputs.filters import Filter
 from deeplog_grpc.outputs.runner import OutputRunner
 from deeplog_grpc.outputs.senders import Sender
-from deeplog_grpc.outputs.shapes import OutRecord, scored_record
+from deeplog_grpc.outputs.shapes import OutRecord, redacted_record, scored_record
 from deeplog_grpc.storage import Spool
+from deeplog_grpc.storage.redaction import Redactor
 from deeplog_grpc.v1 import deeplog_service_pb2, verdict_pb2
 
 _MIB = 1 << 20
@@ -42,6 +43,8 @@ class RecordQueue:
     config : RecordOutput
     path : Path
         The file.
+    redactor : Redactor, optional
+        Takes secrets out where only anomalies are passed on. Where all is, it is the log itself that goes on.
 
     Raises
     ------
@@ -49,7 +52,7 @@ class RecordQueue:
         If another process has it, or it is damaged.
     """
 
-    def __init__(self, name: str, config: RecordOutput, path: Path) -> None:
+    def __init__(self, name: str, config: RecordOutput, path: Path, *, redactor: Redactor | None = None) -> None:
         self.name = name
         self.may_drop = config.when_full == "drop"
         self.dropped = 0
@@ -59,6 +62,7 @@ class RecordQueue:
         self._batch = config.batch
         self._only_anomalies = config.only == "anomalies"
         self._filter = Filter(config)
+        self._redactor = redactor if self._only_anomalies else None
         self._is_full = False
 
     def check(self) -> None:
@@ -92,6 +96,8 @@ class RecordQueue:
             for place, origin in enumerate(records.origins)
             if not own[place] and self._wants(verdicts.get(place))
         ]
+        if self._redactor is not None:
+            wanted = [redacted_record(record, self._redactor) for record in wanted]
         payloads = [pack(wanted[first : first + self._batch]) for first in range(0, len(wanted), self._batch)]
         try:
             self.spool.append(payloads)

@@ -22,6 +22,7 @@ from deeplog_grpc.outputs.senders import Sender
 from deeplog_grpc.outputs.shapes import OutRecord
 from deeplog_grpc.outputs.web import web_sender
 from deeplog_grpc.storage import AnomalyStore
+from deeplog_grpc.storage.redaction import Redactor
 
 POSITIONS = "outputs.sqlite"
 QUEUES = "outputs"
@@ -67,6 +68,8 @@ class Outputs:
         Number of the latest anomaly stored, without waiting for anything (``AnomalyRecorder.last_number``).
     grace_s : float
         Seconds that what is there has to go out when the server stops; what is left waits on disk.
+    redactor : Redactor, optional
+        Takes secrets out of records that are passed on as anomalies; what is stored has none any more.
 
     Raises
     ------
@@ -82,6 +85,7 @@ class Outputs:
         *,
         newest: Callable[[], int],
         grace_s: float = GRACE_S,
+        redactor: Redactor | None = None,
     ) -> None:
         self._config = config
         self._store = store
@@ -94,7 +98,9 @@ class Outputs:
         try:
             for name, output in config.items():
                 if isinstance(output, RecordOutput) and output.what == "records":
-                    self._queues[name] = RecordQueue(name, output, directory / QUEUES / f"{name}.spool")
+                    self._queues[name] = RecordQueue(
+                        name, output, directory / QUEUES / f"{name}.spool", redactor=redactor
+                    )
         except BaseException:
             self._close()
             raise

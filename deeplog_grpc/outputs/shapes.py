@@ -26,7 +26,7 @@ time, and the severity WARN. A scored record keeps its own body, time, severity,
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deeplog_grpc.ingest.own import OUTPUT_ATTRIBUTE
@@ -34,9 +34,12 @@ from deeplog_grpc.ingest.records import Records
 from deeplog_grpc.outputs.config import kind_name
 from deeplog_grpc.serving.evidence import evidence_of
 from deeplog_grpc.storage import StoredAnomaly, verdict_id
+from deeplog_grpc.storage.redaction import Redactor
 from deeplog_grpc.v1 import verdict_pb2
 
 SEVERITY = "WARN"
+_NAMES = frozenset({"deeplog.application", "deeplog.session", "deeplog.entry_id", "deeplog.verdict_id"})
+"""Attributes by which one asks for what is stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +112,26 @@ def scored_record(
         scope=origin.scope,
         tag=origin.tag,
     )
+
+
+def redacted_record(record: OutRecord, redactor: Redactor) -> OutRecord:
+    """A record without secrets in its body and in texts of its attributes, but for those that this project gives names.
+
+    A secret of the body is sought in the attributes too, where the words beside it may be missing.
+    """
+    body, hidden = redactor.with_hidden(record.body)
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, str):
+            for secret, shown in hidden.items():
+                value = shown if value == secret else value
+            return redactor.text(value)
+        if isinstance(value, Mapping):
+            return {name: clean(inner) for name, inner in value.items()}
+        return [clean(inner) for inner in value] if isinstance(value, list) else value
+
+    attributes = {name: value if name in _NAMES else clean(value) for name, value in record.attributes.items()}
+    return replace(record, body=body, attributes=attributes)
 
 
 def verdict_attributes(verdict: verdict_pb2.Verdict) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class UserMasks:
         for name, pattern in patterns.items():
             try:
                 compiled = re2.compile(pattern, options=options)
-            except re2.error as error:
+            except (re2.error, UnicodeEncodeError) as error:
                 reason = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
                 raise ValueError(
                     f"masks[{name!r}]: not a regular expression (RE2 syntax): {pattern!r}: {reason}"

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import grpc
 
+from deeplog_grpc.access.grants import current_grant
 from deeplog_grpc.errors import QueueFullError
 from deeplog_grpc.serving.peers import PeerCalls, host_of_peer, working_for
 from deeplog_grpc.serving.status import abort
@@ -23,8 +24,9 @@ def time_left(context: Context[Any, Any], max_wait_s: float) -> float:
 
 
 def peer_of(context: Context[Any, Any]) -> str:
-    """Who makes a call: the address that it comes from."""
-    return host_of_peer(context.peer())
+    """Who makes a call: the name of its token, or the address that it comes from."""
+    name = current_grant.get().name
+    return f"token {name}" if name else host_of_peer(context.peer())
 
 
 class Calls:

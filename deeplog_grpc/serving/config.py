@@ -157,7 +157,8 @@ class RecoveryConfig:
     enabled: bool = True
     """Whether open sessions, and answers to deliveries that have a name, are kept in the state folder. Without, each
     restart begins cold: sessions that were open are tracked from their middle, and a delivery that comes again is
-    scored again."""
+    scored again. Where `redaction` is on, no log text may be written down: sessions are saved at a stop then, and begin
+    cold after a kill."""
 
     max_entries: Annotated[int, Field(ge=1_000, le=100_000_000)] = 1_000_000
     """Entries after which the open sessions are saved anew, or later where there are many: at least ten entries for

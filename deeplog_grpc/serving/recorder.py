@@ -14,7 +14,9 @@ import structlog
 from deeplog_grpc.detection.entries import EntryBatch
 from deeplog_grpc.serving.evidence import group_of
 from deeplog_grpc.serving.recent import RecentEntries, RecentEntry
+from deeplog_grpc.serving.redacting import redact_evidence
 from deeplog_grpc.storage import AnomalyStore, NewAnomaly, verdict_id
+from deeplog_grpc.storage.redaction import Redactor
 from deeplog_grpc.v1 import anomaly_pb2, verdict_pb2
 
 KEPT_CHARACTERS = 1_024
@@ -53,11 +55,14 @@ class AnomalyRecorder:
     store : AnomalyStore
     context_entries : int
         Entries of its session before an anomaly that are stored with it.
+    redactor : Redactor, optional
+        Takes secrets out of what is stored; what is answered stays as it is.
     """
 
-    def __init__(self, store: AnomalyStore, *, context_entries: int) -> None:
+    def __init__(self, store: AnomalyStore, *, context_entries: int, redactor: Redactor | None = None) -> None:
         self._store = store
         self._context_entries = context_entries
+        self._redactor = redactor
         self._recent: defaultdict[str, RecentEntries] = defaultdict(RecentEntries)
         self.last_number = store.last_number()
         """Of the latest anomaly stored. Other threads may read it."""
@@ -85,7 +90,8 @@ class AnomalyRecorder:
         rows = []
         for one, number, context in zip(noted, numbers, contexts, strict=True):
             one.message.verdict_id = verdict_id(number)
-            rows.append(_row(one, number, context, recent.body(one.row) if one.is_entry else "", now_ns))
+            evidence = _evidence(one, context, recent.body(one.row) if one.is_entry else "", self._redactor)
+            rows.append(_row(evidence, number, now_ns))
         try:
             self._store.add(rows)
         except sqlite3.Error as error:
@@ -97,16 +103,29 @@ class AnomalyRecorder:
         self.last_number = numbers[-1]
 
 
-def _row(noted: Noted, number: int, context: Sequence[RecentEntry], body: str, now_ns: int) -> NewAnomaly:
-    message = noted.message
+def _evidence(
+    noted: Noted, context: Sequence[RecentEntry], body: str, redactor: Redactor | None
+) -> anomaly_pb2.Anomaly:
+    """What is stored of an anomaly, without secrets and cut to size."""
+    seen = None if redactor is not None else KEPT_CHARACTERS  # cut last: half a secret is not known for one
     evidence = anomaly_pb2.Anomaly(
-        verdict=message,
-        body=body[:KEPT_CHARACTERS],
+        verdict=noted.message,
+        body=body[:seen],
         context=[
-            anomaly_pb2.ContextEntry(time_unix_nano=max(0, entry.time_ns), body=entry.body[:KEPT_CHARACTERS])
-            for entry in context
+            anomaly_pb2.ContextEntry(time_unix_nano=max(0, seen_entry.time_ns), body=seen_entry.body[:seen])
+            for seen_entry in context
         ],
     )
+    if redactor is not None:
+        redact_evidence(evidence, redactor)
+        evidence.body = evidence.body[:KEPT_CHARACTERS]
+        for entry in evidence.context:
+            entry.body = entry.body[:KEPT_CHARACTERS]
+    return evidence
+
+
+def _row(evidence: anomaly_pb2.Anomaly, number: int, now_ns: int) -> NewAnomaly:
+    message = evidence.verdict
     return NewAnomaly(
         number=number,
         application=message.application,

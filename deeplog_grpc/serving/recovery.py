@@ -105,6 +105,8 @@ class Recovery:
         Which start of the server this is, on the same state folder.
     last_number : callable
         Number of the last anomaly that was stored.
+    keeps_text : bool
+        Whether the text of entries may be written down. If not, the state is saved at a stop and nothing else is.
     clock : callable
         Seconds that never run backwards.
     """
@@ -116,8 +118,10 @@ class Recovery:
         *,
         start: int,
         last_number: Callable[[], int],
+        keeps_text: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._keeps_text = keeps_text
         self._recovery_log = log
         self._config = config
         self._start = start
@@ -179,6 +183,9 @@ class Recovery:
 
     def begin(self, detectors: Mapping[str, Scorer]) -> None:
         """Save the state of detectors, and begin to write; before the first run."""
+        if not self._keeps_text:
+            self._drop()
+            return
         self._syncer.start()
         try:
             number, state = self._begun(detectors)
@@ -218,7 +225,7 @@ class Recovery:
         applied, self._applied = self._applied, []
         answers, self._answers = self._answers, []
         if not self._is_writing:
-            if self._clock() >= self._try_again_s:
+            if self._keeps_text and self._clock() >= self._try_again_s:
                 self._save(detectors)
             return
         if applied or answers:
@@ -239,7 +246,7 @@ class Recovery:
         """Save the state for the next start; after the last run."""
         self._closed.set()
         self._saver.shutdown()
-        if self._is_writing:
+        if self._is_writing or not self._keeps_text:
             try:
                 number, state = self._begun(detectors)
                 self._recovery_log.save(number, state)
@@ -296,6 +303,9 @@ class Recovery:
         self._is_writing = False
         self._try_again_s = self._clock() + TRY_AGAIN_S
         log_unexpected(error, "what is scored cannot be written down: after a kill, open sessions begin cold")
+        self._drop()
+
+    def _drop(self) -> None:
         try:
             self._recovery_log.drop()
         except OSError as other:

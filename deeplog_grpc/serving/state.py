@@ -40,6 +40,8 @@ from deeplog_grpc.storage import (
 from deeplog_grpc.storage.anomaly_rows import BOOT_BITS
 from deeplog_grpc.storage.holding import hold
 from deeplog_grpc.storage.recovery import RecoveryLog
+from deeplog_grpc.storage.redaction import Redactor
+from deeplog_grpc.storage.redaction_config import RedactionConfig
 from deeplog_grpc.training import LearningConfig, Recipe
 
 LOCK = "lock"
@@ -50,6 +52,7 @@ _MIB = 1 << 20
 TAKEN_UP = 20_000
 """Entries of its sample, the newest, that an application which was still learning parses again at a start."""
 FIXED = LearningConfig(enabled=False)
+NOT_REDACTED = RedactionConfig()
 
 _log = structlog.get_logger("deeplog_grpc.serving")
 
@@ -90,6 +93,8 @@ class ServerState:
         Processes that track sessions and judge them; 1 = this one alone.
     torch_threads : int
         Of one matrix product in each of them.
+    redaction : RedactionConfig
+        What is not stored of log text.
 
     Raises
     ------
@@ -111,8 +116,12 @@ class ServerState:
         recovery: RecoveryConfig | None = None,
         workers: int = 1,
         torch_threads: int = 1,
+        redaction: RedactionConfig = NOT_REDACTED,
     ) -> None:
         self.directory = directory
+        self.redactor = Redactor(redaction) if redaction.is_on else None
+        """Takes secrets out of evidence; None = there is nothing to take out."""
+        self._sample_redactor = self.redactor if redaction.samples else None
         self.feedback = feedback
         self.learning = learning
         self.recipe = recipe or Recipe()
@@ -143,8 +152,9 @@ class ServerState:
         served = {**models, **_learned(folders, models)}
         self.updaters = {name: self.updater_of(model, checksum) for name, (model, checksum) in served.items()}
         self.detectors: dict[str, Scorer] = {name: self.detector_of(updater) for name, updater in self.updaters.items()}
-        self.recorder = AnomalyRecorder(self.anomalies, context_entries=state.context_entries)
-        self.watch = Watch(self.recorder, {name: self.drift_of(updater) for name, updater in self.updaters.items()})
+        self.recorder = AnomalyRecorder(self.anomalies, context_entries=state.context_entries, redactor=self.redactor)
+        drift = {name: self.drift_of(updater) for name, updater in self.updaters.items()}
+        self.watch = Watch(self.recorder, drift, redactor=self._sample_redactor)
         self.kept: dict[str, Kept] = {}
         if self.learning.enabled:
             for name in dict.fromkeys((*folders, *served)):
@@ -166,7 +176,11 @@ class ServerState:
         """Go on where the server before stopped."""
         log, store = RecoveryLog(self.directory / RECOVERY), self.anomalies
         self.recovery = recovery = Recovery(
-            log, config, start=store.start, last_number=lambda: self.recorder.last_number
+            log,
+            config,
+            start=store.start,
+            last_number=lambda: self.recorder.last_number,
+            keeps_text=self.redactor is None,
         )
         began_s = time.monotonic()
         self.restored = restored = recovery.restore(self.detectors, seen=self.recorder.seen)

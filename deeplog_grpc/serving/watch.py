@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import structlog
@@ -13,6 +14,7 @@ from deeplog_grpc.feedback import DriftMonitor, DriftReport
 from deeplog_grpc.serving.detectors import ScoredBatch
 from deeplog_grpc.serving.recorder import AnomalyRecorder, Noted
 from deeplog_grpc.storage import SampleLog
+from deeplog_grpc.storage.redaction import Redactor
 
 COMPLAIN_S = 60.0
 """Seconds between two complaints about entries that cannot be kept."""
@@ -28,11 +30,16 @@ class Watch:
     recorder : AnomalyRecorder
     drift : mapping of str to DriftMonitor
         By application.
+    redactor : Redactor, optional
+        Takes secrets out of the samples.
     """
 
-    def __init__(self, recorder: AnomalyRecorder, drift: Mapping[str, DriftMonitor]) -> None:
+    def __init__(
+        self, recorder: AnomalyRecorder, drift: Mapping[str, DriftMonitor], *, redactor: Redactor | None = None
+    ) -> None:
         self._recorder = recorder
         self._drift = dict(drift)
+        self._redactor = redactor
         self._samples: dict[str, SampleLog] = {}
         self._drifting: set[str] = set()
         self._complained_s = -COMPLAIN_S
@@ -103,6 +110,8 @@ class Watch:
         """Add entries to the application's sample; a disk that is full must not stop the scoring."""
         if (sample := self._samples.get(application)) is None:
             return
+        if self._redactor is not None:
+            batch = replace(batch, bodies=self._redactor.texts(batch.bodies))
         try:
             sample.append(batch)
         except OSError as error:

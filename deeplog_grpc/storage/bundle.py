@@ -25,11 +25,11 @@ from math import inf
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import orjson
 import safetensors
 import safetensors.numpy
 import safetensors.torch
-from pydantic import ValidationError
 
 from deeplog_grpc import __version__
 from deeplog_grpc.detection import ApplicationModel, SessionConfig
@@ -67,6 +67,9 @@ REPORT = "report.json"
 _PARTS = (CONFIG, PARSER, KEY_MODEL, WEIGHTS, PROFILE, VALUES, VALUE_WEIGHTS, SESSIONS, WORKFLOW, REPORT)
 
 _SEAL = "sha256"
+_MAX_SAID = 300
+"""Characters of what a library says of damaged parts: some repeat the parts."""
+_NO_MANIFEST = "is not a manifest of a model bundle: damaged"
 _PREVIOUS = ".previous"
 _UNFINISHED = ".unfinished"
 
@@ -135,11 +138,12 @@ def load_bundle(directory: Path) -> ApplicationModel:
     manifest, parts = _checked(directory)
     try:
         parser = Parser.from_state(orjson.loads(parts[PARSER]))
-        model = read_parts(parts, parser, application=manifest["application"], version=int(manifest["version"]))
+        model = read_parts(parts, parser, application=manifest["application"], version=manifest["version"])
         if manifest["key_table"] != _key_table(model.parser, model.key_model.vocabulary):
             raise ValueError("the parser's log keys are not those that the key model was trained on")
     except DAMAGED as error:
-        _refuse(directory, f"does not fit together: {type(error).__name__}: {error}", error)
+        said = " ".join(str(error).split())[:_MAX_SAID]
+        _refuse(directory, f"does not fit together: {type(error).__name__}: {said}", error)
     return model
 
 
@@ -153,11 +157,15 @@ def read_info(directory: Path) -> BundleInfo:
     """
     directory = _present(directory)
     manifest, parts = _checked(directory)
+    try:
+        report = orjson.loads(parts[REPORT])
+    except ValueError as error:
+        _refuse(directory / REPORT, "is not JSON: damaged", error)
     return BundleInfo(
         application=manifest["application"],
-        version=int(manifest["version"]),
-        written_by=str(manifest["written_by"]),
-        report=orjson.loads(parts[REPORT]),
+        version=manifest["version"],
+        written_by=manifest["written_by"],
+        report=report,
         bytes=sum(len(part) for part in parts.values()),
     )
 
@@ -201,10 +209,15 @@ def learned_parts(model: ApplicationModel) -> dict[str, bytes]:
     }
 
 
-DAMAGED = (ValueError, TypeError, KeyError, ValidationError, safetensors.SafetensorError)
-"""What :func:`read_parts` raises for parts that do not fit together."""
+DAMAGED = (
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
+    *(RuntimeError, MemoryError, safetensors.SafetensorError),
+)
+"""What :func:`read_parts` raises for parts that do not fit together: they may have been made by somebody who knows how
+bundles are sealed, so anything may stand anywhere in them."""
 
 
+@np.errstate(over="raise", invalid="raise")  # a number that a column cannot hold is damage too
 def read_parts(parts: Mapping[str, bytes], parser: Parser, *, application: str, version: int) -> ApplicationModel:
     """Read what :func:`fixed_parts` and :func:`learned_parts` gave; raises one of :data:`DAMAGED`."""
     config, learned, values = (orjson.loads(parts[name]) for name in (CONFIG, PROFILE, VALUES))
@@ -292,14 +305,18 @@ def _checked(directory: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         manifest = orjson.loads(content)
         form = manifest["format"]
     except (ValueError, TypeError, KeyError) as error:
-        _refuse(directory / MANIFEST, "is not a manifest of a model bundle: damaged", error)
+        _refuse(directory / MANIFEST, _NO_MANIFEST, error)
     if form != FORMAT:
-        _refuse(directory / MANIFEST, f"has format {form}; this release reads format {FORMAT}")
+        _refuse(directory / MANIFEST, f"has format {str(form)[:20]}; this release reads format {FORMAT}")
     if content != _sealed({name: value for name, value in manifest.items() if name != _SEAL}):
         _refuse(directory / MANIFEST, "does not have the checksum that it names: damaged")
+    _check_fields(directory, manifest)
     parts = {}
     for name in _PARTS:
-        digest, size = manifest["files"][name]["sha256"], manifest["files"][name]["bytes"]
+        try:
+            digest, size = manifest["files"][name]["sha256"], manifest["files"][name]["bytes"]
+        except (TypeError, KeyError) as error:
+            _refuse(directory / MANIFEST, f"does not describe {name}: damaged", error)
         part = _read(directory, name)
         if len(part) != size:
             _refuse(directory / name, f"has {len(part)} bytes instead of {size}: truncated or overwritten")
@@ -307,6 +324,12 @@ def _checked(directory: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
             _refuse(directory / name, "does not have the checksum in the manifest: damaged")
         parts[name] = part
     return manifest, parts
+
+
+def _check_fields(directory: Path, manifest: Mapping[str, Any]) -> None:
+    for name, kind in (("application", str), ("version", int), ("written_by", str), ("key_table", str)):
+        if not isinstance(manifest.get(name), kind):
+            _refuse(directory / MANIFEST, _NO_MANIFEST)
 
 
 def _read(directory: Path, name: str) -> bytes:

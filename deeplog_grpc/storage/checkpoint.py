@@ -11,6 +11,7 @@ then are older ones removed. Nothing in it is code. A file that is damaged, miss
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ FORMAT = 2
 
 _MANIFEST = "checkpoint.json"
 _UNFINISHED = ".unfinished"
+_FILE = re.compile(r"\w[\w-]*\.(bin|json)")
 _SEAL = "sha256"
 _REMEDY = "delete the folder to begin anew"
 
@@ -103,14 +105,17 @@ def load_checkpoint(directory: Path) -> Checkpoint | None:
     except (ValueError, TypeError, KeyError) as error:
         _refuse(save / _MANIFEST, "is damaged", error)
     if form != FORMAT:
-        _refuse(save / _MANIFEST, f"has format {form}; this release reads format {FORMAT}")
+        _refuse(save / _MANIFEST, f"has format {str(form)[:20]}; this release reads format {FORMAT}")
     if content != _sealed({name: value for name, value in manifest.items() if name != _SEAL}):
         _refuse(save / _MANIFEST, "does not have the checksum that it names: damaged")
-    return Checkpoint(
-        arguments=manifest["arguments"],
-        position=manifest["position"],
-        parts={name: _part(save, name, described) for name, described in manifest["parts"].items()},
-    )
+    try:
+        return Checkpoint(
+            arguments=dict(manifest["arguments"]),
+            position=dict(manifest["position"]),
+            parts={name: _part(save, described) for name, described in manifest["parts"].items()},
+        )
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        _refuse(save / _MANIFEST, "does not describe its parts: damaged", error)
 
 
 def remove_checkpoint(directory: Path) -> None:
@@ -141,9 +146,12 @@ def _write(checkpoint: Checkpoint, directory: Path) -> None:
     _sync_directory(directory)
 
 
-def _part(save: Path, name: str, described: Mapping[str, Any]) -> Any:
-    """A part, as the manifest describes it."""
-    path = save / described["file"]
+def _part(save: Path, described: Mapping[str, Any]) -> Any:
+    """A part, as the manifest describes it; raises one of several errors for what describes none."""
+    name = described["file"]
+    if not _FILE.fullmatch(name):  # a path would lead out of the folder
+        raise ValueError("not the name of a part")
+    path = save / name
     content = _read(path)
     if len(content) != described["bytes"]:
         _refuse(path, f"has {len(content)} bytes instead of {described['bytes']}: truncated or overwritten")

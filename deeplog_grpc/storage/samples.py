@@ -29,6 +29,10 @@ SEGMENTS_KEPT = 8
 BATCH_ENTRIES = 4_096
 """Entries that are read at once."""
 
+MAX_SEGMENT_BYTES = 1 << 30
+"""Bytes of a segment that are read: far more than any append leaves behind, and not what a forged one may hold."""
+
+_MAX_TIME_NS = 2**63 - 1
 _DAMAGED = (OSError, zstandard.ZstdError)
 
 
@@ -276,6 +280,10 @@ def _batch(lines: Sequence[bytes]) -> EntryBatch:
             session, source = fields.get("session", ""), fields.get("source", "")
         except (orjson.JSONDecodeError, KeyError, TypeError):
             continue
+        if type(time_ns) is not int or not 0 <= time_ns <= _MAX_TIME_NS:
+            continue
+        if not (type(body) is type(session) is type(source) is str):
+            continue
         bodies.append(body)
         times_ns.append(time_ns)
         sessions.append(session)
@@ -319,7 +327,7 @@ def _decompressed(path: Path) -> bytes:
     content = bytearray()
     try:
         with path.open("rb") as packed, zstandard.ZstdDecompressor().stream_reader(packed) as file:
-            while block := file.read(1 << 20):
+            while len(content) < MAX_SEGMENT_BYTES and (block := file.read(1 << 20)):
                 content += block
     except _DAMAGED:
         pass  # the rest is lost; what came before it is sound

@@ -57,6 +57,7 @@ SECTIONS: list[tuple[str, str, Any]] = [
     ("feedback", "margin", 0.25),
     ("drift", "windows", 5),
     ("workflow", "distance", 7),
+    ("redaction", "samples", False),
     ("learning", "min_entries", 7),
     ("ship", "batch_entries", 7),
 ]

@@ -32,13 +32,26 @@ PARTS = [LOG.slice(start, start + 40) for start in range(0, len(LOG), 40)]
 class Server:
     """A worker over one detector, and what it writes down."""
 
-    def __init__(self, directory: Path, detector: Any, *, start: int, config: RecoveryConfig | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        detector: Any,
+        *,
+        start: int,
+        config: RecoveryConfig | None = None,
+        keeps_text: bool = True,
+    ) -> None:
         self.at_s = 100.0
         self.detector = detector
         self.detectors = {detector.application: detector}
         self.log = RecoveryLog(directory)
         self.recovery = Recovery(
-            self.log, config or RecoveryConfig(), start=start, last_number=lambda: 40 + start, clock=lambda: self.at_s
+            self.log,
+            config or RecoveryConfig(),
+            start=start,
+            last_number=lambda: 40 + start,
+            keeps_text=keeps_text,
+            clock=lambda: self.at_s,
         )
         self.restored: Restored = self.recovery.restore(self.detectors)
         self.recovery.begin(self.detectors)
@@ -233,3 +246,23 @@ def test_odd_texts_survive(serve: Callable[..., Server], new_detector: NewDetect
     again = serve()
     assert _said(again.detector, PARTS[0]) == _said(going_on, PARTS[0])
     again.kill()
+
+
+def test_where_no_text_may_be_written_sessions_survive_a_stop_and_not_a_kill(
+    tmp_path: Path, new_detector: NewDetector
+) -> None:
+    text = PARTS[0].bodies[0].encode()
+    open_after = []
+    for start, is_killed in enumerate([True, False, True, False], start=1):
+        server = Server(tmp_path / "recovery", new_detector(), start=start, keeps_text=False)
+        open_after.append(server.detector.open_sessions)
+        server.run(job(PARTS[0]))
+        if is_killed:
+            server.kill()
+        else:
+            server.worker.close()
+        assert not any(text in path.read_bytes() for path in (tmp_path / "recovery").glob("*"))
+        assert not list((tmp_path / "recovery").glob("*.log")) or not is_killed
+    assert open_after[:2] == [0, 0]
+    assert open_after[2] > 0
+    assert open_after[3] == 0
