@@ -8,7 +8,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deeplog_grpc.cli.console import MESSAGES, OUTPUT
 from deeplog_grpc.cli.remote import DEFAULT_SERVER, ServerOption
-from deeplog_grpc.client import error_of_call
+from deeplog_grpc.client.failures import error_of_call
 
 EXIT_NOT_SERVING = 1
 """Also where there is no answer: a check knows no third state."""

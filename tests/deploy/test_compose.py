@@ -33,7 +33,8 @@ def services(compose: dict[str, Any]) -> dict[str, Any]:
 
 def mounts(service: dict[str, Any]) -> dict[str, str]:
     """Place in the container -> what is mounted there."""
-    return {place: source for source, place in (re.split(r":(?=/)", one)[:2] for one in service["volumes"])}
+    parts = (re.split(r":(?=/)", one.removesuffix(":ro")) for one in service["volumes"])
+    return {place: source for source, place in parts}
 
 
 def test_docker_takes_it() -> None:

@@ -7,6 +7,7 @@ ports of loopback. The rest is as it is written.
 import asyncio
 import json
 import os
+import re
 import sys
 import tomllib
 from collections.abc import AsyncIterator
@@ -72,7 +73,7 @@ async def test_it_serves_says_so_and_stops_when_told(objects: list[Object], tmp_
         said = await _until_serving(process.stderr)
         reading = asyncio.create_task(process.stderr.read())  # so that it is never held up by its own words
         address = f"127.0.0.1:{said['port']}"
-        assert await _health(address) == 0
+        assert await _health(address) == (0, "SERVING")
         assert {"otlp_http_port", "forward_port", "metrics_port"} <= said.keys()
         async with AsyncDeepLogClient(address) as client:
             scored = await client.score([LogEntry(body=f"order {number} taken", session="s") for number in range(100)])
@@ -80,7 +81,8 @@ async def test_it_serves_says_so_and_stops_when_told(objects: list[Object], tmp_
             assert [one.application for one in await client.applications()] == ["default"]
         process.terminate()
         assert await process.wait() == 0, await reading
-        assert await _health(address) == 1
+        code, message = await _health(address)
+        assert (code, "cannot reach the server" in message) == (1, True), message
     assert not list((tmp_path / "elsewhere").iterdir())
     assert (tmp_path / "state" / "journal.sqlite").exists()
     written = {place.name for place in tmp_path.iterdir() if any(place.rglob("*"))}
@@ -112,19 +114,21 @@ async def _until_serving(log: asyncio.StreamReader) -> dict[str, Any]:
     raise AssertionError(b"".join(lines).decode())
 
 
-async def _health(address: str) -> int:
+async def _health(address: str) -> tuple[int, str]:
     """The health check of the image, asked of another port."""
     words = json.loads(dict(last_stage())["HEALTHCHECK"].partition("CMD ")[2])
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM, *words[1:], "--server", address),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
-    return await process.wait()
+    said, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, said.decode().strip()
 
 
 def _mapped(text: str, folders: dict[str, Path]) -> Any:
     """JSON in which the container's paths are folders here."""
-    for place, folder in folders.items():
-        text = text.replace(f'"{place}', f'"{folder}')
-    return json.loads(text)
+    places = "|".join(map(re.escape, folders))
+    # At once: folders here may lie in /tmp, which is one of the places.
+    return json.loads(re.sub(f'(?<=")({places})(?=["/])', lambda found: str(folders[found[1]]), text))
