@@ -81,6 +81,7 @@ def check_pod(pod: Object) -> None:
 
 def check_configuration(objects: list[Object]) -> Settings:
     """The server takes the configuration, and stops in the time that the pod has."""
+    check_guarded(configuration(objects))
     settings = load(configuration(objects))
     server = settings.server
     pod = the(objects, "StatefulSet")["spec"]["template"]["spec"]
@@ -98,6 +99,15 @@ def check_configuration(objects: list[Object]) -> Settings:
     }
     assert ports == {name: int(at.rpartition(":")[2]) for name, at in listen.items() if at is not None}
     return settings
+
+
+def check_guarded(content: Object) -> None:
+    """Ports are opened by a flag only where neither certificates with tokens nor those of clients guard them."""
+    tls = content.get("tls", {})
+    is_guarded = bool(tls) and ("client_ca" in tls or "tokens_file" in content.get("access", {}))
+    for section in (content["server"], content["receivers"]["otlp_http"]):
+        if section["listen"] is not None:
+            assert section.get("allow_public", False) is not is_guarded
 
 
 def load(content: Object) -> Settings:
@@ -119,7 +129,7 @@ def _check_probes(container: Object) -> None:
         probe = container[name]
         if is_encrypted:  # native probes cannot do TLS
             path = "/readyz" if service else "/healthz"
-            assert probe["httpGet"] == {"path": path, "port": "metrics"}
+            assert probe["httpGet"] == {"path": path, "port": "metrics", "scheme": "HTTPS"}
             assert "grpc" not in probe
         else:
             grpc = next(port["containerPort"] for port in container["ports"] if port["name"] == "grpc")
@@ -145,7 +155,10 @@ def _check_ports(objects: list[Object], container: Object) -> None:
     for monitor in of_kind(objects, "ServiceMonitor"):
         assert monitor["spec"]["selector"]["matchLabels"].items() <= headless["metadata"]["labels"].items()
         assert not monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
-        assert [endpoint["port"] for endpoint in monitor["spec"]["endpoints"]] == ["metrics"]
+        (endpoint,) = monitor["spec"]["endpoints"]
+        assert endpoint["port"] == "metrics"
+        is_encrypted = "tls" in {mount["name"] for mount in container["volumeMounts"]}
+        assert (endpoint.get("scheme") == "https", "tlsConfig" in endpoint) == (is_encrypted, is_encrypted)
 
 
 def _check_volumes(workload: Object, container: Object) -> None:

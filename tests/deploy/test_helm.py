@@ -30,6 +30,7 @@ TYPOS = {
 CONTRADICTIONS = {
     "tls.enabled=true": "tls.secretName must be given",
     "tokens.secretName=t": "tokens do not hold for the Forward protocol",
+    "tls.enabled=true,tls.secretName=t,tls.clientCa=true,serviceMonitor.enabled=true": "give serviceMonitor.tlsConfig",
     "config.outputs.pager.type=slack": "the network policy would hold back output 'pager'",
 }
 
@@ -124,10 +125,8 @@ def test_secrets_are_mounted_and_named_but_not_in_the_configuration(helm: Path) 
     assert content["access"] == {"tokens_file": f"{mounts['tokens']}/tokens.yaml"}
     tls = mounts["tls"]
     assert content["tls"] == {"cert": f"{tls}/tls.crt", "key": f"{tls}/tls.key", "client_ca": f"{tls}/ca.crt"}
-    # With TLS nothing but the metrics, and Forward behind its own TLS, is opened by a flag.
-    opened = {"server": content["server"], "otlp_http": content["receivers"]["otlp_http"]}
-    assert not any("allow_public" in section for section in opened.values())
-    assert content["receivers"]["forward"]["tls_cert"] == f"{tls}/tls.crt"
+    forward = content["receivers"]["forward"]
+    assert {key: forward[f"tls_{key}"] for key in content["tls"]} == content["tls"]
 
 
 def test_only_shippers_and_monitoring_may_connect(helm: Path) -> None:

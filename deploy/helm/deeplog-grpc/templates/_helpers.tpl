@@ -29,6 +29,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
+{{- /* Whether strangers are kept out by the server itself: "true", else empty. */ -}}
+{{- define "deeplog-grpc.isGuarded" -}}
+{{- if and .Values.tls.enabled (or .Values.tls.clientCa .Values.tokens.secretName) }}true{{ end }}
+{{- end }}
+
 {{- /* The configuration: what the chart knows, and over it what `config` says. */ -}}
 {{- define "deeplog-grpc.config" -}}
 {{- $own := dict
@@ -37,34 +42,33 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   "metrics" (dict "listen" "0.0.0.0:9464" "allow_public" true)
   "state" (dict "directory" "/var/lib/deeplog-grpc")
 }}
-{{- /* Within the cluster, guarded by the network policy; with TLS nothing else opens a port. */ -}}
-{{- if not .Values.tls.enabled }}
-{{- $_ := set $own.server "allow_public" true }}
-{{- end }}
 {{- if .Values.otlpHttp.enabled }}
 {{- $_ := set $own.receivers "otlp_http" (dict "listen" "0.0.0.0:4318") }}
-{{- if not .Values.tls.enabled }}
-{{- $_ := set $own.receivers.otlp_http "allow_public" true }}
-{{- end }}
 {{- end }}
 {{- if .Values.forward.enabled }}
 {{- $_ := set $own.receivers "forward" (dict "listen" "0.0.0.0:24224" "allow_public" true) }}
+{{- end }}
+{{- /* Otherwise it is the network policy that guards. */ -}}
+{{- if not (include "deeplog-grpc.isGuarded" .) }}
+{{- $_ := set $own.server "allow_public" true }}
+{{- if .Values.otlpHttp.enabled }}
+{{- $_ := set $own.receivers.otlp_http "allow_public" true }}
+{{- end }}
+{{- end }}
 {{- if .Values.tls.enabled }}
-{{- $_ := set $own.receivers.forward "tls_cert" "/etc/deeplog-grpc/tls/tls.crt" }}
-{{- $_ := set $own.receivers.forward "tls_key" "/etc/deeplog-grpc/tls/tls.key" }}
+{{- $folder := "/etc/deeplog-grpc/tls" }}
+{{- $_ := set $own "tls" (dict "cert" (print $folder "/tls.crt") "key" (print $folder "/tls.key")) }}
 {{- if .Values.tls.clientCa }}
-{{- $_ := set $own.receivers.forward "tls_client_ca" "/etc/deeplog-grpc/tls/ca.crt" }}
+{{- $_ := set $own.tls "client_ca" (print $folder "/ca.crt") }}
 {{- end }}
+{{- if .Values.forward.enabled }}
+{{- range $name, $file := $own.tls }}
+{{- $_ := set $own.receivers.forward (print "tls_" $name) $file }}
 {{- end }}
-{{- end }}
-{{- if .Values.tls.enabled }}
-{{- $_ := set $own "tls" (dict "cert" "/etc/deeplog-grpc/tls/tls.crt" "key" "/etc/deeplog-grpc/tls/tls.key") }}
-{{- if .Values.tls.clientCa }}
-{{- $_ := set $own.tls "client_ca" "/etc/deeplog-grpc/tls/ca.crt" }}
 {{- end }}
 {{- end }}
 {{- if .Values.tokens.secretName }}
-{{- $_ := set $own "access" (dict "tokens_file" (printf "/etc/deeplog-grpc/tokens/%s" .Values.tokens.secretKey)) }}
+{{- $_ := set $own "access" (dict "tokens_file" (print "/etc/deeplog-grpc/tokens/" .Values.tokens.secretKey)) }}
 {{- end }}
 {{- toYaml (mergeOverwrite $own (deepCopy .Values.config)) }}
 {{- end }}
@@ -117,6 +121,9 @@ seccompProfile:
 {{- end }}
 {{- if and .Values.tokens.secretName .Values.forward.enabled (not .Values.forward.sharedKeySecretName) }}
 {{- fail "tokens do not hold for the Forward protocol: give forward.sharedKeySecretName, or set forward.enabled to false" }}
+{{- end }}
+{{- if and .Values.tls.clientCa .Values.serviceMonitor.enabled (not .Values.serviceMonitor.tlsConfig) }}
+{{- fail "with tls.clientCa Prometheus needs a certificate of its own: give serviceMonitor.tlsConfig" }}
 {{- end }}
 {{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.egress) }}
 {{- range $name, $output := .Values.config.outputs }}
