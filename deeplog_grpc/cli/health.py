@@ -4,7 +4,7 @@ from typing import Annotated
 
 import grpc
 import typer
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from deeplog_grpc.cli.console import MESSAGES, OUTPUT
 from deeplog_grpc.cli.remote import DEFAULT_SERVER, ServerOption
@@ -37,7 +37,9 @@ def health(
 
 def _status(server: str, service: str, timeout_s: float) -> int:
     with grpc.insecure_channel(server) as channel:
-        answer = health_pb2_grpc.HealthStub(channel).Check(
-            health_pb2.HealthCheckRequest(service=service), timeout=timeout_s
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
-    return int(answer.status)
+        return int(check(health_pb2.HealthCheckRequest(service=service), timeout=timeout_s).status)

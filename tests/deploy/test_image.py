@@ -46,7 +46,7 @@ def environment() -> dict[str, str]:
 
 def locked() -> dict[str, tuple[str, int]]:
     """Name -> version and number of hashes."""
-    found = {}
+    found: dict[str, tuple[str, int]] = {}
     for block in re.split(r"\n(?=\S)", LOCK.read_text()):
         if matched := re.match(r"([\w.-]+)==(\S+)", block):
             found[canonicalize_name(matched[1])] = (matched[2], block.count("--hash=sha256:"))
@@ -65,7 +65,9 @@ def needed() -> Iterator[str]:
     while waiting:
         one = waiting.pop()
         name = canonicalize_name(one.name)
-        if name in seen or (one.marker and not any(one.marker.evaluate({"extra": extra}) for extra in ("", *one.extras))):
+        if name in seen or (
+            one.marker and not any(one.marker.evaluate({"extra": extra}) for extra in ("", *one.extras))
+        ):
             continue
         seen.add(name)
         yield name
