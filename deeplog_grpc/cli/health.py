@@ -36,10 +36,13 @@ def health(
 
 
 def _status(server: str, service: str, timeout_s: float) -> int:
-    with grpc.insecure_channel(server) as channel:
+    channel = grpc.insecure_channel(server)
+    try:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
         return int(check(health_pb2.HealthCheckRequest(service=service), timeout=timeout_s).status)
+    finally:
+        channel.close()

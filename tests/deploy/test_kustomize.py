@@ -64,6 +64,7 @@ def test_production_is_encrypted_asks_for_tokens_and_is_watched(kubectl: Path) -
     (small,) = the(base, "StatefulSet")["spec"]["template"]["spec"]["containers"]
     larger, smaller = (mebibytes(one["resources"]["limits"]["memory"]) for one in (container, small))
     assert larger > smaller
+    assert larger - content["limits"]["memory_mb"] >= 1024  # for trainings
     the(objects, "ServiceMonitor")
     files_of = {one["metadata"]["name"]: one["data"] for one in of_kind(objects, "ConfigMap")}
     files_here = CHART / "files"
