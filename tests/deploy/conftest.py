@@ -9,8 +9,10 @@ from tests.deploy.tools import found
 
 def _tool(name: str, remedy: str) -> object:
     @pytest.fixture(scope="session", name=name)
-    def tool(pytestconfig: pytest.Config) -> Path:
-        program = found(name, pytestconfig.cache.mkdir("tools") if pytestconfig.cache else Path())
+    def tool(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        # pytest has no cache where its plugin is switched off.
+        cache: pytest.Cache | None = getattr(pytestconfig, "cache", None)
+        program = found(name, tmp_path_factory.mktemp("tools") if cache is None else cache.mkdir("tools"))
         if program is None:
             pytest.skip(f"no {name} here: {remedy}")
         return program
