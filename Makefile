@@ -6,7 +6,7 @@ DATA   ?= ../shared/data
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect bench-sets bench-feedback bench-workflow bench-pipeline guard guard-record clean plugin
+.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect bench-sets bench-feedback bench-workflow bench-pipeline guard guard-record clean plugin lock
 
 help:  ## List the jobs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -83,3 +83,10 @@ clean:  ## Remove the environment and what tools left
 
 plugin:  ## The output plugin of Fluent Bit (NGHTTP2=sources of nghttp2: needs libc only)
 	$(MAKE) -C plugins/fluent-bit/out_deeplog NGHTTP2=$(abspath $(NGHTTP2))
+
+lock: install  ## The packages of the image with their hashes, from pyproject.toml and constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+	@# Resolved as for a Mac, where torch needs none of CUDA; the hashes are those of all platforms.
+	MACOSX_DEPLOYMENT_TARGET=14.0 $(BIN)/uv pip compile pyproject.toml --quiet --no-config --constraint constraints.txt \
+		--generate-hashes --no-annotate --no-emit-package torch --python-version 3.11 --python-platform aarch64-apple-darwin \
+		--custom-compile-command "make lock" --output-file deploy/docker/requirements.txt

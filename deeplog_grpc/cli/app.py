@@ -24,6 +24,7 @@ COMMANDS = {
     "parse": "Find the message templates of log lines and count them, or compare them with others.",
     "feedback": "Say what an anomaly was: a false positive, which the models learn at once, or confirmed.",
     "adapt": "Learn the open anomalies of a range of time as normal, after a deployment for example.",
+    "health": "Ask a server whether it serves; exit code 0 = yes, 1 = no, or no answer.",
     "drift": "Tell whether an application's logs have moved away from training, and which log keys make that up.",
     "workflow": "Show the workflow of an application: tasks, where they branch, loops, slow steps, and what h and g it "
     "suggests.",
@@ -39,7 +40,7 @@ COMMANDS = {
     "top": "Show how a server is doing: rates, latencies, queue, memory, applications, alarms; q or Ctrl-C ends it.",
 }
 """Name -> what it is for, as its own help begins. Each is in the module of its name."""
-NEED_NOTHING = ("serve", "ship", "drift", "demo", "config", "top")
+NEED_NOTHING = ("serve", "ship", "health", "drift", "demo", "config", "top")
 """Commands that can be called without an argument."""
 
 
