@@ -1,8 +1,8 @@
 """Nothing is dropped silently: what the metrics of a server say was received is what became of it.
 
 A server counts the entries of each delivery at its door, but not those of one that it has had before. Each of them is
-scored, rejected (it can never be judged: its sender is told), refused (not taken now: its sender is to send it again) or
-still in the queue.
+scored, rejected (it can never be judged: its sender is told), refused (not taken now: its sender is to send it again)
+or still in the queue.
 """
 
 import asyncio

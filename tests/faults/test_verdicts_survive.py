@@ -29,31 +29,42 @@ QUIET = {"server": {"tick_s": None}}
 
 
 class Run:
-    """One run of the log through servers that take turns."""
+    """One run of the log through servers of one state that take turns."""
 
-    def __init__(self, servers: ServerProcesses, proxy: FaultyProxy, *, at: Sequence[int]) -> None:
+    def __init__(self, servers: ServerProcesses, proxy: FaultyProxy, *, state: Path, at: Sequence[int] = ()) -> None:
         self.ports: dict[str, int] = {}
         self.stops: list[range] = []
         """Deliveries that were sent from the order to stop to the end."""
-        self._servers, self._proxy = servers, proxy
+        self._servers, self._proxy, self._state = servers, proxy, state
         self._at = set(at)
         self._sent = 0
         self._rng = random.Random(f"ends {SEED}")
         self._stopping: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        await self._servers.launch()
+    async def told(self, route: str, sent: Deliveries) -> tuple[list[pb.ScoreResponse], list[anomaly_pb2.Anomaly]]:
+        """First answers, and what was stored."""
+        await self._start()
+        answers = await ROUTES[route](self._proxy.address, sent, self._trouble)
+        await self._over()
+        assert_conserved(await balance_at(self.ports["metrics"]))
+        found = await stored_anomalies(f"127.0.0.1:{self.ports['grpc']}")
+        self._servers.signal(signal.SIGTERM)
+        assert await self._servers.ended() == 0
+        return answers, found
+
+    async def _start(self) -> None:
+        await self._servers.launch("--state", str(self._state))
         self.ports = await self._servers.ports()
         self._proxy.upstream = ("127.0.0.1", self.ports["grpc"])
 
-    async def trouble(self, delivery: int) -> None:
+    async def _trouble(self, delivery: int) -> None:
         """End the server soon after this delivery is sent, if it is the turn of it."""
         self._sent = delivery
         if delivery in self._at:
-            await self.over()
+            await self._over()
             self._stopping = asyncio.create_task(self._stop(self._rng.uniform(0.0, 0.02)))
 
-    async def over(self) -> None:
+    async def _over(self) -> None:
         """Wait for the end of the last trouble; if it failed, so does this."""
         if self._stopping is not None:
             await self._stopping
@@ -65,55 +76,36 @@ class Run:
         self._servers.signal(number)
         assert await self._servers.ended() == code
         self.stops.append(range(first - UNDER_WAY, self._sent + UNDER_WAY))
-        await self.start()
-
-
-Found = tuple[list[pb.ScoreResponse], list[anomaly_pb2.Anomaly], list[range]]
-
-
-async def told(bundle: Path, folder: Path, route: str, sent: Deliveries, *, at: Sequence[int]) -> Found:
-    """First answers, what was stored, and at which deliveries the server ended."""
-    async with server_processes(bundle, folder, settings=QUIET) as servers, FaultyProxy("127.0.0.1", 0) as proxy:
-        run = Run(servers, proxy, at=at)
-        await run.start()
-        answers = await ROUTES[route](proxy.address, sent, run.trouble)
-        await run.over()
-        assert_conserved(await balance_at(run.ports["metrics"]))
-        found = await stored_anomalies(f"127.0.0.1:{run.ports['grpc']}")
-        servers.signal(signal.SIGTERM)
-        assert await servers.ended() == 0
-        assert not servers.errors, servers.errors
-        assert not servers.noise, servers.noise
-    return answers, found, run.stops
+        await self._start()
 
 
 @pytest.mark.timeout(120 + 20 * STOPS)
 async def test_what_is_said_is_what_a_server_says_that_was_left_alone(small_bundle: Path, tmp_path: Path) -> None:
     sent = deliveries(SESSIONS, seed=SEED)
-    expected, expected_stored, _ = await told(small_bundle, made(tmp_path / "clean"), "score", sent, at=[])
-    assert len(expected_stored) > 5
-    for route in ROUTES:
-        at = sorted(random.Random(f"{route} {SEED}").sample(range(2, len(sent) - 2), STOPS))
-        answers, found_stored, stops = await told(small_bundle, made(tmp_path / route), route, sent, at=at)
-        assert len(stops) == len(at)
-        assert [answer.entry_count for answer in answers] == [len(one) for one in sent]
-        # What a client was told of can be asked for, and nothing is there twice.
-        names = [one.verdict.verdict_id for one in found_stored]
-        assert len(set(names)) == len(names)
-        assert verdict_ids(answers) <= set(names)
-        if SESSIONS_SURVIVE:
-            assert said(answers) == said(expected)
-            assert stored(found_stored) == stored(expected_stored)
-        else:
-            spanning = spanning_sessions(expected, stops)
-            compared = judged(answers, but=spanning)
-            assert compared == judged(expected, but=spanning)
-            assert compared.total() > 50
-
-
-def made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
+    quiet = server_processes(small_bundle, tmp_path, settings=QUIET)
+    async with quiet as servers, FaultyProxy("127.0.0.1", 0) as proxy:
+        expected, expected_stored = await Run(servers, proxy, state=tmp_path / "clean").told("score", sent)
+        assert len(expected_stored) > 5
+        for route in ROUTES:
+            at = sorted(random.Random(f"{route} {SEED}").sample(range(2, len(sent) - 2), STOPS))
+            run = Run(servers, proxy, state=tmp_path / route, at=at)
+            answers, found_stored = await run.told(route, sent)
+            assert len(run.stops) == len(at)
+            assert [answer.entry_count for answer in answers] == [len(one) for one in sent]
+            # What a client was told of can be asked for, and nothing is there twice.
+            names = [one.verdict.verdict_id for one in found_stored]
+            assert len(set(names)) == len(names)
+            assert verdict_ids(answers) <= set(names)
+            if SESSIONS_SURVIVE:
+                assert said(answers) == said(expected)
+                assert stored(found_stored) == stored(expected_stored)
+            else:
+                spanning = spanning_sessions(expected, run.stops)
+                compared = judged(answers, but=spanning)
+                assert compared == judged(expected, but=spanning)
+                assert compared.total() > 50
+    assert not servers.errors, servers.errors
+    assert not servers.noise, servers.noise
 
 
 def spanning_sessions(answers: Sequence[pb.ScoreResponse], stops: Sequence[range]) -> set[str]:

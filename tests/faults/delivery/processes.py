@@ -37,10 +37,10 @@ class ServerProcesses:
         self.noise: list[str] = []
         """What they have written to standard error and is not of their log."""
 
-    async def launch(self) -> None:
-        """Begin to start a server."""
+    async def launch(self, *more: str) -> None:
+        """Begin to start a server, with more arguments if there are any."""
         assert self._launcher.stdin is not None
-        self._launcher.stdin.write(f"{json.dumps(self._arguments)}\n".encode())
+        self._launcher.stdin.write(f"{json.dumps([*self._arguments, *more])}\n".encode())
         self.process_id = await self._told()
         self._ports = asyncio.Queue()
 
@@ -104,10 +104,9 @@ class ServerProcesses:
 
 @asynccontextmanager
 async def server_processes(
-    bundle: Path | None,
+    bundle: Path,
     folder: Path,
     *,
-    state: Path | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     first: Sequence[str] = (),
 ) -> AsyncIterator[ServerProcesses]:
@@ -115,12 +114,9 @@ async def server_processes(
 
     Parameters
     ----------
-    bundle : Path, optional
-        None = no model: applications are learned.
+    bundle : Path
     folder : Path
         Of all that they write.
-    state : Path, optional
-        Folder of their state, if it is to be elsewhere.
     settings : mapping, optional
         Section -> settings that differ.
     first : sequence of str
@@ -145,9 +141,8 @@ async def server_processes(
         stderr=asyncio.subprocess.PIPE,
         limit=_LOG_BYTES,
     )
-    models = [] if bundle is None else ["--model", str(bundle)]
-    places = ["--state", str(state or folder / "state"), "--config", str(config)]
-    arguments = [*first, "serve", *models, *places]
+    places = ["--state", str(folder / "state"), "--config", str(config)]
+    arguments = [*first, "serve", "--model", str(bundle), *places]
     servers = ServerProcesses(launcher, arguments, folder)
     try:
         yield servers
