@@ -9,7 +9,7 @@ from tests.faults.conservation import assert_conserved, balance_at
 from tests.faults.delivery.processes import server_processes
 from tests.faults.delivery.serving_process import CLOCK
 from tests.faults.extent import SEED, runs
-from tests.faults.verdicts import FULL, by_stream, deliveries, said, stored, stored_anomalies
+from tests.faults.verdicts import FULL, by_stream, deliveries, no_trouble, said, stored, stored_anomalies
 
 STEPS_S = (3_600, -3_600, 86_400, -86_400, 31_536_000, -31_536_000)
 SESSIONS = 40 * runs(2)
@@ -29,12 +29,9 @@ async def test_steps_of_the_wall_clock_change_nothing_that_is_said(small_bundle:
             stepped.append(steps[delivery])
             clock.write_text(str(steps[delivery]))
 
-    async def still(_: int) -> None:
-        pass
-
     found = []
     async with server_processes(small_bundle, tmp_path, settings=QUICK, first=[CLOCK, str(clock)]) as servers:
-        for name, trouble in (("still", still), ("stepped", step)):
+        for name, trouble in (("still", no_trouble), ("stepped", step)):
             await servers.launch("--state", str(tmp_path / name))
             ports = await servers.ports()
             address = f"127.0.0.1:{ports['grpc']}"

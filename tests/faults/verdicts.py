@@ -5,6 +5,7 @@ verdicts in their answers.
 """
 
 import asyncio
+import hashlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -53,10 +54,32 @@ async def by_score(address: str, sent: Deliveries, trouble: Trouble) -> list[pb.
     async with _channel(address) as channel:
         method: Any = channel.unary_unary("/deeplog_grpc.v1.DeepLogService/Score")
         for number, entries in enumerate(sent):
-            request = pb.ScoreRequest(entries=entries, options=FULL, batch_id=f"delivery-{number}").SerializeToString()
             await trouble(number)
-            answers.append(pb.ScoreResponse.FromString(await _insist(method, request)))
+            answers.append(pb.ScoreResponse.FromString(await _insist(method, named(entries))))
     return answers
+
+
+async def once(address: str, entries: Sequence[LogEntry]) -> pb.ScoreResponse | None:
+    """One try at a delivery; None = it was not taken, and is to be sent again."""
+    async with _channel(address) as channel:
+        method: Any = channel.unary_unary("/deeplog_grpc.v1.DeepLogService/Score")
+        try:
+            return pb.ScoreResponse.FromString(await method(named(entries), timeout=_TIMEOUT_S))
+        except grpc.aio.AioRpcError as error:
+            if error.code() not in _RETRIED:
+                raise
+            return None
+
+
+def named(entries: Sequence[LogEntry]) -> bytes:
+    """A request whose name follows from its entries: whoever sends them again, they are the same delivery."""
+    request = pb.ScoreRequest(entries=entries, options=FULL)
+    request.batch_id = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+    return request.SerializeToString()
+
+
+async def no_trouble(_: int) -> None:
+    """Nothing happens."""
 
 
 async def by_stream(address: str, sent: Deliveries, trouble: Trouble) -> list[pb.ScoreResponse]:
