@@ -112,7 +112,7 @@ class Journal:
     def __init__(self, path: Path, *, keep_versions: int, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._keep_versions = max(keep_versions, 1)
         self._clock_ns = clock_ns
-        self._database = Database(path, SCHEMA)
+        self._database = Database(path, SCHEMA, is_checked=True)
 
     def close(self) -> None:
         """Close the database."""
