@@ -103,6 +103,9 @@ def run(data: Path) -> dict[str, Any]:
                 figures[figure] += figures[f"{name}_{figure}"]
             figures["runs"] += len(found.recoveries_s)
             _show(table, name, found, clean)
+            console.print(
+                f"{name.replace('_', ' ')}: {found.seconds:.0f} s beside {clean.seconds:.0f} s without faults"
+            )
     console.print(table)
     figures["restart_false_alarms"] = figures["kill_false_alarms"] + figures["restart_false_alarms"]
     return figures | {"clean_anomalies": clean.anomalies.total(), "clean_s": clean.seconds}

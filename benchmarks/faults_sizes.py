@@ -135,9 +135,7 @@ def _with_models(bundles: Sequence[Path], entries: Sequence[LogEntry]) -> float:
 
 
 def _of_application(entries: Sequence[LogEntry], application: str) -> bytes:
-    options = pb.ScoreOptions(
-        selection=pb.VERDICT_SELECTION_ANOMALIES, defaults=pb.EntryDefaults(application=application)
-    )
+    options = pb.ScoreOptions(selection=pb.VERDICT_SELECTION_ANOMALIES, application=application)
     return pb.ScoreRequest(entries=entries, options=options).SerializeToString()
 
 
