@@ -46,6 +46,9 @@ SEED = 7
 QUIET = ("--set", "server.tick_s=null")
 """No session ends by the clock, which runs on while a server is away."""
 
+_RETRIED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+"""By all exporters of OTLP."""
+
 Fault = Callable[[Restarting], None]
 Anomaly = tuple[str, int, int, int]
 """Session, time, kind, how it ended."""
@@ -211,7 +214,7 @@ async def _insist(method: Any, request: bytes) -> tuple[pb.ScoreResponse, int]:
         try:
             return pb.ScoreResponse.FromString(await method(request, timeout=TIMEOUT_S)), tries
         except grpc.aio.AioRpcError as error:
-            if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            if error.code() not in _RETRIED:
                 raise
             tries += 1
             await asyncio.sleep(RETRY_S)

@@ -51,8 +51,9 @@ def sessions(data: Path) -> dict[str, Any]:
         _open(server, template, AT_ONCE + SESSIONS, AT_ONCE + SESSIONS + MORE_SESSIONS)
         beyond = _held(server)
         ended = _flush(server)
-    if ended != SESSIONS:
-        raise RuntimeError(f"{ended:,} sessions were open instead of {SESSIONS:,}")
+    # Those that were met after the first one had to go may have begun before: their ends are not judged.
+    if not SESSIONS - MORE_SESSIONS <= ended <= SESSIONS:
+        raise RuntimeError(f"{ended:,} sessions were judged at their end, of {SESSIONS:,} that should have been open")
     figures = {
         "sessions": SESSIONS,
         "session_bytes": (full - before) * 2**20 / SESSIONS,
