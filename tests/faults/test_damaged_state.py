@@ -21,7 +21,7 @@ from tests.faults.extent import SEED, runs
 from tests.integration.learns import learning, orders
 from tests.integration.served import probed
 
-DAMAGES = runs(6)
+DAMAGES = runs(3)
 """Of each file."""
 BLOCK = 512
 LOUD = {"warning", "error"}

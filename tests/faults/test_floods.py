@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import psutil
+import pytest
 
 from deeplog_grpc.client import AsyncDeepLogClient
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
@@ -18,11 +19,11 @@ ROUNDS = runs(4)
 WARM_ROUNDS = 2
 ROUND_ENTRIES = 10_000
 """Each with a session, a source and now and then an application that never came before."""
-DELIVERY_ENTRIES = 50
+DELIVERY_ENTRIES = 200
 MAX_SESSIONS = 2_000
 MAX_APPLICATIONS = 5
 GROWTH_MB = 24
-"""Of the process after it has warmed up: less than half of what one round's sessions would take if they stayed."""
+"""Of the process after it has warmed up: half of what the sessions of four rounds would take if they stayed."""
 ANOMALIES = pb.ScoreOptions(selection=pb.VERDICT_SELECTION_ANOMALIES)
 LIMITS = {
     "detector": {"max_open_sessions": MAX_SESSIONS, "cache_mb": 8},
@@ -48,6 +49,7 @@ def flood(number: int) -> list[list[LogEntry]]:
     return [entries[at : at + DELIVERY_ENTRIES] for at in range(0, len(entries), DELIVERY_ENTRIES)]
 
 
+@pytest.mark.timeout(300)
 async def test_names_without_end_do_not_grow_a_server(small_bundle: Path, tmp_path: Path) -> None:
     held_mb = []
     rejected = 0

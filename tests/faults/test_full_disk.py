@@ -49,6 +49,7 @@ def fill(disk: Path) -> Path:
     return ballast
 
 
+@pytest.mark.timeout(300)
 async def test_a_full_disk_costs_no_answer_that_was_given(small_bundle: Path, tmp_path: Path, disk: Path) -> None:
     sent = deliveries(150, seed=SEED)
     third = len(sent) // 3

@@ -21,7 +21,7 @@ from tests.faults.extent import SEED, SESSIONS_SURVIVE, runs
 from tests.faults.verdicts import ROUTES, UNDER_WAY, Deliveries, deliveries, said, stored, stored_anomalies, verdict_ids
 
 STOPS = runs(4)
-SESSIONS = max(240, 60 * STOPS)
+SESSIONS = max(160, 40 * STOPS)
 ENDS = ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 0))
 """Ways to end a server, by turns."""
 QUIET = {"server": {"tick_s": None}}
