@@ -63,6 +63,8 @@ class Told:
     """Entries that were acknowledged and are errors in the answer."""
     anomalies: Counter[Anomaly] = field(default_factory=Counter)
     """As clients were told of them."""
+    named: Counter[Anomaly] = field(default_factory=Counter)
+    """Those of them that had a name, and so must be stored; on a full disk they have none."""
     stored: Counter[Anomaly] = field(default_factory=Counter)
     recoveries_s: list[float] = field(default_factory=list)
     seconds: float = 0.0
@@ -70,7 +72,7 @@ class Told:
     @property
     def lost(self) -> int:
         """Entries without a verdict, and anomalies that are not stored."""
-        return self.unjudged + (self.anomalies - self.stored).total()
+        return self.unjudged + (self.named - self.stored).total()
 
     def doubled(self, clean: "Told") -> int:
         """Anomalies that are stored more often than in a clean run, but at least twice."""
@@ -200,7 +202,9 @@ async def _sent(server: Restarting, requests: Sequence[bytes], fault: Fault | Fa
 def _note(told: Told, answer: pb.ScoreResponse) -> None:
     told.acknowledged += answer.entry_count
     told.unjudged += len(answer.errors)
-    told.anomalies.update(_anomaly(one) for one in (*answer.verdicts, *answer.session_ends) if one.verdict_id)
+    found = [one for one in (*answer.verdicts, *answer.session_ends) if one.kind != verdict_pb2.KIND_NORMAL]
+    told.anomalies.update(map(_anomaly, found))
+    told.named.update(_anomaly(one) for one in found if one.verdict_id)
 
 
 def _anomaly(verdict: verdict_pb2.Verdict) -> Anomaly:
