@@ -6,7 +6,7 @@ DATA   ?= ../shared/data
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect bench-sets bench-feedback bench-workflow bench-pipeline guard guard-record clean plugin lock
+.PHONY: help install demo test lint format proto docs bench bench-main bench-parse bench-detect bench-sets bench-feedback bench-workflow bench-pipeline bench-faults guard guard-record clean plugin lock
 
 help:  ## List the jobs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ bench-workflow: install  ## Workflows beside known ones, on real logs, and what 
 
 bench-pipeline: install  ## Routes, shipper, learning mode; FLUENT_BIT=program adds Fluent Bit's routes (DATA=folder)
 	$(BIN)/python -m benchmarks.pipeline --data $(DATA)
+
+bench-faults: install  ## Kills, floods, overload, soak: what is lost and held (DATA=folder PARTS=some SOAK_MINUTES=30)
+	$(BIN)/python -m benchmarks.faults --data $(DATA) $(PARTS)
 
 bench-sets: install  ## Detection on other labelled logs beside simple rules (DATA=folder)
 	$(BIN)/python -m benchmarks.sets --data $(DATA)

@@ -20,15 +20,17 @@ class Restarting:
         The model.
     state : Path
         Folder of its state, kept over restarts.
+    options : str
+        More of its command line.
     """
 
-    def __init__(self, bundle: Path, state: Path) -> None:
+    def __init__(self, bundle: Path, state: Path, *options: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
         self._command = [PROGRAM, "serve", "--model", str(bundle), "--state", str(state), "--listen", self.address]
         for receiver in ("otlp_http", "forward"):  # their ports may be taken
             self._command += ["--set", f"receivers.{receiver}.listen=null"]
-        self._command += ["--set", "metrics.listen=null"]
+        self._command += ["--set", "metrics.listen=null", *options]
         self._process: subprocess.Popen[str] | None = None
         self.stops = 0
         """How often it was stopped while it served."""
@@ -53,6 +55,13 @@ class Restarting:
         self.stops += 1
         self._stop(signal.SIGTERM)
         self._start()
+
+    def pause(self, seconds: float) -> None:
+        """Let it stand still for a while."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+            time.sleep(seconds)
+            self._process.send_signal(signal.SIGCONT)
 
     def away(self, seconds: float) -> None:
         """Kill it and start it again after a while."""

@@ -1,6 +1,7 @@
 """What a server keeps on disk, opened together: the journal, the stored anomalies, each application's version."""
 
 import os
+import sqlite3
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 import structlog
 
 from deeplog_grpc.detection import ApplicationModel, Detector, DetectorConfig, Judges
-from deeplog_grpc.errors import BundleError
+from deeplog_grpc.errors import BundleError, StateError
 from deeplog_grpc.feedback import DriftConfig, DriftMonitor, FeedbackConfig
 from deeplog_grpc.serving.config import RecoveryConfig
 from deeplog_grpc.serving.detectors import Scorer
@@ -138,9 +139,12 @@ class ServerState:
             if workers > 1:
                 self.shards = Shards(workers, partial(ProcessLink, torch_threads))
             self._open(models, state, recovery or RecoveryConfig())
-        except BaseException:
+        except BaseException as error:
             self._end_shards()
             os.close(self._lock)
+            if isinstance(error, sqlite3.Error):  # damage is met where it is read, and a full disk where it is written
+                message = f"a database cannot be used: {error}; restore it from a backup, or move it away"
+                raise StateError(message, field=str(directory)) from error
             raise
 
     def _open(self, models: Models, state: StateConfig, recovery: RecoveryConfig) -> None:

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import structlog
 
 MAX_NAME_BYTES = 128
 APPLICATIONS = "applications"
 RECORD = "application.json"
 SAMPLE = "sample"
+_log = structlog.get_logger("deeplog_grpc.storage")
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
@@ -132,14 +134,15 @@ def new_folder(state: Path, application: str, *, begun_ns: int) -> ApplicationFo
 
 
 def application_folders(state: Path) -> Iterator[ApplicationFolder]:
-    """The folders of all applications of a state, oldest first; those without a sound record are passed over."""
+    """The folders of a state's applications, oldest first; one whose record is damaged is left out, and logged."""
     found = []
     for path in (state / APPLICATIONS).glob(f"*/{RECORD}"):
         try:
             content = orjson.loads(path.read_bytes())
             known = {field.name for field in fields(ApplicationRecord)}
             record = ApplicationRecord(**{name: value for name, value in content.items() if name in known})
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            _log.error("the record of an application is damaged: it is learned anew", path=str(path), error=str(error))
             continue
         found.append(ApplicationFolder(path.parent, record))
     yield from sorted(found, key=lambda folder: (folder.record.begun_ns, folder.record.application))

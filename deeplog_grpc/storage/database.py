@@ -47,6 +47,8 @@ class Database:
         The file; it and its folder are made if they are not there.
     schema : Schema
         What must be in it.
+    is_checked : bool
+        Look through the whole file for damage first: for small databases, it takes a second for a gigabyte or two.
 
     Raises
     ------
@@ -54,7 +56,7 @@ class Database:
         If the file cannot be opened, is damaged, of another kind, or of a newer format.
     """
 
-    def __init__(self, path: Path, schema: Schema) -> None:
+    def __init__(self, path: Path, schema: Schema, *, is_checked: bool = False) -> None:
         self.path = path.absolute()
         self._schema = schema
         self._write_lock = threading.Lock()
@@ -69,6 +71,8 @@ class Database:
             self._refuse(f"cannot be opened: {error}", error)
         try:
             self._check(is_new)
+            if is_checked:
+                self._look_through()
         except BaseException as error:
             self._writer.close()
             if isinstance(error, OSError | sqlite3.Error):
@@ -152,6 +156,12 @@ class Database:
                 connection.execute(f"PRAGMA user_version = {self._schema.format}")
         if is_new:
             _sync_directory(self.path.parent)
+
+    def _look_through(self) -> None:
+        """Refuse what is damaged in a place that is not read at a start, while a backup may still be at hand."""
+        (found,) = self._writer.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            self._refuse(f"is damaged ({found.splitlines()[-1]}): restore it from a backup, or move it away")
 
     def _found(self) -> tuple[int, int] | None:
         """Kind and format of what is there; None if nothing is."""

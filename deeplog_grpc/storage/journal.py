@@ -112,7 +112,7 @@ class Journal:
     def __init__(self, path: Path, *, keep_versions: int, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._keep_versions = max(keep_versions, 1)
         self._clock_ns = clock_ns
-        self._database = Database(path, SCHEMA)
+        self._database = Database(path, SCHEMA, is_checked=True)
 
     def close(self) -> None:
         """Close the database."""
@@ -342,8 +342,8 @@ def _read_record(row: tuple[Any, ...]) -> Record:
     return Record(
         **{
             **values,
-            "content": json.loads(values["content"]),
-            "outcome": None if outcome is None else json.loads(outcome),
+            "content": _parsed(values["content"]),
+            "outcome": None if outcome is None else _parsed(outcome),
         }
     )
 
@@ -354,7 +354,7 @@ def _versions(connection: sqlite3.Connection, where: str, *values: str | int) ->
 
 def _read_version(row: tuple[Any, ...]) -> Version:
     values = dict(zip(Version.__slots__, row, strict=True))
-    return Version(**{**values, "details": json.loads(values["details"]), "is_kept": bool(values["is_kept"])})
+    return Version(**{**values, "details": _parsed(values["details"]), "is_kept": bool(values["is_kept"])})
 
 
 def _last(connection: sqlite3.Connection, application: str) -> int:
@@ -369,6 +369,15 @@ def _no_version(application: str, version: int) -> InputError:
 def _json(content: Mapping[str, Any]) -> str:
     """As text that reads back as the same: infinite numbers too, which orjson would make null."""
     return json.dumps(content, separators=(",", ":"))
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise StateError(
+            f"the journal is damaged ({error}): restore it from a backup, or move it away", field="state.directory"
+        ) from error
 
 
 def _sha256(content: bytes) -> str:

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tests.faults.delivery.oracle import Judged
 
 START_S = 60.0
 _LOG_BYTES = 1 << 22
-PORTS = {"grpc": "port", "otlp_http": "otlp_http_port", "forward": "forward_port"}
+PORTS = {"grpc": "port", "otlp_http": "otlp_http_port", "forward": "forward_port", "metrics": "metrics_port"}
 """Name of an address -> that of its port in the log."""
 
 
@@ -30,17 +30,18 @@ class ServerProcesses:
         self._folder = folder
         self._ports: asyncio.Queue[dict[str, int]] = asyncio.Queue()
         self._reader = asyncio.create_task(self._read_log())
-        self._process_id = 0
+        self.process_id = 0
+        """Of the server."""
         self.errors: list[dict[str, Any]] = []
         """What servers have logged as an error."""
         self.noise: list[str] = []
         """What they have written to standard error and is not of their log."""
 
-    async def launch(self) -> None:
-        """Begin to start a server."""
+    async def launch(self, *more: str) -> None:
+        """Begin to start a server, with more arguments if there are any."""
         assert self._launcher.stdin is not None
-        self._launcher.stdin.write(f"{json.dumps(self._arguments)}\n".encode())
-        self._process_id = await self._told()
+        self._launcher.stdin.write(f"{json.dumps([*self._arguments, *more])}\n".encode())
+        self.process_id = await self._told()
         self._ports = asyncio.Queue()
 
     async def ports(self) -> dict[str, int]:
@@ -50,7 +51,7 @@ class ServerProcesses:
 
     def signal(self, number: signal.Signals) -> None:
         """Send the server a signal; one that has ended has gone by itself."""
-        os.kill(self._process_id, number)
+        os.kill(self.process_id, number)
 
     async def ended(self) -> int:
         """Wait for the server's end; its exit code, or minus the signal that ended it."""
@@ -61,9 +62,9 @@ class ServerProcesses:
         """End the processes, also in the middle of a failure."""
         if self._launcher.stdin is not None:
             self._launcher.stdin.close()
-        if self._process_id and self._launcher.returncode is None:
+        if self.process_id and self._launcher.returncode is None:
             with suppress(ProcessLookupError):
-                os.kill(self._process_id, signal.SIGKILL)
+                os.kill(self.process_id, signal.SIGKILL)
         await self._launcher.wait()
         await self._reader
 
@@ -102,16 +103,36 @@ class ServerProcesses:
 
 
 @asynccontextmanager
-async def server_processes(bundle: Path, folder: Path) -> AsyncIterator[ServerProcesses]:
-    """Servers of a bundle with all receivers, and a file to which scored records go."""
-    settings = {
+async def server_processes(
+    bundle: Path,
+    folder: Path,
+    *,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    first: Sequence[str] = (),
+) -> AsyncIterator[ServerProcesses]:
+    """Servers of a bundle with all receivers, and a file to which scored records go.
+
+    Parameters
+    ----------
+    bundle : Path
+    folder : Path
+        Of all that they write.
+    settings : mapping, optional
+        Section -> settings that differ.
+    first : sequence of str
+        What :mod:`tests.faults.delivery.serving_process` is told beside.
+    """
+    usual: dict[str, dict[str, Any]] = {
         "server": {"listen": "127.0.0.1:0", "grace_s": 10},
         "receivers": {"otlp_http": {"listen": "127.0.0.1:0"}, "forward": {"listen": "127.0.0.1:0"}},
         "outputs": {"scored": {"type": "file", "path": str(folder / "scored.jsonl"), "what": "records"}},
         "detector": {"cold_start_s": 0},
+        "metrics": {"listen": "127.0.0.1:0"},
     }
+    for section, own in (settings or {}).items():
+        usual[section] = {**usual.get(section, {}), **own}
     config = folder / "config.yaml"
-    config.write_text(yaml.safe_dump(settings))
+    config.write_text(yaml.safe_dump(usual))
     launcher = await asyncio.create_subprocess_exec(
         sys.executable,
         *(serving_process.__file__, str(folder / "judged.jsonl")),
@@ -120,7 +141,8 @@ async def server_processes(bundle: Path, folder: Path) -> AsyncIterator[ServerPr
         stderr=asyncio.subprocess.PIPE,
         limit=_LOG_BYTES,
     )
-    arguments = ["serve", "--model", str(bundle), "--state", str(folder / "state"), "--config", str(config)]
+    places = ["--state", str(folder / "state"), "--config", str(config)]
+    arguments = [*first, "serve", "--model", str(bundle), *places]
     servers = ServerProcesses(launcher, arguments, folder)
     try:
         yield servers

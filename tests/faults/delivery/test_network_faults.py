@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
 from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.testing import FaultPlan
+from tests.faults.conservation import Balance, assert_conserved
 from tests.faults.delivery.clients import APPLICATION, ROUTES
 from tests.faults.delivery.feed import Habits, Timing
 from tests.faults.delivery.network import BOUND_S, Network, feeds, network, probe, send_all
@@ -54,7 +56,7 @@ async def faulty(lines: Network, oracle: Oracle, plan: FaultPlan, habits: Habits
     await probe(lines, oracle)
 
 
-def assert_conserved(findings: Findings) -> None:
+def assert_all_told(findings: Findings) -> None:
     """Every line was judged, or its sender told that it will not be."""
     assert findings.issued == findings.acknowledged == findings.judged + findings.rejected
 
@@ -67,10 +69,11 @@ async def test_each_line_is_judged_once_in_order_and_whole_whatever_the_network_
     async with receiving(APPLICATION, OTHER) as up, network(ports_of(up)) as lines:
         record = recorded(up)
         await faulty(lines, oracle, plan, habits)
+        assert_conserved(Balance.of(generate_latest(up.server.metrics.registry).decode()))
         repeats = up.server.deliveries.repeats
     findings = oracle.findings(record)
     assert findings.is_sound, findings
-    assert_conserved(findings)
+    assert_all_told(findings)
     assert set(lines.played) >= set(plan.names)
     assert findings.rejected > 10
     assert findings.resent > 300, findings
@@ -84,7 +87,7 @@ async def test_each_line_is_judged_once_in_order_and_whole_whatever_the_network_
 async def test_an_answer_that_never_arrives_costs_no_second_judgement(route: str) -> None:
     findings, repeats = await without_answers(route)
     assert findings.is_sound, findings
-    assert_conserved(findings)
+    assert_all_told(findings)
     assert repeats > 0
     assert findings.resent > 0
 

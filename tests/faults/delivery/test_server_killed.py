@@ -1,10 +1,9 @@
 """A real ``serve`` is killed, stopped and frozen at moments that a seed gives, while all routes send.
 
-``ORACLE_KILLS=200`` asks for so many kills; the figures are printed (``pytest -s``).
+``FAULT_RUNS=200`` asks for so many kills; the figures are printed (``pytest -s``).
 """
 
 import asyncio
-import os
 import random
 import signal
 from collections import Counter
@@ -18,15 +17,16 @@ from deeplog_grpc.detection import EntryBatch
 from deeplog_grpc.storage import save_bundle
 from deeplog_grpc.testing import FaultPlan
 from deeplog_grpc.training import Trainer
+from tests.faults.conservation import assert_conserved, balance_at
 from tests.faults.delivery.clients import APPLICATION, ROUTES
 from tests.faults.delivery.feed import Habits, Timing
 from tests.faults.delivery.network import Network, feeds, network, probe, send_all
 from tests.faults.delivery.oracle import IDS_OF_A_SOURCE, Oracle
 from tests.faults.delivery.processes import ServerProcesses, server_processes
+from tests.faults.extent import SEED, SESSIONS_SURVIVE, runs
 from tests.trained import small_config
 
-KILLS = int(os.environ.get("ORACLE_KILLS", "8"))
-SEED = int(os.environ.get("ORACLE_SEED", "11"))
+KILLS = runs(8)
 STOPS = 5
 NATIVE = {"score", "stream_score"}
 """Routes whose answers have the verdicts: their entries are not passed through."""
@@ -61,6 +61,8 @@ class Killer:
     oracle: Oracle
     rng: random.Random
     done: Counter[str] = field(default_factory=Counter)
+    metrics_port: int = 0
+    """Of the server that runs."""
 
     async def stop(self, times: int) -> None:
         """Order the server to stop so often, and start another each time."""
@@ -79,7 +81,9 @@ class Killer:
 
     async def start(self) -> None:
         await self.servers.launch()
-        self.lines.lead_to(await self.servers.ports())
+        ports = await self.servers.ports()
+        self.metrics_port = ports["metrics"]
+        self.lines.lead_to(ports)
 
     async def _killed(self, trouble: str) -> None:
         if trouble == "killed at start":
@@ -122,6 +126,7 @@ async def test_servers_that_take_turns_judge_nothing_twice(oracle_bundle: Path, 
                 await group.create_task(killer.stop(STOPS))
                 stopping.set()
             await probe(lines, oracle)
+            assert_conserved(await balance_at(killer.metrics_port))
             servers.signal(signal.SIGTERM)
             assert await servers.ended() == 0
     findings = oracle.findings(servers.record)
@@ -161,6 +166,7 @@ async def test_what_was_acknowledged_was_judged_however_the_server_ends(oracle_b
                 lines.repair()
                 stopping.set()
             await probe(lines, oracle)
+            assert_conserved(await balance_at(killer.metrics_port))
             servers.signal(signal.SIGTERM)
             assert await servers.ended() == 0
 
@@ -181,7 +187,7 @@ async def test_what_was_acknowledged_was_judged_however_the_server_ends(oracle_b
     assert killer.done["killed"] >= KILLS // 2
     assert findings.stops >= KILLS
     assert findings.resent > 10 * KILLS
-    assert findings.doubled
+    assert findings.doubled or SESSIONS_SURVIVE
     assert {name for name, feed in clients if feed.retries} == set(ROUTES)
     assert not servers.errors, servers.errors
     assert not servers.noise, servers.noise

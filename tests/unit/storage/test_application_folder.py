@@ -4,6 +4,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from deeplog_grpc.storage import application_folders, folder_name, is_application_name, new_folder
 from deeplog_grpc.storage.application_folder import RECORD
@@ -39,12 +40,14 @@ def test_a_record_is_read_back(tmp_path: Path) -> None:
     assert found[1].bundle == folder.directory / "model-3"
 
 
-def test_a_damaged_record_is_passed_over(tmp_path: Path) -> None:
+def test_a_damaged_record_is_passed_over_and_logged(tmp_path: Path) -> None:
     for name, content in (("a", b"{"), ("b", b"[]"), ("c", b"{}")):
         folder = new_folder(tmp_path, name, begun_ns=1)
         folder.write()
         (folder.directory / RECORD).write_bytes(content)
-    assert list(application_folders(tmp_path)) == []
+    with capture_logs() as logs:
+        assert list(application_folders(tmp_path)) == []
+    assert [one["log_level"] for one in logs] == ["error"] * 3
 
 
 def test_only_the_bundle_in_force_is_kept(tmp_path: Path) -> None:
