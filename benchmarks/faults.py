@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def overload(data: Path) -> dict[str, Any]:
     """Ten times the load that a server can take."""
     from benchmarks.faults_overload import run
 
-    return dict(run(OVERLOAD_S))
+    return asdict(run(data, seconds=OVERLOAD_S))
 
 
 def arranged(figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -166,7 +166,7 @@ async def secured(
     receivers = ReceiversConfig(otlp_http=OtlpHttpConfig(listen="127.0.0.1:0"), forward=ForwardConfig(listen=None))
     attach(server, receivers, RecordIngest(server.applications, limits, RoutingConfig()))
     metrics = MetricsConfig(listen="127.0.0.1:0")
-    server.add_listener(MetricsListener(server.metrics, metrics, server.certificates, server.gate))
+    server.add_listener(MetricsListener(server.metrics, metrics, server.health, server.certificates, server.gate))
     port = await server.start()
     try:
         yield Secured(server=server, authority=authority, port=port, tokens=tokens, tokens_file=tokens_file)

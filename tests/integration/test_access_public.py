@@ -76,8 +76,8 @@ def test_the_other_ports_are_judged_alike(tmp_path: Path, tokens: Path) -> None:
     guarded = server(local, tls=authority.tls(), access=AccessConfig(tokens_file=tokens))
     attached(guarded)
     with pytest.raises(ConfigError, match=r"^metrics\.listen: .* tls\.client_ca or access\.metrics"):
-        MetricsListener(guarded.metrics, MetricsConfig(**PUBLIC), guarded.certificates, guarded.gate)
+        MetricsListener(guarded.metrics, MetricsConfig(**PUBLIC), guarded.health, guarded.certificates, guarded.gate)
     asked = server(local, tls=authority.tls(), access=AccessConfig(tokens_file=tokens, metrics=True))
-    MetricsListener(asked.metrics, MetricsConfig(**PUBLIC), asked.certificates, asked.gate)
+    MetricsListener(asked.metrics, MetricsConfig(**PUBLIC), asked.health, asked.certificates, asked.gate)
     mutual = server(local, tls=authority.tls(client_ca=authority.ca_file))
-    MetricsListener(mutual.metrics, MetricsConfig(**PUBLIC), mutual.certificates, mutual.gate)
+    MetricsListener(mutual.metrics, MetricsConfig(**PUBLIC), mutual.health, mutual.certificates, mutual.gate)

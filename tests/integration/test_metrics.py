@@ -75,8 +75,8 @@ async def test_a_port_that_is_taken_is_named_with_the_remedies() -> None:
 async def test_a_public_address_needs_leave() -> None:
     server = Server({"app": FakeDetector("app")}, ServerConfig(listen="127.0.0.1:0"), IngestConfig())
     with pytest.raises(ConfigError, match=r"^metrics\.listen: .* set metrics\.allow_public"):
-        MetricsListener(server.metrics, MetricsConfig(listen="0.0.0.0:9464"))
-    MetricsListener(server.metrics, MetricsConfig(listen="0.0.0.0:9464", allow_public=True))
+        MetricsListener(server.metrics, MetricsConfig(listen="0.0.0.0:9464"), server.health)
+    MetricsListener(server.metrics, MetricsConfig(listen="0.0.0.0:9464", allow_public=True), server.health)
     assert MetricsConfig(listen=None).listen is None
 
 
