@@ -55,6 +55,7 @@ def serve(
     cores: `... --model model --workers 3`
     """
     settings = settings_of(config, assignments, server__listen=listen, server__workers=workers, state__directory=state)
+    configure_logging(settings.logs)
     bundles = model or []
     models: dict[str, tuple[ApplicationModel, str]] = {}
     for directory in bundles:
@@ -88,7 +89,6 @@ async def _serve(kept: ServerState, directory: Path, settings: Settings) -> None
     """Serve; what goes out begins before the first entry is taken, and ends after the last was scored."""
     from deeplog_grpc.outputs.service import Outputs  # brings an HTTP client that no other command needs
 
-    configure_logging(settings.logs)
     tracing = start_tracing(settings.tracing)
     outputs = Outputs(
         settings.outputs,

@@ -68,6 +68,8 @@ class ServerCollector(Collector):
         """See :class:`prometheus_client.registry.Collector`."""
         yield from self._entries()
         yield from self._detection()
+        yield from self._recovery()
+        yield from self._memory()
         yield from self._calls()
         yield from self._learning()
         yield from self._health()
@@ -79,6 +81,9 @@ class ServerCollector(Collector):
         yield counter("deeplog_scored_entries", "Entries judged or learned from.", ("application",), scored)
         yield counter("deeplog_rejected_entries", "Entries that never will be judged.", ("reason",), book.rejected)
         yield counter("deeplog_refused_entries", "Entries that are to be sent again.", ("reason",), book.refused)
+        yield counter(
+            "deeplog_refused_unread_deliveries", "Deliveries refused unread.", ("reason",), book.unread_deliveries
+        )
         yield counter("deeplog_repeated_entries", "Entries of repeated deliveries.", (), book.repeated)
         yield gauge(
             "deeplog_queue_entries", "Entries that were accepted and are not answered.", (), queue.waiting_entries
@@ -113,6 +118,21 @@ class ServerCollector(Collector):
         yield gauge("deeplog_late_ends", "Ends of sessions that no client was told of yet.", (), len(late))
         yield counter("deeplog_dropped_late_ends", "Ends of sessions that no client will be told of.", (), late.dropped)
 
+    def _recovery(self) -> Iterator[Metric]:
+        state = self._server.state
+        if state is None or state.recovery is None:
+            return
+        recovery = state.recovery
+        yield counter("deeplog_recovery_written_bytes", "Written down of what was scored.", (), recovery.written_bytes)
+        yield counter("deeplog_recovery_saves", "Times that open sessions were saved.", (), recovery.saves)
+        yield counter("deeplog_recovery_failures", "Times that all saved was dropped.", (), recovery.failures)
+
+    def _memory(self) -> Iterator[Metric]:
+        memory = self._server.memory
+        held, limit = (0, 0) if memory is None else (memory.held_bytes, memory.limit_bytes)
+        yield gauge("deeplog_memory_held_bytes", "Memory held, as the guard counts it; 0 = no guard.", (), held)
+        yield gauge("deeplog_memory_limit_bytes", "Memory that may be held; 0 = no guard.", (), limit)
+
     def _sessions(self, detectors: Mapping[str, Any], attribute: str) -> Mapping[Any, float]:
         """Of those that track sessions: one that still learns does not."""
         return self._by_application({(name,): getattr(one, attribute, 0) for name, one in detectors.items()})
@@ -146,7 +166,7 @@ class ServerCollector(Collector):
         yield gauge("deeplog_applications", "Applications.", ("state",), counts)
         yield gauge("deeplog_application_info", "State of an application.", ("application", "state"), infos)
         yield gauge("deeplog_model_version", "Version of the models in force; 0 = none.", ("application",), versions)
-        refused = getattr(server.applications, "refused", 0)
+        refused = getattr(getattr(server.applications, "all", None), "refused", 0)
         yield counter("deeplog_refused_applications", "Times that an application was not admitted.", (), refused)
         if state is None or server.learning is None:
             return

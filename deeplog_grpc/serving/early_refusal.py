@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from deeplog_grpc.errors import InputError
+from deeplog_grpc.errors import InputError, RefusedError
 from deeplog_grpc.serving.admission import Admission
 from deeplog_grpc.serving.calls import Context, peer_of, time_left
 from deeplog_grpc.serving.status import abort
@@ -28,9 +28,18 @@ class EarlyRefusal(grpc.aio.ServerInterceptor):
         Full names of methods, ``/package.Service/Method``, whose requests are not deserialised by gRPC.
     max_wait_s : float
         Seconds that a call without a deadline waits.
+    refused : callable
+        Told of each error that a call is refused with.
     """
 
-    def __init__(self, admission: Admission, methods: Set[str], max_wait_s: float) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        methods: Set[str],
+        max_wait_s: float,
+        refused: Callable[[RefusedError], object] = lambda error: None,
+    ) -> None:
+        self._refused = refused
         self._admission = admission
         self._methods = methods
         self._max_wait_s = max_wait_s
@@ -50,6 +59,7 @@ class EarlyRefusal(grpc.aio.ServerInterceptor):
         async def call(_: Any, context: Context[Any, Any]) -> Any:
             error = self._admission.likely_refusal(peer_of(context), timeout_s=time_left(context, self._max_wait_s))
             if error is not None:
+                self._refused(error)
                 await abort(context, error)
             request = await context.read()
             if request is grpc.aio.EOF:

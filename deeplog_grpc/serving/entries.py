@@ -49,6 +49,9 @@ class EntryBook:
         self.repeated = 0
         """Entries of deliveries that repeat an earlier one, and were not scored again."""
 
+        self.unread_deliveries: Counter[str] = Counter()
+        """By reason: refused before they were read, so that nobody knows how many entries they had."""
+
     @contextmanager
     def reading(self, count: int) -> Iterator[None]:
         """Around what makes a job of ``count`` entries; if it fails, that is what became of them."""

@@ -111,6 +111,7 @@ class ScoringQueue(Generic[Job, Reply]):
         """Whether one at the door waits for nothing but room, so that no newcomer may have what there is."""
         self._next_look: asyncio.TimerHandle | None = None
         self._holds = 0
+        self._is_closed = False
         self.draining = False
         """Whether new jobs are refused for good."""
         self._wake = asyncio.Event()
@@ -189,10 +190,15 @@ class ScoringQueue(Generic[Job, Reply]):
             As :meth:`offer`.
         """
         if self.draining:
-            raise _draining()
+            raise self.unread(_draining())
         size = Size(entries=self._backlog.likely_entries(size_bytes), size_bytes=size_bytes)
         if not self.is_beyond(size) and (obstacle := self._obstacle(current_peer(), size, timeout_s)) is not None:
-            raise self._noted(obstacle, current_peer(), size)
+            raise self.unread(self._noted(obstacle, current_peer(), size))
+
+    def unread(self, error: RefusedError) -> RefusedError:
+        """Count a delivery that is refused unread, with this error."""
+        self._book.unread_deliveries[error.reason] += 1
+        return error
 
     def add(self, job: Job, *, order: Order = Order.FENCE) -> "asyncio.Future[Reply]":
         """Accept a job of the server's own: it takes no room, and is never refused but by a server that stops.
@@ -256,11 +262,14 @@ class ScoringQueue(Generic[Job, Reply]):
         await self._idle.wait()
 
     async def after_all(self, do: Callable[[], None]) -> None:
-        """Do something in the worker's thread, after all that it has begun."""
+        """Do something in the worker's thread, after all that it has begun; not after :meth:`close`."""
+        if self._is_closed:
+            return
         await asyncio.get_running_loop().run_in_executor(self._thread, do)
 
     async def close(self) -> None:
         """Stop the worker; jobs that were not started are cancelled."""
+        self._is_closed = True
         if self._runner is not None:
             self._runner.cancel()
             await asyncio.wait([self._runner])

@@ -87,6 +87,8 @@ class Restored:
 
     entries: int = 0
     """Applied again."""
+    open_sessions: int | None = None
+    """Then; None = nothing was found, and all begins cold."""
     failed: frozenset[str] = frozenset()
     """Applications whose detectors are now in no usable state."""
     last_number: int | None = None
@@ -176,6 +178,7 @@ class Recovery:
         again.finish()
         return Restored(
             entries=again.entries,
+            open_sessions=sum(one.open_sessions for one in detectors.values() if is_restorable(one)),
             failed=frozenset(again.failed),
             last_number=last_number if found.is_same_run else None,
             remembered=_remembered(found),

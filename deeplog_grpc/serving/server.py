@@ -202,7 +202,7 @@ class Server:
         """How it does."""
         self.health.add_check("memory", self._memory_problem)
         self._entry_methods = {f"/{SERVICE}/Parse", f"/{SERVICE}/Score"}
-        early = EarlyRefusal(self.queue.admission, self._entry_methods, config.max_wait_s)
+        early = EarlyRefusal(self.queue.admission, self._entry_methods, config.max_wait_s, self.queue.unread)
         guards = [] if self._guard is None else [self._guard]
         self._server = grpc.aio.server(
             interceptors=[self.metrics.calls, *interceptors, *guards, early],
@@ -280,6 +280,9 @@ class Server:
         await self.health.serving()
         ports = {f"{name}_port": number for name, number in self.ports.items()}
         applications = sorted(self.applications.names)
+        if self.state is not None and self.state.restored.open_sessions is not None:
+            restored = self.state.restored
+            _log.info("sessions restored", open_sessions=restored.open_sessions, entries_applied_again=restored.entries)
         _log.info("serving", host=self.config.address[0], port=port, **ports, applications=applications)
         return port
 

@@ -18,7 +18,7 @@ from deeplog_grpc.serving.config import RecoveryConfig
 from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.learning_detector import LearningDetector
 from deeplog_grpc.serving.recorder import AnomalyRecorder
-from deeplog_grpc.serving.recovery import Recovery, Restored, is_restorable
+from deeplog_grpc.serving.recovery import Recovery, Restored
 from deeplog_grpc.serving.right_of_way import RightOfWay
 from deeplog_grpc.serving.shard_links import ProcessLink
 from deeplog_grpc.serving.sharded_detector import ShardedDetector
@@ -186,20 +186,12 @@ class ServerState:
             last_number=lambda: self.recorder.last_number,
             keeps_text=self.redactor is None,
         )
-        began_s = time.monotonic()
         self.restored = restored = recovery.restore(self.detectors, seen=self.recorder.seen)
         for name in restored.failed & self.updaters.keys():
             self.detectors[name] = self.detector_of(self.updaters[name])
         if restored.last_number is not None:
             # They were stored, but what they are about was never answered: it will come again, and they with it.
-            unanswered = store.remove_after(max(restored.last_number, (store.start - 1) << BOOT_BITS))
-            _log.info(
-                "sessions restored",
-                open_sessions=sum(one.open_sessions for one in self.detectors.values() if is_restorable(one)),
-                entries_applied_again=restored.entries,
-                unanswered_anomalies=unanswered,
-                seconds=round(time.monotonic() - began_s, 3),
-            )
+            store.remove_after(max(restored.last_number, (store.start - 1) << BOOT_BITS))
         recovery.begin(self.detectors)
 
     def begin(self, application: str, now_ns: int) -> Kept:

@@ -104,8 +104,10 @@ def load_checkpoint(directory: Path) -> Checkpoint | None:
         form = manifest["format"]
     except (ValueError, TypeError, KeyError) as error:
         _refuse(save / _MANIFEST, "is damaged", error)
+    if not isinstance(form, int):
+        _refuse(save / _MANIFEST, "is damaged")
     if form != FORMAT:
-        _refuse(save / _MANIFEST, f"has format {str(form)[:20]}; this release reads format {FORMAT}")
+        _refuse(save / _MANIFEST, f"has format {form}; this release reads format {FORMAT}")
     if content != _sealed({name: value for name, value in manifest.items() if name != _SEAL}):
         _refuse(save / _MANIFEST, "does not have the checksum that it names: damaged")
     try:

@@ -31,7 +31,7 @@ def server(config: dict[str, Any], **guards: Any) -> Server:
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:50051", "[::]:50051", "192.168.1.1:1", "logs.example.com:50051"])
-def test_the_remedies_are_named(listen: str) -> None:
+async def test_the_remedies_are_named(listen: str) -> None:
     remedies = (
         r"^server\.listen: .* set tls\.cert and tls\.key together with access\.tokens_file or tls\.client_ca; "
         r"or listen on 127\.0\.0\.1; or set server\.allow_public to true if the network is trusted$"
@@ -42,11 +42,11 @@ def test_the_remedies_are_named(listen: str) -> None:
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:50051", "127.8.8.8:1", "localhost:0", "[::1]:65535"])
-def test_loopback_needs_no_leave(listen: str) -> None:
+async def test_loopback_needs_no_leave(listen: str) -> None:
     server({"listen": listen})
 
 
-def test_certificates_and_a_login_are_leave_enough_and_either_alone_is_not(tmp_path: Path, tokens: Path) -> None:
+async def test_certificates_and_a_login_are_leave_enough_and_either_alone_is_not(tmp_path: Path, tokens: Path) -> None:
     authority = Authority(tmp_path)
     access = AccessConfig(tokens_file=tokens)
     server(PUBLIC, tls=authority.tls(), access=access)
@@ -63,7 +63,7 @@ def test_certificates_and_a_login_are_leave_enough_and_either_alone_is_not(tmp_p
             server(PUBLIC, **guards)
 
 
-def test_the_other_ports_are_judged_alike(tmp_path: Path, tokens: Path) -> None:
+async def test_the_other_ports_are_judged_alike(tmp_path: Path, tokens: Path) -> None:
     authority = Authority(tmp_path)
 
     def attached(up: Server) -> None:

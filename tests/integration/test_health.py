@@ -53,7 +53,7 @@ async def test_the_index_names_the_paths() -> None:
 
 async def test_a_server_is_ready_between_its_start_and_its_draining() -> None:
     async with running(stop=False) as up, listening(up.server) as url:
-        ready = {"ready": True, "checks": {"serving": "ok", "scoring": "ok"}}
+        ready = {"ready": True, "checks": {"serving": "ok", "scoring": "ok", "memory": "ok"}}
         assert await asked(f"{url}/readyz") == (200, ready)
         with up.server.queue.hold():
             waiting = asyncio.create_task(up.score(request(["open"])))
@@ -83,7 +83,7 @@ async def test_a_run_that_stands_still_makes_it_not_ready_and_then_not_alive() -
             await until(lambda: not up.server.health.is_ready)
             found, body = await asked(f"{url}/readyz")
             assert (found, body["ready"]) == (503, False)
-            assert body["checks"] == {"serving": "ok", "scoring": "a run lasts longer than 0.05 s"}
+            assert body["checks"] == {"serving": "ok", "scoring": "a run lasts longer than 0.05 s", "memory": "ok"}
             await until(lambda: not up.server.health.is_alive)
             assert (await asked(f"{url}/healthz"))[0] == 503
             assert total(up.server, "deeplog_scoring_stalled_seconds") > 0.3

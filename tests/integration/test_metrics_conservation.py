@@ -11,6 +11,7 @@ import pytest
 
 from deeplog_grpc.foreign.vector_pb2 import PushEventsRequest
 from deeplog_grpc.ingest import IngestConfig
+from deeplog_grpc.serving.limits_config import LimitsConfig
 from deeplog_grpc.v1 import deeplog_service_pb2 as pb
 from tests.integration.metrics_harness import assert_adds_up, by_label, total
 from tests.integration.receiver_harness import TIME_NS, Receiving, raw_request, receiving
@@ -26,7 +27,7 @@ async def refused_with(code: grpc.StatusCode, call: Any) -> None:
 
 
 async def test_score() -> None:
-    async with running("app", ingest=FEW, max_queue_entries=8) as up:
+    async with running("app", ingest=FEW, max_queue_entries=8, limits=LimitsConfig(queue_share=1)) as up:
         book = up.server.metrics.entries
         await up.score(request(["open", "write"]))
         partly = request(["open", "write", "end"])
@@ -44,10 +45,11 @@ async def test_score() -> None:
         await _held(up)
         await until(lambda: up.server.queue.waiting_entries == 0)
         assert_adds_up(up.server)
-        assert book.received == 2 + 3 + 2 + 9 + 2 + 2 + 1 + 8 + 1
+        assert book.received == 2 + 3 + 2 + 9 + 2 + 2 + 1 + 8
         assert by_label(up.server, "deeplog_scored_entries_total") == {"app": 2 + 2 + 2}
         # gRPC cancels a call whose client's time is up.
-        assert book.refused == {"INTERNAL_RETRY": 2, "QUEUE_FULL": 1, "CANCELLED": 5 + 3}
+        assert book.refused == {"INTERNAL_RETRY": 2, "CANCELLED": 5 + 3}
+        assert book.unread_deliveries == {"QUEUE_FULL": 1}
         assert sum(book.rejected.values()) == 1 + 2 + 9 + 1
         assert book.repeated == 2
 
@@ -128,7 +130,8 @@ async def test_otlp_over_grpc() -> None:
             await refused_with(grpc.StatusCode.UNAVAILABLE, up.export(raw_request(["open"] * 2)))
             await refused_with(grpc.StatusCode.DEADLINE_EXCEEDED, late)
         await until(lambda: up.server.queue.waiting_entries == 0)
-        _assert_records(up, received=3 + 1 + 7 + 2, scored=2 + 7, rejected=1, refused=1 + 2, repeated=3)
+        _assert_records(up, received=3 + 1 + 7, scored=2 + 7, rejected=1, refused=1, repeated=3)
+        assert up.server.metrics.entries.unread_deliveries == {"QUEUE_FULL": 1}
 
 
 async def test_otlp_over_http() -> None:
@@ -151,7 +154,8 @@ async def test_otlp_over_http() -> None:
             assert await post(raw_request(["open"] * 2)) == 503
             assert_adds_up(up.server)
         assert await waiting == 200
-        _assert_records(up, received=3 + 1 + 7 + 2, scored=2 + 7, rejected=1, refused=1 + 2, repeated=3)
+        _assert_records(up, received=3 + 1 + 7, scored=2 + 7, rejected=1, refused=1, repeated=3)
+        assert up.server.metrics.entries.unread_deliveries == {"QUEUE_FULL": 1}
         assert up.server.receiver_counts["otlp_http"].requests == {"OK": 3, "INVALID_ARGUMENT": 1, "UNAVAILABLE": 2}
         assert up.server.receiver_counts["otlp_http"].connections >= 1
 
@@ -172,7 +176,8 @@ async def test_vector() -> None:
             await refused_with(grpc.StatusCode.UNAVAILABLE, push(["write"] * 2))
             assert_adds_up(up.server)
         await waiting
-        _assert_records(up, received=2 + 1 + 7 + 2, scored=2 + 7, rejected=0, refused=1 + 2, repeated=2)
+        _assert_records(up, received=2 + 1 + 7, scored=2 + 7, rejected=0, refused=1, repeated=2)
+        assert up.server.metrics.entries.unread_deliveries == {"QUEUE_FULL": 1}
 
 
 def _events(bodies: Sequence[str]) -> bytes:
@@ -231,7 +236,7 @@ async def test_a_server_that_stops_accounts_for_what_it_refuses() -> None:
         await up.score(request(["open"]))
         await up.server.queue.drain()
         await refused_with(grpc.StatusCode.UNAVAILABLE, up.score(request(["open", "write"])))
-        assert up.server.metrics.entries.refused == {"DRAINING": 2}
+        assert up.server.metrics.entries.unread_deliveries == {"DRAINING": 1}
         assert_adds_up(up.server)
 
 
