@@ -13,7 +13,7 @@ from deeplog_grpc.ingest import RecordIngest
 from deeplog_grpc.models import set_threads
 from deeplog_grpc.receivers import attach
 from deeplog_grpc.serving import Server, ServerState
-from deeplog_grpc.serving import serve as serve_state
+from deeplog_grpc.serving import serve as run
 from deeplog_grpc.serving.logs import configure_logging
 from deeplog_grpc.serving.metrics_http import MetricsListener
 from deeplog_grpc.serving.tracing_config import start_tracing
@@ -99,19 +99,20 @@ async def _serve(kept: ServerState, directory: Path, settings: Settings) -> None
     )
     try:
         await outputs.start()
-        await serve_state(
-            kept,
+        server = Server(
+            kept.detectors,
             settings.server,
             settings.ingest,
+            state=kept,
             deliveries=settings.deliveries,
             routing=settings.routing,
             tls=settings.tls,
             access=settings.access,
             limits=settings.limits,
-            logs=settings.logs,
             interceptors=() if tracing is None else (tracing,),
-            prepare=lambda server: _attach(server, settings, outputs),
         )
+        _attach(server, settings, outputs)
+        await run(server)
     finally:
         await outputs.stop()
         if tracing is not None:

@@ -10,7 +10,8 @@ from deeplog_grpc.lazy import lazy
 if TYPE_CHECKING:
     from deeplog_grpc.serving.config import ServerConfig
     from deeplog_grpc.serving.logs import configure_logging
-    from deeplog_grpc.serving.server import Server, serve
+    from deeplog_grpc.serving.running import serve
+    from deeplog_grpc.serving.server import Server
     from deeplog_grpc.serving.state import ServerState
 
 __all__ = ["Server", "ServerConfig", "ServerState", "configure_logging", "serve"]
@@ -20,7 +21,8 @@ __getattr__ = lazy(
     {
         "config": "ServerConfig",
         "logs": "configure_logging",
-        "server": "Server serve",
+        "running": "serve",
+        "server": "Server",
         "state": "ServerState",
     },
 )

@@ -1,9 +1,7 @@
-"""Life cycle of the server: bind, serve, drain, stop."""
+"""The server: what it is made of, and its life cycle: bind, serve, drain, stop."""
 
 import asyncio
-import signal
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -17,7 +15,6 @@ from deeplog_grpc.access.gate import Gate
 from deeplog_grpc.access.scope import ScopedApplications
 from deeplog_grpc.errors import ConfigError
 from deeplog_grpc.ingest import Applications, FixedApplications, IngestConfig, RoutingConfig
-from deeplog_grpc.models import set_threads
 from deeplog_grpc.serving.access_metrics import AccessMetrics
 from deeplog_grpc.serving.address import bound_socket, cannot_listen, check_public
 from deeplog_grpc.serving.applications import LearningApplications
@@ -27,14 +24,12 @@ from deeplog_grpc.serving.config import DeliveriesConfig, ServerConfig
 from deeplog_grpc.serving.deliveries import Deliveries
 from deeplog_grpc.serving.detectors import Scorer
 from deeplog_grpc.serving.early_refusal import EarlyRefusal
-from deeplog_grpc.serving.garbage import ShortPauses
 from deeplog_grpc.serving.guard import Guard
 from deeplog_grpc.serving.health import Health
 from deeplog_grpc.serving.late import LateEnds
 from deeplog_grpc.serving.learning import Learning
 from deeplog_grpc.serving.limits_config import LimitsConfig
 from deeplog_grpc.serving.listener import Listener
-from deeplog_grpc.serving.logs import LogsConfig, configure_logging
 from deeplog_grpc.serving.memory import MemoryGuard, Pressure
 from deeplog_grpc.serving.memory_reading import memory_of
 from deeplog_grpc.serving.metrics import Metrics, Sampler
@@ -42,10 +37,8 @@ from deeplog_grpc.serving.operator_calls import OperatorCalls
 from deeplog_grpc.serving.peers import PeerCalls
 from deeplog_grpc.serving.queue import ScoringQueue
 from deeplog_grpc.serving.receiver_counts import ReceiverCounts
-from deeplog_grpc.serving.right_of_way import SERVING_SWITCH_INTERVAL_S
 from deeplog_grpc.serving.scoring import Job, Reply, ScoringWorker
 from deeplog_grpc.serving.servicer import SERVICE, DeepLogServicer
-from deeplog_grpc.serving.shards import ShardLostError
 from deeplog_grpc.serving.state import ServerState
 from deeplog_grpc.serving.ticker import Ticker
 from deeplog_grpc.serving.trainings import Trainings
@@ -380,96 +373,6 @@ class Server:
             return self._server.add_secure_port(self.config.listen, self.certificates.grpc_credentials())
         except RuntimeError as error:
             raise cannot_listen(self.config.listen, error, field="server.listen") from error
-
-
-async def serve(
-    state: ServerState,
-    config: ServerConfig,
-    ingest: IngestConfig,
-    *,
-    deliveries: DeliveriesConfig | None = None,
-    routing: RoutingConfig | None = None,
-    tls: TlsConfig | None = None,
-    access: AccessConfig | None = None,
-    limits: LimitsConfig | None = None,
-    logs: LogsConfig | None = None,
-    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
-    prepare: Callable[[Server], None] = lambda server: None,
-    ready: Callable[[int], None] = lambda port: None,
-) -> None:
-    """Serve until SIGTERM or SIGINT, then stop gracefully; a second signal ends the process at once.
-
-    Parameters
-    ----------
-    state : ServerState
-        The detectors of at least one application, and where anomalies and feedback are kept.
-    config : ServerConfig
-        How to serve.
-    ingest : IngestConfig
-        What to accept.
-    deliveries : DeliveriesConfig, optional
-        How long answers are remembered.
-    routing : RoutingConfig, optional
-        What attributes of entries say.
-    tls : TlsConfig, optional
-        Certificates of its ports.
-    access : AccessConfig, optional
-        Who may call what.
-    limits : LimitsConfig, optional
-        What a peer may have, and how much memory may be held.
-    logs : LogsConfig, optional
-        What is logged.
-    interceptors : sequence of grpc.aio.ServerInterceptor
-        As :class:`Server`.
-    prepare : callable
-        Called with the server before it starts, to add services and listeners.
-    ready : callable
-        Called with the port once requests are answered.
-
-    Raises
-    ------
-    ConfigError, InputError
-        As :class:`Server`.
-    ShardLostError
-        If it stopped since its scoring processes died again and again.
-    """
-    configure_logging(logs)
-    set_threads(config.torch_threads)
-    server = Server(
-        state.detectors,
-        config,
-        ingest,
-        state=state,
-        deliveries=deliveries,
-        routing=routing,
-        tls=tls,
-        access=access,
-        limits=limits,
-        interceptors=interceptors,
-    )
-    prepare(server)
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):  # first: who is told that it serves may stop it at once
-        loop.add_signal_handler(number, stopping.set)
-    if state.shards is not None:
-        state.shards.on_failure = lambda: loop.call_soon_threadsafe(stopping.set)
-    port = await server.start()
-    sys.setswitchinterval(SERVING_SWITCH_INTERVAL_S)
-    pauses = ShortPauses()
-    pauses.start()
-    collecting = asyncio.create_task(pauses.run(lambda: not server.queue.waiting_entries), name="garbage")
-    try:
-        ready(port)
-        await stopping.wait()
-    finally:
-        collecting.cancel()
-        pauses.stop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-        await server.stop()
-    if state.shards is not None and state.shards.has_failed:
-        raise ShardLostError("the scoring processes died again and again, and the server stopped: start it anew")
 
 
 def _state_of(learns: bool, is_trained: bool) -> int:

@@ -16,8 +16,8 @@ from tests.faults.verdicts import FULL, by_stream, deliveries, no_trouble, said,
 STEPS_S = (3_600, -3_600, 86_400, -86_400, 31_536_000, -31_536_000)
 SESSIONS = 40 * runs(2)
 QUIET = {"server": {"tick_s": None}, "state": {"max_age_s": None}}
-"""No session ends by a clock, not even the monotonic one: a slow machine would end others than a fast one. And no anomaly
-goes for its age, which is told by the wall clock: a step of a year makes all of them old."""
+"""No session ends by a clock, not even the monotonic one: a slow machine would end others than a fast one. And no
+anomaly goes for its age, which is told by the wall clock: a step of a year makes all of them old."""
 
 
 @pytest.mark.timeout(300)

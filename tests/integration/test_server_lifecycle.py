@@ -196,13 +196,13 @@ async def test_a_signal_that_comes_as_soon_as_it_serves_stops_it_cleanly(
         return port
 
     monkeypatch.setattr(Server, "start", signalled)
-    monkeypatch.setattr("deeplog_grpc.serving.server.configure_logging", lambda logs: None)
     kept = opened(small_bundle, tmp_path)
     before = signal.signal(signal.SIGTERM, lambda number, _: missed.append(number))
     try:
         async with asyncio.timeout(BOUND_S):
             with capture_logs() as logged:
-                await serve(kept, ServerConfig(listen="127.0.0.1:0"), IngestConfig())
+                server = Server(kept.detectors, ServerConfig(listen="127.0.0.1:0"), IngestConfig(), state=kept)
+                await serve(server)
     finally:
         signal.signal(signal.SIGTERM, before)
         kept.close()

@@ -11,7 +11,7 @@ import pytest
 
 from deeplog_grpc.client import AsyncDeepLogClient
 from deeplog_grpc.ingest import IngestConfig
-from deeplog_grpc.serving import ServerConfig, serve
+from deeplog_grpc.serving import Server, ServerConfig, serve
 from deeplog_grpc.serving.shards import MAX_DEATHS, ShardLostError
 from deeplog_grpc.testing import Fault, simulate_log
 from deeplog_grpc.v1 import application_pb2, feedback_pb2, verdict_pb2
@@ -154,9 +154,10 @@ async def test_a_server_whose_workers_die_again_and_again_stops(small_bundle: Pa
                 kept.detectors["orders"].flush()
 
     try:
+        server = Server(kept.detectors, ServerConfig(listen="127.0.0.1:0"), IngestConfig(), state=kept)
         with pytest.raises(ShardLostError, match="again and again"):
             async with asyncio.timeout(6 * BOUND_S):
-                await serve(kept, ServerConfig(listen="127.0.0.1:0"), IngestConfig(), ready=ready)
+                await serve(server, ready=ready)
     finally:
         kept.close()
     assert not shards_of(psutil.Process())
