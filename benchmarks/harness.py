@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
@@ -34,10 +36,17 @@ class ServerProcess:
         self._process = psutil.Process(pid)
         self.address = f"127.0.0.1:{ports['port']}"
         self.otlp_http = f"127.0.0.1:{ports.get('otlp_http_port')}"
+        self._metrics = f"127.0.0.1:{ports.get('metrics_port')}"
 
     def family(self) -> list[int]:
         """Process ids: the server's own, then those of the processes that it started, by age."""
         return [self._process.pid, *sorted(child.pid for child in self._process.children(recursive=True))]
+
+    def metric(self, name: str) -> float:
+        """What the server says of itself under a name, all labels added up."""
+        with urllib.request.urlopen(f"http://{self._metrics}/metrics", timeout=60) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        return float(sum(one.value for family in families for one in family.samples if one.name == name))
 
     def peak_mb(self) -> float:
         """Most memory that the process held, in MiB."""
