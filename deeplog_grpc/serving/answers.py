@@ -28,6 +28,10 @@ END_REASONS = {
 DEVIATIONS = {deviation: getattr(verdict_pb2, f"DEVIATION_{deviation.name}") for deviation in Deviation}
 
 
+MAX_ENDS = 20_000
+"""Ends of sessions in one answer at most; with half a kilobyte of evidence each it stays far below 64 MiB."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerOptions:
     """What a client wants to see."""
@@ -94,6 +98,8 @@ class ScoreAnswer:
 
     def finish(self) -> pb.ScoreResponse:
         """The response, in the order of the request."""
+        # All of them are counted, and the abnormal ones stored by now; the answer has to fit a message.
+        del self._response.session_ends[MAX_ENDS:]
         if self._parts > 1:
             self._response.verdicts.sort(key=lambda verdict: verdict.index)
             self._response.session_ends.sort(key=lambda verdict: verdict.index)

@@ -1,5 +1,5 @@
 from deeplog_grpc.detection import EndReason, Kind, Verdict
-from deeplog_grpc.serving.answers import AnswerOptions, ScoreAnswer
+from deeplog_grpc.serving.answers import MAX_ENDS, AnswerOptions, ScoreAnswer
 from deeplog_grpc.v1 import verdict_pb2
 from tests.unit.serving.fake_detector import FakeDetector
 
@@ -31,3 +31,12 @@ def test_the_counts_of_a_session_come_with_its_end_where_they_are_odd() -> None:
     assert (odd.kind, dict(odd.session_counts)) == (verdict_pb2.KIND_SESSION_COUNTS, {-2: 1, 4: 3})
     assert dict(normal.session_counts) == {}
     assert not odd.HasField("vector")
+
+
+def test_more_ends_than_fit_a_message_are_counted_and_stored_all_the_same() -> None:
+    answer = ScoreAnswer(AnswerOptions(anomalies_only=True, full=False), [])
+    answer.add_flushed(FakeDetector(), [end(Kind.SESSION_COUNTS, {4: 3})] * (MAX_ENDS + 7), 0)
+    assert len(answer.take_noted()) == MAX_ENDS + 7
+    response = answer.finish()
+    assert (len(response.session_ends), response.session_end_count) == (MAX_ENDS, MAX_ENDS + 7)
+    assert response.ByteSize() < 64 << 20
