@@ -1,6 +1,7 @@
 """The commands put together, and the one place that turns an error into a line and an exit code."""
 
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -101,6 +102,8 @@ def program(
 
 def main() -> None:
     """Run the program; exit code 0 = done, 2 = the caller can mend it, 3 = an update was refused, 130 = interrupted."""
+    if os.getpid() == 1:  # of a container: the kernel ignores a SIGTERM that such a process does not handle itself
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
     except DeepLogError as error:
