@@ -162,4 +162,4 @@ class RecoveryConfig:
 
     max_entries: Annotated[int, Field(ge=1_000, le=100_000_000)] = 1_000_000
     """Entries after which the open sessions are saved anew, or later where there are many: at least ten entries for
-    each. After a kill so many are read back, 6 to 10 s a million; they take some 20 MB on the disk."""
+    each. After a kill so many are read back, about 5 s a million; they take some 15 MB on the disk."""
