@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeGuard
 
@@ -168,6 +169,8 @@ class Recovery:
                 "saved sessions are of an earlier run: sessions begin cold", runs_ago=self._start - found.start
             )
             return Restored()
+        with suppress(OSError):  # a full disk: then a kill before the state is saved again costs the sessions
+            self._recovery_log.take_up(self._start)
         again = _Again(detectors, seen)
         last_number: int = again.begin(found.state)
         for kind, content in found.records():

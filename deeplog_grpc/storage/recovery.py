@@ -29,6 +29,8 @@ APPLIED = 1
 """Kind of a record: what was applied in a run."""
 ANSWERS = 2
 """Kind of a record: what deliveries of a run that have a name were answered."""
+TAKEN_UP = "taken-up"
+"""File with the number of the start that took up what was found."""
 OLDER_LOGS = 2
 """Logs that are kept for the answers in them, beside the one that is written."""
 
@@ -54,7 +56,7 @@ class Found:
     state: Mapping[str, Any]
     """What its detectors held."""
     start: int
-    """Which start of the server it was."""
+    """Which start of the server it was, or the last one that took this up and was ended before it saved."""
     is_same_run: bool
     """Whether the machine has been running since: then nothing that was written is missing."""
     logs: tuple[Path, ...]
@@ -116,12 +118,30 @@ class RecoveryLog:
             start, run = head
             return Found(
                 state=unpacked(records[0][1]),
-                start=start,
+                start=max(start, self._taken_up_by()),
                 is_same_run=run == self._machine_run,
                 logs=tuple(log for own, log in logs if own >= number),
                 older=tuple(log for own, log in logs if own < number),
             )
         return None
+
+    def take_up(self, start: int) -> None:
+        """Note which start of the server goes on from what was found: if it ends before it saves, the next one does.
+
+        Raises
+        ------
+        OSError
+            If the disk is full, say.
+        """
+        unfinished = self.directory / f"{TAKEN_UP}.unfinished"
+        unfinished.write_text(str(start))
+        unfinished.rename(self.directory / TAKEN_UP)
+
+    def _taken_up_by(self) -> int:
+        try:
+            return int((self.directory / TAKEN_UP).read_text())
+        except (OSError, ValueError):
+            return 0
 
     def begin(self, *, start: int) -> int:
         """Begin a log; returns its number, by which the state that it begins with is saved.

@@ -266,3 +266,20 @@ def test_where_no_text_may_be_written_sessions_survive_a_stop_and_not_a_kill(
     assert open_after[:2] == [0, 0]
     assert open_after[2] > 0
     assert open_after[3] == 0
+
+
+def test_killed_again_and_again_while_it_starts_nothing_is_forgotten(tmp_path: Path, new_detector: NewDetector) -> None:
+    directory = tmp_path / "recovery"
+    server = Server(directory, new_detector(), start=1)
+    server.run(job(PARTS[0]))
+    server.kill()
+    for start in (2, 3, 4):  # restored, and ended before anything was saved
+        detector = new_detector()
+        recovery = Recovery(RecoveryLog(directory), RecoveryConfig(), start=start, last_number=lambda: 0)
+        assert recovery.restore({"orders": detector}).entries == len(PARTS[0])
+    again = Server(directory, new_detector(), start=5)
+    assert again.detector.open_sessions == server.detector.open_sessions > 0
+    again.kill()
+    later = Server(directory, new_detector(), start=7)
+    assert later.detector.open_sessions == 0
+    later.kill()
