@@ -215,7 +215,7 @@ class Recovery:
         self._apply(detector, "advance", now_ns)
 
     def parse(self, detector: Scorer, bodies: Sequence[str]) -> None:
-        """Bodies were parsed that changed the templates."""
+        """Bodies were parsed, of which the parser has learned."""
         self._apply(detector, "parse", list(bodies))
 
     def answered(self, named: Named, answer: bytes) -> None:

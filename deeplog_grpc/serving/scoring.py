@@ -31,7 +31,7 @@ from deeplog_grpc.serving.clock import EventClock
 from deeplog_grpc.serving.delivery import Named
 from deeplog_grpc.serving.detectors import ScoredBatch, Scorer
 from deeplog_grpc.serving.recorder import LAST_ROW, Noted
-from deeplog_grpc.serving.recovery import Recovery
+from deeplog_grpc.serving.recovery import Recovery, is_restorable
 from deeplog_grpc.serving.status import log_unexpected
 from deeplog_grpc.serving.turns import Pieces, ReadsAhead, groups_of
 from deeplog_grpc.serving.watch import Watch
@@ -262,7 +262,7 @@ class _Run:
         detector = self._detectors[job.application]
         try:
             parsed = detector.parse(job.bodies)
-            if self._recovery is not None and (parsed.is_new.any() or parsed.is_changed.any()):
+            if self._recovery is not None:
                 self._recovery.parse(detector, job.bodies)
             self._parsed[number] = parse_response(detector, parsed)
         except Exception as error:
@@ -303,7 +303,7 @@ class _Run:
     def _install(self, job: InstallJob) -> DoneReply:
         for batch in job.missed():
             job.detector.score(batch)
-        if self._recovery is not None:
+        if self._recovery is not None and is_restorable(job.detector):
             self._recovery.save_soon()
         self._detectors[job.application] = job.detector
         clock = self._event_clocks[job.application] = EventClock()
