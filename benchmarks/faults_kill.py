@@ -243,14 +243,20 @@ def _small_disk(place: Path) -> Iterator[Path | None]:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def _fill(disk: Path, _: Restarting) -> None:
-    """Leave no room at all for a while."""
+def fill(disk: Path) -> Path:
+    """Leave no room at all; the file that takes it."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file:
         for size in (1 << 20, 1 << 12, 1):
             with suppress(OSError):
                 while True:
                     file.write(bytes(size))
+    return ballast
+
+
+def _fill(disk: Path, _: Restarting) -> None:
+    """Leave no room for a while."""
+    ballast = fill(disk)
     time.sleep(FULL_S)
     ballast.unlink()
 

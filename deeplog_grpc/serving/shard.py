@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from deeplog_grpc.detection import ApplicationModel, DetectorConfig, Judges, Verdict, VerdictBatch
 from deeplog_grpc.detection.reading import Reading
+from deeplog_grpc.detection.saving import column
 from deeplog_grpc.detection.shared_values import SharedValueJudge
 from deeplog_grpc.detection.tracker import SessionTracker
 from deeplog_grpc.detection.values import ValueOutcome
@@ -44,7 +45,6 @@ from deeplog_grpc.parsing.templates import WILDCARD
 from deeplog_grpc.serving.right_of_way import RightOfWay
 from deeplog_grpc.serving.shard_codec import (
     Message,
-    column,
     fields_of,
     packed,
     plain_vectors,

@@ -14,8 +14,8 @@ from zlib import crc32
 
 import msgpack
 import numpy as np
-from numpy.typing import NDArray
 
+from deeplog_grpc.detection.saving import column
 from deeplog_grpc.detection.shared_values import VectorsAside
 
 Message = Mapping[str, Any]
@@ -40,11 +40,6 @@ def unpacked(content: bytes | bytearray) -> dict[str, Any]:
     """What :func:`packed` made bytes of; sequences come back as tuples, columns as bytes."""
     message: dict[str, Any] = msgpack.unpackb(content, use_list=False, strict_map_key=False)
     return message
-
-
-def column(content: bytes, kind: type[Element]) -> NDArray[Element]:
-    """A column out of its bytes; not to be written to."""
-    return np.frombuffer(content, kind)
 
 
 def plain_vectors(part: VectorsAside) -> tuple[Any, ...]:

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from deeplog_grpc.detection import Kind, Verdict
 from deeplog_grpc.detection.reading import Reading
+from deeplog_grpc.detection.saving import column
 from deeplog_grpc.detection.stand_ins import stood_for
 from deeplog_grpc.models import StandIn
-from deeplog_grpc.serving.shard_codec import Message, column, thing_of
+from deeplog_grpc.serving.shard_codec import Message, thing_of
 
 Ask = Callable[[int, Sequence[int]], Sequence[tuple[Any, ...]]]
 

@@ -7,11 +7,11 @@ import errno
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from benchmarks.faults_kill import fill
 from tests.faults.conservation import assert_conserved, balance_at
 from tests.faults.delivery.processes import server_processes
 from tests.faults.extent import SEED
@@ -36,17 +36,6 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
     yield place
     subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """A file that leaves no room at all."""
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        for size in (1 << 20, 1 << 12, 1):
-            with suppress(OSError):
-                while True:
-                    file.write(bytes(size))
-    return ballast
 
 
 @pytest.mark.timeout(300)
